@@ -1,0 +1,1 @@
+"""AlertHub: from Alertmanager to the right people and to a safe agent, durably."""

@@ -1,0 +1,114 @@
+"""What a destination reads: the incident as it is now, and what is new there. Nothing here knows a channel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import Any
+
+from alerthub.domain.alert import Labels
+from alerthub.domain.delivery import Lane
+from alerthub.domain.event import Event, why_of
+from alerthub.domain.incident import AlertState, Incident
+from alerthub.domain.message import AlertLine, DigestLine, Link, Message, Why
+from alerthub.domain.rules import Rules
+from alerthub.domain.runbook import choose
+
+ALERTS_SHOWN = 50       # loaded and handed to a channel, which shows fewer; all of them are counted
+NEWS_SHOWN = 10
+DIGEST_LINES = 40       # incidents named in one summary: fits Telegram's 4,096 and Slack's 12,000 characters
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """All that a message is made of, read in one transaction."""
+
+    incident: Incident
+    lines: tuple[AlertLine, ...]
+    events: tuple[Event, ...]
+
+
+def alert_line(state: AlertState) -> AlertLine:
+    content: dict[str, Any] = json.loads(state.content)
+    return AlertLine(state.status, content["labels"], content["annotations"], state.starts_at, state.ends_at,
+                     content.get("generator_url", ""))
+
+
+def shared(maps: Sequence[Labels]) -> Labels:
+    """The pairs that all of them have."""
+    if not maps:
+        return {}
+    return dict(reduce(lambda left, right: left & right.items(), maps[1:], dict(maps[0]).items() & maps[0].items()))
+
+
+def compose(telling: Telling, lane: Lane, rules: Rules, now: datetime) -> Message:
+    """The message for one lane. `why` names the most important thing that is new there."""
+    incident = telling.incident
+    lines = telling.lines
+    common = shared([line.labels for line in lines])
+    common = {name: common[name] for name in sorted(common)}
+    why = why_of(telling.events, first=lane.is_first)
+    return Message(
+        delivery_id=lane.delivery_id(incident.seq), incident_id=incident.id, number=incident.number,
+        episode=incident.episode, why=why, status=incident.status, severity=incident.severity, title=incident.title, at=now,
+        opened_at=incident.opened_at, resolved_at=incident.resolved_at, acknowledged_by=incident.acknowledged_by,
+        alerts=lines, firing=incident.firing, resolved=incident.alerts - incident.firing, common_labels=common,
+        common_annotations=shared([line.annotations for line in lines]), source=incident.source,
+        news=news(telling.events), links=links(incident, lines, rules), incomplete=incident.incomplete,
+        is_stale=incident.is_stale, is_silenced=incident.is_silenced, is_degraded=lane.is_degraded,
+        possible_duplicate=lane.was_leased,
+    )
+
+
+def news(events: Sequence[Event]) -> tuple[str, ...]:
+    """What happened, oldest first; of many only the newest, and how many came before."""
+    shown = [event.text for event in events[-NEWS_SHOWN:]]
+    if len(events) > NEWS_SHOWN:
+        shown.insert(0, f"{len(events) - NEWS_SHOWN} earlier changes")
+    return tuple(shown)
+
+
+def links(incident: Incident, lines: Sequence[AlertLine], rules: Rules) -> tuple[Link, ...]:
+    found = [Link(f"Incident #{incident.number}", incident_url(rules, incident))]
+    for line in lines:
+        if runbook := choose(rules.runbooks, line.labels):
+            found.append(Link(f"Runbook: {runbook.title}", f"{rules.public_url}/runbooks/{runbook.name}"))
+            break
+    own = next((line.annotations["runbook_url"] for line in lines if is_web(line.annotations.get("runbook_url", ""))), None)
+    if own:
+        found.append(Link("Runbook (from the alert)", own))
+    source = next((line.generator_url for line in lines if is_web(line.generator_url)), None)
+    if source:
+        found.append(Link("Source", source))
+    return tuple(found)
+
+
+def is_web(url: str) -> bool:
+    """http(s) and nothing that could break out of a link (PROTOCOLS 8)."""
+    return url.startswith(("http://", "https://")) and not any(character.isspace() or ord(character) < 32 for character in url)
+
+
+def incident_url(rules: Rules, incident: Incident) -> str:
+    return f"{rules.public_url}/incidents/{incident.number}"
+
+
+def digest(tellings: Iterable[Telling], lanes: Sequence[Lane], rules: Rules, now: datetime) -> Message:
+    """A storm in one message: every incident by name. It has no live message of its own and is never edited."""
+    incidents = [telling.incident for telling in tellings]
+    first = incidents[0]
+    still_open = sum(1 for incident in incidents if incident.is_open)
+    worst = max((incident.severity for incident in incidents), key=lambda severity: severity.rank)
+    return Message(
+        delivery_id=lanes[0].delivery_id(first.seq), incident_id=first.id, number=first.number, episode=first.episode,
+        why=Why.digest, status=next((incident.status for incident in incidents if incident.is_open), first.status),
+        severity=worst, title=f"{len(incidents)} incidents: {still_open} open, {len(incidents) - still_open} resolved",
+        at=now, opened_at=min(incident.opened_at for incident in incidents),
+        firing=sum(incident.firing for incident in incidents), source=first.source,
+        links=(Link("All incidents", f"{rules.public_url}/"),), is_degraded=any(lane.is_degraded for lane in lanes),
+        possible_duplicate=any(lane.was_leased for lane in lanes),
+        digest=tuple(DigestLine(incident.number, incident.title, incident.status, incident.severity, incident.firing,
+                                incident_url(rules, incident)) for incident in incidents),
+    )

@@ -1,0 +1,65 @@
+"""The hub's own alarms. They are alerts like any other, of the source `alerthub`, and walk the same corridor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from alerthub.domain.alert import Alert, AlertStatus, Batch
+from alerthub.domain.incident import OWN_SOURCE
+
+DELIVERY_FAILED = "AlerthubDeliveryFailed"
+BAD_PAYLOAD = "AlerthubBadPayload"
+BODY_TOO_LARGE = "AlerthubBodyTooLarge"
+ACTION_FAILED = "AlerthubActionFailed"
+SOURCE_UNREACHABLE = "AlerthubSourceUnreachable"
+# These have no event that ends them: they end when they have not been seen for an hour.
+EXPIRING = frozenset({BAD_PAYLOAD, BODY_TOO_LARGE})
+
+
+def own_alert(name: str, severity: str, summary: str, description: str, **labels: str) -> Alert:
+    return Alert(labels={"alertname": name, "severity": severity, **labels}, status=AlertStatus.firing,
+                 annotations={"summary": summary, "description": description})
+
+
+def own_batch(alerts: Sequence[Alert], now: datetime) -> Batch:
+    return Batch(source=OWN_SOURCE, arrived_at=now, alerts=tuple(alerts), observer="hub")
+
+
+def cleared(alert: Alert, now: datetime) -> Alert:
+    return Alert(labels=alert.labels, status=AlertStatus.resolved, annotations=alert.annotations, ends_at=now)
+
+
+def delivery_failed(destination: str, channel: str, detail: str) -> Alert:
+    return own_alert(DELIVERY_FAILED, "critical", f"{destination} does not take messages",
+                     f"{detail}. Messages to it wait as dead letters: repair the cause, then replay them.",
+                     destination=destination, channel=channel)
+
+
+def delivery_works(destination: str, channel: str, now: datetime) -> Alert:
+    return cleared(delivery_failed(destination, channel, ""), now)
+
+
+def bad_payload(source: str, reason: str) -> Alert:
+    return own_alert(BAD_PAYLOAD, "warning", f"{source} sends bodies that cannot be read",
+                     f"{reason}. The body is kept in quarantine; the sender was answered 400.", sender=source)
+
+
+def body_too_large(source: str, limit: int) -> Alert:
+    return own_alert(BODY_TOO_LARGE, "critical", f"{source} sends a body larger than {limit // 1024} KiB",
+                     "It was answered 413 and none of its alerts got through; the sender repeats it. "
+                     "Group alerts more finely at the sender, or raise server.max_body_size.", sender=source)
+
+
+def action_failed(action: str, target: str, detail: str) -> Alert:
+    return own_alert(ACTION_FAILED, "critical", f"Action {action} on {target or 'its target'} is not confirmed: act by hand",
+                     detail, action=action, target=target)
+
+
+def action_works(action: str, target: str, now: datetime) -> Alert:
+    return cleared(action_failed(action, target, ""), now)
+
+
+def source_unreachable(source: str, detail: str) -> Alert:
+    return own_alert(SOURCE_UNREACHABLE, "warning", f"{source} cannot be asked which alerts fire",
+                     f"{detail}. Resolves that got lost are not found until it answers.", sender=source)

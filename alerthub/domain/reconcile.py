@@ -1,0 +1,75 @@
+"""What the source's own list of alerts says about ours. Absence is proof only when nobody could have forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from alerthub.domain.alert import Alert, AlertStatus, Labels
+from alerthub.domain.incident import AlertState
+
+# An Alertmanager that restarted knows nothing until Prometheus repeats its alerts: it does so every minute
+# (--rules.alert.resend-delay), so after five an absence means what it says (PROTOCOLS 1.4, 1.6-7).
+FORGETFUL = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One alert in the source's list. `is_suppressed`: silenced or inhibited there."""
+
+    labels: Labels
+    is_suppressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What one peer of the source answered: since when it runs, and its alerts by identity."""
+
+    started_at: datetime | None
+    alerts: Mapping[str, Listed]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What to change: alerts to count as resolved, to mark as missing since now, and to mark as present again."""
+
+    resolved: tuple[AlertState, ...] = ()
+    missing: tuple[AlertState, ...] = ()
+    present: tuple[AlertState, ...] = ()
+    suppressed: frozenset[str] = frozenset()     # identities
+
+
+def compare(ours: Iterable[AlertState], peers: Sequence[Peer], asked_at: datetime) -> Finding:
+    """`peers` are all configured ones, all of which answered. An alert that no peer lists is resolved when it was absent
+    from an earlier list too, and no peer can have forgotten it in a restart."""
+    listed: dict[str, bool] = {}
+    for peer in peers:
+        for identity, alert in peer.alerts.items():
+            listed[identity] = listed.get(identity, True) and alert.is_suppressed
+    resolved, missing, present = [], [], []
+    for state in ours:
+        if state.identity in listed:
+            if state.missing_since is not None:
+                present.append(state)
+        elif state.changed_at >= asked_at or any(may_have_forgotten(peer, state, asked_at) for peer in peers):
+            continue
+        elif state.missing_since is not None and state.missing_since < asked_at:
+            resolved.append(state)
+        else:
+            missing.append(state)
+    suppressed = frozenset(identity for identity, is_suppressed in listed.items() if is_suppressed)
+    return Finding(tuple(resolved), tuple(missing), tuple(present), suppressed)
+
+
+def may_have_forgotten(peer: Peer, state: AlertState, asked_at: datetime) -> bool:
+    """True when the peer started after we last heard of the alert, and not long enough ago to have heard of it again."""
+    if peer.started_at is None:
+        return False
+    return peer.started_at > state.seen_at and asked_at - peer.started_at < FORGETFUL
+
+
+def resolution(state: AlertState, labels: Labels, annotations: Labels, asked_at: datetime) -> Alert:
+    """The observation that closes it. It counts from when the source was asked, so a webhook that came since wins (R-14)."""
+    return Alert(labels=labels, annotations=annotations, status=AlertStatus.resolved, ends_at=asked_at,
+                 starts_at=state.starts_at)

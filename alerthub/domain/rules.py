@@ -1,0 +1,102 @@
+"""Rules: the compiled configuration in the words of the domain. Settings are read elsewhere; here is what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from alerthub.domain.route import Route
+from alerthub.domain.runbook import Runbook
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One channel with one address. `key` is its identity: two receivers that name the same one share a live message."""
+
+    key: str                    # "slack:#alerts"
+    channel: str                # "slack"
+    address: str                # "#alerts"
+    receiver: str               # the first receiver that named it
+    send_resolved: bool = True
+    edits: bool = True
+    digests: bool = True
+    tells_untold_resolved: bool = True
+    every: timedelta = timedelta(0)     # budget: one message per this time …
+    burst: int = 1                      # … after so many at once
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    name: str
+    destinations: tuple[Destination, ...]
+
+
+class Direction(StrEnum):
+    tighten = "tighten"     # into the safe state: immediate, needs nobody
+    neutral = "neutral"
+    relax = "relax"         # out of it: proof and people
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    role: str
+    count: int
+    within: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRule:
+    """What may be done. `targets` are names from the configuration; with `target_label` the alert's label chooses one of
+    them by exact name, never builds one."""
+
+    name: str
+    type: str
+    direction: Direction
+    targets: tuple[str, ...] = ()
+    target_label: str = ""
+    deadline: timedelta = timedelta(seconds=30)
+    cooldown: timedelta = timedelta(0)
+    max_per_hour: int = 0                   # 0: no limit
+    approval: Approval | None = None
+    version: str = ""                       # hash of the settings, for the record
+    resumable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRule:
+    """What the hub must know of a source when it folds: how long its silence is tolerated, and whether it can be asked."""
+
+    name: str
+    type: str
+    stale_after: timedelta = timedelta(hours=12)
+    reconcile_urls: tuple[str, ...] = ()
+    reconcile_interval: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The whole configuration, compiled. Immutable: a reload makes another one."""
+
+    route: Route
+    receivers: Mapping[str, Receiver]
+    actions: Mapping[str, ActionRule] = field(default_factory=dict)
+    targets: frozenset[str] = frozenset()
+    sources: Mapping[str, SourceRule] = field(default_factory=dict)
+    runbooks: tuple[Runbook, ...] = ()
+    public_url: str = "http://127.0.0.1:8095"
+    reopen_window: timedelta = timedelta(hours=1)
+    retention: timedelta = timedelta(days=90)
+    give_up_pages: timedelta = timedelta(hours=24)
+    give_up_updates: timedelta = timedelta(hours=1)
+    storm: int = 10                          # more new incidents than this waiting for one destination: one summary
+    version: str = ""                        # hash of the configuration file
+
+    def destinations(self) -> Mapping[str, Destination]:
+        """Every destination by key, the first receiver's settings winning."""
+        found: dict[str, Destination] = {}
+        for receiver in self.receivers.values():
+            for destination in receiver.destinations:
+                found.setdefault(destination.key, destination)
+        return found

@@ -1,0 +1,78 @@
+"""What every edge's settings share: frozen, no unknown keys, secrets that never print, durations like `5m`.
+
+An edge declares its own model in its own file; nobody but the composition root reads them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, WithJsonSchema, model_validator
+
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
+PART = re.compile(r"(\d+)(ms|[smhdwy])")
+
+
+def parse_duration(value: Any) -> Any:
+    """Prometheus durations: `30s`, `5m`, `1h30m`, `2d`, `0`. A timedelta passes."""
+    if isinstance(value, timedelta):
+        return value
+    if value in (0, "0"):
+        return timedelta(0)
+    if not isinstance(value, str) or not DURATION.fullmatch(value):
+        raise ValueError("not a duration; write a number with a unit, for example 30s, 5m or 1h30m")
+    return timedelta(seconds=sum(int(number) * UNITS[unit] for number, unit in PART.findall(value)))
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": "string", "pattern": f"^(0|{DURATION.pattern})$", "examples": ["30s", "5m", "4h"]}),
+]
+
+Secret = SecretStr
+
+
+class Settings(BaseModel):
+    """Base of every block of the configuration file.
+
+    A field `x: Secret | None` beside `x_file: str | None` is read from that file (trailing newline dropped). Both at
+    once, or an unreadable or empty file, is an error that names the field and never the secret.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_secret_files(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        for name in cls.model_fields:
+            if not name.endswith("_file") or name.removesuffix("_file") not in cls.model_fields:
+                continue
+            path, target = data.get(name), name.removesuffix("_file")
+            if not isinstance(path, str):
+                continue
+            if data.get(target) is not None:
+                raise ValueError(f"give {target} or {name}, not both")
+            data = {**data, target: read_secret(path, name)}
+        return data
+
+
+def read_secret(path: str, field: str) -> str:
+    try:
+        secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        word = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise ValueError(f"{field}: cannot read {path}: {word}") from None
+    if not secret:
+        raise ValueError(f"{field}: {path} is empty; put the secret into it")
+    return secret
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None

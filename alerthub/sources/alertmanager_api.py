@@ -1,0 +1,82 @@
+"""Asking Alertmanager's API v2 which alerts fire and what is suppressed (PROTOCOLS 1.8). Only reads; what follows from the
+answer is decided in domain/reconcile.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from alerthub.domain.alert import identity_of
+from alerthub.domain.reconcile import Listed, Peer
+from alerthub.errors import BadPayload, Unreachable
+from alerthub.settings import revealed
+from alerthub.sources.alertmanager import Reconcile
+from alerthub.sources.body import read_json, read_labels, read_time
+
+ANSWER_BYTES = 256 * 1024 * 1024      # a list of 100,000 alerts is about 100 MB
+ACTIVE = {"active": "true", "silenced": "true", "inhibited": "true", "unprocessed": "true"}
+
+
+class AlertmanagerAsker:
+    """All peers of one cluster, as `reconcile:` names them."""
+
+    def __init__(self, settings: Reconcile, http: httpx.AsyncClient) -> None:
+        self.settings, self.http = settings, http
+        token, password = revealed(settings.token), revealed(settings.password)
+        self.headers = {"authorization": f"Bearer {token}"} if token else {}
+        self.auth = httpx.BasicAuth(settings.username, password) if settings.username and password else None
+
+    async def ask(self) -> list[Peer]:
+        """Every peer's answer. Raises Unreachable when even one does not answer: half an answer proves nothing."""
+        return [await self.ask_one(url) for url in self.settings.urls]
+
+    async def ask_one(self, url: str) -> Peer:
+        status = await self.get(url, "/api/v2/status", {})
+        query = {**ACTIVE, **({"receiver": self.settings.receiver} if self.settings.receiver else {})}
+        listed = await self.get(url, "/api/v2/alerts", query)
+        try:
+            started_at = read_time(status.get("uptime"), "uptime") if isinstance(status, dict) else None
+            return Peer(started_at, listed_alerts(listed))
+        except BadPayload as error:
+            raise Unreachable(f"{url} answered what is not a list of alerts: {error.reason}") from None
+
+    async def get(self, url: str, path: str, query: Mapping[str, str]) -> Any:
+        try:
+            request = self.http.stream("GET", url + path, params=query, headers=self.headers, auth=self.auth,
+                                       follow_redirects=False)
+            async with request as response:
+                if response.status_code != 200:
+                    raise Unreachable(f"{url}{path} answered {response.status_code}")
+                return read_json(await read_bounded(response, url))
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{url}{path} does not answer ({type(error).__name__})") from None
+        except BadPayload:
+            raise Unreachable(f"{url}{path} did not answer with JSON") from None
+
+
+async def read_bounded(response: httpx.Response, url: str) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > ANSWER_BYTES:
+            raise Unreachable(f"{url} answered more than {ANSWER_BYTES // 1024 // 1024} MiB")
+    return bytes(body)
+
+
+def listed_alerts(answer: Any) -> dict[str, Listed]:
+    """By identity. An alert whose `endsAt` is over is not in the list at all: Alertmanager filters it."""
+    if not isinstance(answer, list):
+        raise BadPayload("the body: must be a list")
+    found: dict[str, Listed] = {}
+    for position, item in enumerate(answer):
+        if not isinstance(item, dict):
+            raise BadPayload(f"alerts[{position}]: must be an object")
+        labels = read_labels(item.get("labels"), f"alerts[{position}].labels")
+        status = item.get("status")
+        is_suppressed = isinstance(status, dict) and status.get("state") == "suppressed"
+        found[identity_of(labels)] = Listed(labels, is_suppressed)
+    return found
+
+
