@@ -1,0 +1,120 @@
+"""WHEN webhooks are committed: those that wait together share one transaction, and are answered together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from alerthub.clock import Clock
+from alerthub.domain.alert import Batch
+from alerthub.domain.rules import Rules
+from alerthub.errors import Busy
+from alerthub.flow.intake import Taken, take_in
+from alerthub.metrics import Metrics
+from alerthub.store.database import Store
+
+logger = logging.getLogger("alerthub.intake")
+TOGETHER_ALERTS = 2000      # in one transaction: bounds how long the first webhook waits for the last
+TOGETHER_BATCHES = 128
+WAITING_ALERTS = 60_000     # more than this waiting is overload: 503, the sender retries
+CHUNK_ALERTS = 5000         # a larger webhook takes several transactions; it is answered after the last
+
+
+@dataclass(slots=True)
+class Waiting:
+    batch: Batch
+    future: asyncio.Future[None]
+
+
+class Doorway:
+    """`take` returns when the batch is committed. Raises Busy when that cannot be done now."""
+
+    def __init__(self, store: Store, rules: Callable[[], Rules], clock: Clock, metrics: Metrics,
+                 nudge: Callable[[], None]) -> None:
+        self.store, self.rules, self.clock, self.metrics, self.nudge = store, rules, clock, metrics, nudge
+        self.queue: deque[Waiting] = deque()
+        self.waiting_alerts = 0
+        self.committing: asyncio.Task[None] | None = None
+
+    async def take(self, batch: Batch) -> None:
+        for part in parts(batch):
+            await self.take_part(part)
+
+    async def take_part(self, batch: Batch) -> None:
+        if self.waiting_alerts > WAITING_ALERTS:
+            raise Busy("too many alerts are waiting to be stored")
+        waiting = Waiting(batch, asyncio.get_running_loop().create_future())
+        self.queue.append(waiting)
+        self.waiting_alerts += len(batch.alerts)
+        if self.committing is None or self.committing.done():
+            self.committing = asyncio.create_task(self.commit_all(), name="intake")
+        await waiting.future
+
+    async def commit_all(self) -> None:
+        while self.queue:
+            group = self.next_group()
+            if group:
+                await self.commit(group)
+
+    def next_group(self) -> list[Waiting]:
+        group: list[Waiting] = []
+        alerts = 0
+        while self.queue and len(group) < TOGETHER_BATCHES and alerts < TOGETHER_ALERTS:
+            waiting = self.queue.popleft()
+            self.waiting_alerts -= len(waiting.batch.alerts)
+            if waiting.future.cancelled():      # its sender was answered 503 already
+                continue
+            group.append(waiting)
+            alerts += len(waiting.batch.alerts)
+        return group
+
+    async def commit(self, group: list[Waiting]) -> None:
+        rules, batches = self.rules(), [waiting.batch for waiting in group]
+        try:
+            taken = await self.store.write(lambda tx: take_in(tx, rules, batches, self.clock.now()))
+        except Busy as error:
+            for waiting in group:
+                fail(waiting, error)
+            return
+        except BaseException as error:
+            # Each on its own: a webhook that breaks the fold must not take its neighbours with it.
+            if len(group) > 1 and isinstance(error, Exception):
+                for waiting in group:
+                    await self.commit([waiting])
+                return
+            fail(group[0], error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for waiting in group:
+            if not waiting.future.done():
+                waiting.future.set_result(None)
+        self.note(taken)
+
+    def note(self, taken: Taken) -> None:
+        for verdict, count in taken.verdicts.items():
+            self.metrics.observations.labels(verdict.value).inc(count)
+        for event in taken.events:
+            self.metrics.events.labels(event.kind.value).inc()
+            logger.info("incident %s", event.kind.value, extra={
+                "event": f"incident.{event.kind.value}", "incident_id": event.incident_id, "seq": event.seq, "text": event.text})
+        if taken.is_news:
+            self.nudge()
+
+
+def fail(waiting: Waiting, error: BaseException) -> None:
+    if not waiting.future.done():
+        waiting.future.set_exception(error)
+
+
+def parts(batch: Batch) -> Iterator[Batch]:
+    """The batch in pieces that one transaction can hold; what fires first, so that no piece closes what the next reopens."""
+    if len(batch.alerts) <= CHUNK_ALERTS:
+        yield batch
+        return
+    ordered = sorted(batch.alerts, key=lambda alert: not alert.is_firing)
+    for start in range(0, len(ordered), CHUNK_ALERTS):
+        yield replace(batch, alerts=tuple(ordered[start:start + CHUNK_ALERTS]))

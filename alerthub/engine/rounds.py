@@ -1,0 +1,125 @@
+"""WHEN the rounds are made that only one replica makes: reconcile, stale, own alarms, pruning. Each under its own term."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from alerthub.clock import Clock
+from alerthub.domain.reconcile import Peer
+from alerthub.domain.rules import Rules, SourceRule
+from alerthub.errors import Busy, Unreachable
+from alerthub.flow import prune, watch
+from alerthub.metrics import Metrics
+from alerthub.store import leases
+from alerthub.store.database import Store
+
+logger = logging.getLogger("alerthub.engine")
+MINUTE = timedelta(minutes=1)
+TERM = timedelta(seconds=30)
+ASK_SECONDS = 15.0
+PRUNE_PAUSE = 0.2
+
+
+class Asker(Protocol):
+    """Asks one source's peers which alerts fire."""
+
+    async def ask(self) -> list[Peer]:
+        """Every configured peer's answer. Raises Unreachable when even one does not answer."""
+
+
+@dataclass
+class Rounds:
+    """One method per round; `due` tells which to make now, so that tests need no loop."""
+
+    store: Store
+    rules: Callable[[], Rules]
+    askers: Callable[[], Mapping[str, Asker]]
+    clock: Clock
+    metrics: Metrics
+    owner: str
+    nudge: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self.next: dict[str, datetime] = {}
+        self.stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until stopped. No error ends it."""
+        while not self.stopping.is_set():
+            try:
+                await self.make_due()
+            except Busy as error:
+                logger.warning("cannot make a round: %s", error, extra={"event": "round.busy"})
+            wait = min((at for at in self.next.values()), default=self.clock.now() + MINUTE) - self.clock.now()
+            try:
+                async with asyncio.timeout(min(60.0, max(0.05, wait.total_seconds()))):
+                    await self.stopping.wait()
+            except TimeoutError:
+                continue
+
+    async def make_due(self) -> None:
+        """Make every round whose time has come, if its term is ours."""
+        now = self.clock.now()
+        for name, source in self.rules().sources.items():
+            if source.reconcile_urls and self.is_time(f"reconcile {name}", source.reconcile_interval, now):
+                await self.reconcile(source)
+        if self.is_time("watch", MINUTE, now):
+            await self.watch()
+        if self.is_time("prune", MINUTE, now):
+            await self.prune()
+
+    def is_time(self, name: str, every: timedelta, now: datetime) -> bool:
+        due = self.next.get(name, now)
+        # A clock that jumped back must not stop the rounds for as long as it jumped.
+        if due > now and due - now <= every:
+            return False
+        self.next[name] = now + every
+        return True
+
+    async def leads(self, name: str, every: timedelta) -> bool:
+        now, term = self.clock.now(), max(TERM, every * 2)
+        return await self.store.write(lambda tx: leases.lead(tx, name, self.owner, now, term))
+
+    async def reconcile(self, source: SourceRule) -> None:
+        asker = self.askers().get(source.name)
+        if asker is None or not await self.leads(f"reconcile {source.name}", source.reconcile_interval):
+            return
+        asked_at = self.clock.now()
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                peers = await asker.ask()
+        except (Unreachable, TimeoutError) as error:
+            detail = str(error) or f"no answer within {ASK_SECONDS:.0f} s"
+            logger.warning("cannot reconcile: %s", detail, extra={"event": "reconcile.unreachable", "source": source.name})
+            self.metrics.reconciliations.labels(source.name, "unreachable").inc()
+            taken = await self.store.write(
+                lambda tx: watch.unreachable(tx, self.rules(), source.name, detail, self.clock.now()))
+        else:
+            taken = await self.store.write(
+                lambda tx: watch.reconcile(tx, self.rules(), source.name, peers, asked_at, self.clock.now()))
+            self.metrics.reconciliations.labels(source.name, "agreed" if not taken.is_news else "corrected").inc()
+        self.nudge()
+
+    async def watch(self) -> None:
+        if not await self.leads("watch", MINUTE):
+            return
+        rules, now = self.rules(), self.clock.now()
+        stale = await self.store.write(lambda tx: watch.mark_stale(tx, rules, now))
+        over = await self.store.write(lambda tx: watch.expire_own(tx, rules, now))
+        if stale or over.is_news:
+            self.nudge()
+
+    async def prune(self) -> None:
+        if not await self.leads("prune", MINUTE):
+            return
+        rules = self.rules()
+        while await self.store.write(lambda tx: prune.prune(tx, rules, self.clock.now())) and not self.stopping.is_set():
+            await self.clock.sleep(PRUNE_PAUSE)
+
+    def stop(self) -> None:
+        self.stopping.set()

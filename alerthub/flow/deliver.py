@@ -1,0 +1,310 @@
+"""The room between incident and channel: claim what is due, render it as it is now, send without a connection held, settle.
+
+A crash after the send and before the settle sends once more, marked; nothing is ever dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from alerthub.channels.base import ATTEMPT_SECONDS, Channel
+from alerthub.clock import Clock
+from alerthub.domain import own
+from alerthub.domain.compose import ALERTS_SHOWN, DIGEST_LINES, Telling, alert_line, compose, digest
+from alerthub.domain.delivery import (
+    LEASE,
+    DeliveryState,
+    Lane,
+    Next,
+    Verdict,
+    after_failure,
+    is_wanted,
+    spend,
+    tokens,
+)
+from alerthub.domain.incident import Incident
+from alerthub.domain.message import IncidentStatus, Message, Receipt, Why
+from alerthub.domain.route import Route, resolve
+from alerthub.domain.rules import Destination, Rules
+from alerthub.errors import Busy, Failure, SendFailed
+from alerthub.flow.intake import take_in
+from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
+from alerthub.store import lanes, leases
+from alerthub.store.database import Store
+from alerthub.store.schema import lanes as lane_table
+from alerthub.store.tx import Tx
+
+logger = logging.getLogger("alerthub.deliver")
+SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)     # seconds
+LOOK = 200      # due lanes looked at in one claim: enough to see a storm
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One lane's part in a sending: what it will know when it has succeeded, and when it is told again without news."""
+
+    lane: Lane
+    attempt: int
+    up_to: int
+    episode: int
+    repeat_after: timedelta | None
+    pages: bool      # the first telling of an open incident: worth trying for longer than an update
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One message to one destination: for one lane, or in a storm for many."""
+
+    destination: Destination
+    message: Message
+    previous: Receipt | None
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What is to be sent now, and how many lanes were looked after: some needed no telling, and more may be due."""
+
+    sendings: Sequence[Sending] = ()
+    lanes: int = 0
+
+
+def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], owner: str, now: datetime) -> Claimed:
+    """Take what is due, as many per channel as it has slots free, within every destination's budget."""
+    ready = [channel for channel, free in slots.items() if free > 0]
+    found = lanes.due(tx, ready, now, LOOK) if ready else []
+    if not found:
+        return Claimed()
+    known = rules.destinations()
+    free_slots = dict(slots)
+    taken: list[Chosen] = []
+    for key, group in by_destination(found).items():
+        destination = known.get(key)
+        if destination is None:
+            close(tx, group)
+            continue
+        allowed = min(tokens(group[0].free_at, destination.every, destination.burst, now), free_slots[destination.channel])
+        if allowed <= 0:
+            continue
+        chosen, is_storm = choose(rules, destination, group, allowed)
+        free_slots[destination.channel] -= 1 if is_storm else len(chosen)
+        taken.append((destination, chosen, is_storm))
+    rows = [due.row for _, chosen, _ in taken for due in chosen]
+    leases.lease(tx, lane_table, "id", rows, owner, now + LEASE)
+    sendings = render(tx, rules, taken, now)
+    spent = Counter(sending.destination.key for sending in sendings)
+    lanes.set_free(tx, {told.key: spend(chosen[0].free_at, told.every, told.burst, now, spent[told.key])
+                        for told, chosen, _ in taken if told.every and spent[told.key]})
+    return Claimed(sendings, len(rows))
+
+
+Chosen = tuple[Destination, Sequence[lanes.DueLane], bool]
+
+
+def choose(rules: Rules, destination: Destination, group: Sequence[lanes.DueLane], allowed: int) -> tuple[
+        Sequence[lanes.DueLane], bool]:
+    """The oldest that the budget allows; or, in a storm, many for one summary. A lane whose live message can be edited is
+    never put into a summary: its message would stay as it was."""
+    loose = [due for due in group if not (destination.edits and due.lane.receipt)]
+    if destination.digests and len(loose) > max(rules.storm, allowed) and loose[0] is group[0]:
+        return loose[:DIGEST_LINES], True
+    return group[:allowed], False
+
+
+def by_destination(found: Iterable[lanes.DueLane]) -> dict[str, list[lanes.DueLane]]:
+    groups: dict[str, list[lanes.DueLane]] = {}
+    for due in found:
+        groups.setdefault(due.lane.destination, []).append(due)
+    return groups
+
+
+def close(tx: Tx, group: Sequence[lanes.DueLane]) -> None:
+    """The destination is no longer in the configuration: nothing can be sent there."""
+    for due in group:
+        lanes.settle(tx, due.lane.id, due.lane.attempt, due_at=None, is_dead=True)
+    logger.warning("destination is not in the configuration any more", extra={
+        "event": "lane.closed", "destination": group[0].lane.destination, "lanes": len(group)})
+
+
+def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list[Sending]:
+    """Read the incidents as they are now and say what each destination shall be told. What needs no telling is settled."""
+    tellings = read_tellings(tx, [due.lane for _, chosen, _ in taken for due in chosen])
+    sendings: list[Sending] = []
+    for destination, chosen, is_storm in taken:
+        shares: list[Share] = []
+        for due in chosen:
+            telling = tellings[due.lane.id]
+            routes = routes_to(rules, destination, telling)
+            if not postponed(tx, destination, routes, due.lane, telling, now):
+                shares.append(share_of(rules, routes, due.lane, telling.incident))
+        moved_to = chosen[0].moved_to
+        if is_storm and len(shares) > 1:
+            message = digest([tellings[share.lane.id] for share in shares], [share.lane for share in shares], rules, now)
+            sendings.append(Sending(destination, message, handle_of(None, moved_to), tuple(shares)))
+            continue
+        for share in shares:
+            message = compose(tellings[share.lane.id], share.lane, rules, now)
+            sendings.append(Sending(destination, message, handle_of(share.lane.receipt, moved_to), (share,)))
+    lanes.lose_attempts(tx, [due.lane for _, chosen, _ in taken for due in chosen if due.lane.was_leased])
+    lanes.insert_deliveries(tx, [lanes.sending_row(share.lane, sending.message.why, share.up_to, now)
+                                 for sending in sendings for share in sending.shares])
+    return sendings
+
+
+def handle_of(receipt: Receipt | None, moved_to: str) -> Receipt | None:
+    """The live message; or, when there is none yet, where the destination has moved to."""
+    return receipt or (Receipt({"moved_to": moved_to}) if moved_to else None)
+
+
+def read_tellings(tx: Tx, taken: Sequence[Lane]) -> dict[int, Telling]:
+    """By lane: its incident, the incident's first alerts, and the events that the lane has not told."""
+    incidents = alert_store.read_incidents(tx, {lane.incident_id for lane in taken})
+    lines = {key: tuple(map(alert_line, alert_store.of_incident(tx, key, ALERTS_SHOWN))) for key in incidents}
+    return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id],
+                             event_store.after(tx, lane.incident_id, lane.told_seq)) for lane in taken}
+
+
+def routes_to(rules: Rules, destination: Destination, telling: Telling) -> list[Route]:
+    """The routes by which this incident's alerts lead to the destination; none for what was added by other means."""
+    found: dict[str, Route] = {}
+    for line in telling.lines:
+        for route in resolve(rules.route, line.labels):
+            if any(told.key == destination.key for told in rules.receivers[route.receiver].destinations):
+                found[route.place] = route
+    return list(found.values())
+
+
+def postponed(tx: Tx, destination: Destination, routes: Sequence[Route], lane: Lane, telling: Telling, now: datetime) -> bool:
+    """True when nothing is sent now: muted until later, or an end that this destination is not told of."""
+    incident, attempt = telling.incident, lane.attempt + 1
+    if routes and all(route.is_muted(now) for route in routes):
+        if lane.is_first and not incident.is_open:
+            return lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq) or True
+        return lanes.settle(tx, lane.id, attempt, due_at=min(route.speaks_at(now) for route in routes)) or True
+    if not is_wanted(destination, lane, incident.episode, is_open=incident.is_open):
+        return lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq, failures=0, failing_since=None) or True
+    if not telling.events and incident.status is not IncidentStatus.triggered:
+        return lanes.settle(tx, lane.id, attempt, due_at=None) or True     # a repeat that has lost its reason
+    return False
+
+
+def share_of(rules: Rules, routes: Sequence[Route], lane: Lane, incident: Incident) -> Share:
+    repeat = None
+    if incident.status is IncidentStatus.triggered:
+        repeat = min(route.repeat_interval for route in routes or [rules.route]) or None
+    is_page = incident.is_open and lane.told_episode < incident.episode
+    return Share(lane, lane.attempt + 1, incident.seq, incident.episode, repeat, is_page)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How an attempt ended: for metrics and logs."""
+
+    destination: Destination
+    why: Why
+    failure: Failure | None
+    seconds: float
+    is_dead_letter: bool = False
+
+
+async def send_one(store: Store, rules: Rules, channel: Channel, sending: Sending, clock: Clock) -> Sent:
+    """Send and settle. No connection is held while the provider is asked; the whole attempt is bounded (R-21)."""
+    began = clock.monotonic()
+    receipt, error = await attempt(channel, sending)
+    seconds = clock.monotonic() - began
+    dead = await settle_later(store, rules, sending, receipt, error, clock)
+    return Sent(sending.destination, sending.message.why, error.reason if error else None, seconds, dead)
+
+
+async def settle_later(store: Store, rules: Rules, sending: Sending, receipt: Receipt | None, error: SendFailed | None,
+                       clock: Clock) -> bool:
+    """Settle, trying again while the database is away and the lease may still be ours: what is settled is not sent twice."""
+    dice = clock.random()
+    for wait in (*SETTLE_WAITS, None):
+        try:
+            return await store.write(lambda tx: settle(tx, rules, sending, receipt, error, clock.now(), dice))
+        except Busy:
+            if wait is None:
+                raise
+            await clock.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+async def attempt(channel: Channel, sending: Sending) -> tuple[Receipt | None, SendFailed | None]:
+    try:
+        async with asyncio.timeout(ATTEMPT_SECONDS):
+            return await channel.send(sending.message, sending.previous), None
+    except TimeoutError:
+        return None, SendFailed(Failure.timeout, f"no answer within {ATTEMPT_SECONDS:.0f} s")
+    except SendFailed as error:
+        return None, error
+
+
+def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, error: SendFailed | None,
+           now: datetime, dice: float) -> bool:
+    """Write how it ended, for every lane that took part and is still ours. True when it became a dead letter."""
+    if error is None:
+        for share in sending.shares:
+            settle_sent(tx, sending, share, receipt or Receipt(), now)
+        if lanes.destination_works(tx, sending.destination.key, now):
+            take_in(tx, rules, [own.own_batch([own.delivery_works(
+                sending.destination.key, sending.destination.channel, now)], now)], now)
+        return False
+    verdicts = [settle_failed(tx, rules, sending, share, error, now, dice) for share in sending.shares]
+    pause = max((verdict.pause_destination_until for verdict in verdicts if verdict and verdict.pause_destination_until),
+                default=None)
+    if error.reason not in (Failure.stale_handle, Failure.content):
+        lanes.destination_failed(tx, sending.destination.key, now, error.detail, pause)
+    dead = any(verdict is not None and verdict.next is Next.dead for verdict in verdicts)
+    if dead:
+        alarm(tx, rules, sending.destination, error, now)
+    return dead
+
+
+def settle_sent(tx: Tx, sending: Sending, share: Share, receipt: Receipt, now: datetime) -> None:
+    repeat_at = now + share.repeat_after if share.repeat_after else None
+    is_digest = sending.message.why is Why.digest
+    keep = share.lane.receipt if is_digest else receipt
+    ours = lanes.settle(
+        tx, share.lane.id, share.attempt, told_seq=share.up_to, told_episode=share.episode, failures=0, failing_since=None,
+        not_before=None, is_degraded=False, repeats=share.lane.repeats + (sending.message.why is Why.repeat),
+        receipt=json.dumps(keep.handle) if keep is not None else None, due_at=lanes.due_again(share.up_to, now, repeat_at))
+    state = DeliveryState.sent if ours else DeliveryState.unknown
+    lanes.finish_delivery(tx, share.lane.id, share.attempt, state, now, detail=(receipt.handle.get("refused", "")))
+
+
+def settle_failed(tx: Tx, rules: Rules, sending: Sending, share: Share, error: SendFailed, now: datetime,
+                  dice: float) -> Verdict | None:
+    lane = replace(share.lane, failures=share.lane.failures + 1, failing_since=share.lane.failing_since or now)
+    give_up = rules.give_up_pages if share.pages else rules.give_up_updates
+    verdict = after_failure(lane, error, now, dice, give_up)
+    columns: dict[str, Any] = {"failures": lane.failures, "failing_since": lane.failing_since, "due_at": verdict.due_at,
+                               "not_before": verdict.due_at, "is_dead": verdict.next is Next.dead}
+    if verdict.next is Next.degrade:
+        columns["is_degraded"] = True
+    if verdict.next is Next.repost:
+        columns["receipt"] = None
+    if verdict.next is Next.dead:
+        columns |= {"failures": 0, "failing_since": None, "is_degraded": False}
+    if verdict.next is Next.move and error.moved_to:
+        lanes.destination_moved(tx, sending.destination.key, error.moved_to)
+    if not lanes.settle(tx, lane.id, share.attempt, **columns):
+        return None
+    state = DeliveryState.unknown if error.is_ambiguous else DeliveryState.failed
+    lanes.finish_delivery(tx, lane.id, share.attempt, state, now, failure=error.reason.value, detail=error.detail,
+                          dead_letter=verdict.next is Next.dead)
+    return verdict
+
+
+def alarm(tx: Tx, rules: Rules, destination: Destination, error: SendFailed, now: datetime) -> None:
+    """Say through another channel that this one does not work. One incident per destination, however many letters."""
+    take_in(tx, rules, [own.own_batch([own.delivery_failed(
+        destination.key, destination.channel, f"{error.reason.value}: {error.detail}")], now)], now)

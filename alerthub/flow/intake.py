@@ -1,0 +1,271 @@
+"""The first room: webhooks become incidents, lanes that are due, and proposed actions, in one transaction.
+
+`take_in` takes a list of batches: webhooks that arrive together share a commit. Nothing is sent from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from alerthub.domain.action import REASON_TEXT, Proposal, Reason, RunState, proposals
+from alerthub.domain.alert import Alert, Batch
+from alerthub.domain.event import Actor, Event, EventKind
+from alerthub.domain.incident import (
+    OWN_SOURCE,
+    AlertState,
+    Incident,
+    Shift,
+    Verdict,
+    apply_cleared,
+    apply_fired,
+    conclude,
+    content_of,
+    incident_key,
+    judge,
+    open_incident,
+    reopen,
+)
+from alerthub.domain.own import action_failed, own_batch
+from alerthub.domain.route import Route, resolve
+from alerthub.domain.rules import Destination, Direction, Rules
+from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
+from alerthub.store import lanes, runs
+from alerthub.store.tx import Tx
+
+# A repeat within this time of the last one writes nothing: `seen_at` is exact to it.
+SEEN_RESOLUTION = timedelta(seconds=10)
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of the batches: for metrics and logs."""
+
+    verdicts: dict[Verdict, int] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    alarms: list[Alert] = field(default_factory=list)
+
+    @property
+    def is_news(self) -> bool:
+        return bool(self.events)
+
+
+class Folding:
+    """One call of `take_in`: what was loaded, what is changed, what is to be saved. Lives for one transaction."""
+
+    def __init__(self, tx: Tx, rules: Rules, now: datetime) -> None:
+        self.tx, self.rules, self.now = tx, rules, now
+        self.states: dict[tuple[str, str], AlertState] = {}
+        self.incidents: dict[str, Incident] = {}
+        self.by_key: dict[str, str] = {}
+        self.retired: list[int] = []
+        self.openings: dict[tuple[str, str], lanes.Opening] = {}
+        self.proposed: list[tuple[str, Proposal, Batch]] = []
+        self.taken = Taken()
+
+    def load_states(self, batches: Sequence[Batch]) -> None:
+        wanted: dict[str, set[str]] = {}
+        for batch in batches:
+            wanted.setdefault(batch.source, set()).update(alert.identity for alert in batch.alerts)
+        for source, identities in wanted.items():
+            for identity, state in alert_store.current(self.tx, source, identities).items():
+                self.states[source, identity] = state
+
+    def load_incidents(self, batches: Sequence[Batch]) -> None:
+        """Those that may change, locked. Pure repeats, most of all webhooks, need none of them."""
+        ids: set[str] = set()
+        keys: set[str] = set()
+        # An alert that fires now may have been resolved by a webhook of the same call.
+        ending = {(batch.source, alert.identity) for batch in batches for alert in batch.alerts if not alert.is_firing}
+        for batch in batches:
+            for alert in batch.alerts:
+                which = (batch.source, alert.identity)
+                state = self.states.get(which)
+                if state is not None and state.incident_id and (which in ending or self.touches_incident(state, alert, batch)):
+                    ids.add(state.incident_id)
+                if alert.is_firing and (state is None or not state.is_firing or which in ending):
+                    keys.add(self.key_of(batch, alert, self.routes_of(alert)))
+        self.by_key = alert_store.latest_by_key(self.tx, keys, self.now - self.rules.reopen_window)
+        self.incidents = alert_store.incidents_for_change(self.tx, ids | set(self.by_key.values()))
+        self.by_key.update((incident.key, incident.id) for incident in self.incidents.values() if incident.is_open)
+        if self.tx.is_postgres and self.incidents:
+            # Another replica may have changed these alerts before the locks were ours.
+            self.load_states(batches)
+
+    def touches_incident(self, state: AlertState, alert: Alert, batch: Batch) -> bool:
+        if state.status is not alert.status or batch.truncated:
+            return True
+        source = self.rules.sources.get(batch.source)
+        return bool(source and source.stale_after and batch.arrived_at - state.seen_at >= source.stale_after)
+
+    def routes_of(self, alert: Alert) -> tuple[Route, ...]:
+        return resolve(self.rules.route, alert.labels)
+
+    def key_of(self, batch: Batch, alert: Alert, routes: tuple[Route, ...]) -> str:
+        group_by = ("...",) if batch.source == OWN_SOURCE else routes[0].group_by
+        return incident_key(batch.source, alert.labels, group_by, batch.group_labels)
+
+    def fold(self, batch: Batch) -> None:
+        """Fold one webhook; every incident that it changes gets one event."""
+        shifts: dict[str, Shift] = {}
+        for alert in batch.alerts:
+            state = self.states.get((batch.source, alert.identity))
+            verdict = judge(state, alert, batch.arrived_at)
+            self.taken.verdicts[verdict] = self.taken.verdicts.get(verdict, 0) + 1
+            if verdict in (Verdict.fired, Verdict.refired):
+                self.fire(batch, alert, state, shifts)
+            elif verdict is Verdict.cleared and state is not None:
+                self.clear(batch, alert, state, shifts)
+            elif verdict is Verdict.stray:
+                self.remember(batch, alert)
+            elif verdict is Verdict.repeated and state is not None:
+                self.repeat(batch, alert, state, shifts)
+        for incident_id, shift in shifts.items():
+            event = conclude(self.incidents[incident_id], shift, batch, self.now)
+            if event is not None:
+                self.taken.events.append(event)
+
+    def fire(self, batch: Batch, alert: Alert, state: AlertState | None, shifts: dict[str, Shift]) -> None:
+        routes = self.routes_of(alert)
+        incident, shift = self.incident_for(batch, alert, state, routes, shifts)
+        if state is None or state.incident_id != incident.id:
+            state = self.next_state(batch, alert, state)
+        apply_fired(incident, state, alert, batch, shift)
+        state.seen_at = batch.arrived_at
+        self.plan(incident, alert, routes, batch)
+
+    def next_state(self, batch: Batch, alert: Alert, old: AlertState | None) -> AlertState:
+        """A row for the alert's time in another incident; the old row stays as that incident's history."""
+        if old is not None and old.row:
+            self.retired.append(old.row)
+        state = AlertState(batch.source, alert.identity, None, alert.status, "", alert.starts_at, alert.ends_at,
+                           batch.arrived_at, batch.arrived_at)
+        self.states[batch.source, alert.identity] = state
+        return state
+
+    def incident_for(self, batch: Batch, alert: Alert, state: AlertState | None, routes: tuple[Route, ...],
+                     shifts: dict[str, Shift]) -> tuple[Incident, Shift]:
+        """The incident that the alert belongs to: the open one it was in, else its key's open or reopened one, or a new one."""
+        key = self.key_of(batch, alert, routes)
+        known = state.incident_id if state is not None else None
+        incident = self.incidents.get(known) if known else None
+        if incident is None or not incident.is_open:
+            incident = self.incidents.get(self.by_key.get(key, ""))
+        if incident is None:
+            incident = open_incident(self.tx.new_id(), key, batch, alert, routes[0], self.now)
+            self.incidents[incident.id] = incident
+            self.by_key[key] = incident.id
+            return incident, shifts.setdefault(incident.id, Shift(opened=True))
+        shift = shifts.setdefault(incident.id, Shift())
+        if not incident.is_open:
+            reopen(incident, self.now)
+            shift.reopened = True
+        return incident, shift
+
+    def clear(self, batch: Batch, alert: Alert, state: AlertState, shifts: dict[str, Shift]) -> None:
+        incident = self.incidents.get(state.incident_id or "")
+        if incident is None:
+            return
+        apply_cleared(incident, state, alert, batch, shifts.setdefault(incident.id, Shift()))
+        state.seen_at = batch.arrived_at
+
+    def remember(self, batch: Batch, alert: Alert) -> None:
+        """A resolve of what was never seen firing: kept, so that an older firing that comes late opens nothing (R-13, R-14)."""
+        state = self.next_state(batch, alert, None)
+        state.content, state.is_dirty = content_of(alert), True
+        state.ends_at = alert.ends_at or batch.arrived_at
+
+    def repeat(self, batch: Batch, alert: Alert, state: AlertState, shifts: dict[str, Shift]) -> None:
+        incident = self.incidents.get(state.incident_id or "")
+        if incident is not None and incident.is_open:
+            shift = shifts.setdefault(incident.id, Shift())
+            if incident.is_stale and alert.is_firing:
+                incident.is_stale, shift.refreshed = False, True
+        content = content_of(alert)
+        if content == state.content and batch.arrived_at - state.seen_at < SEEN_RESOLUTION:
+            return
+        if batch.arrived_at >= state.seen_at:
+            state.content, state.seen_at, state.missing_since = content, batch.arrived_at, None
+            state.is_touched = True
+
+    def plan(self, incident: Incident, alert: Alert, routes: tuple[Route, ...], batch: Batch) -> None:
+        """Who is to be told, and what is to be done, because this alert fires."""
+        for route in routes:
+            for destination in self.destinations_of(route, incident, batch.source):
+                self.openings.setdefault((incident.id, destination.key),
+                                         lanes.Opening(incident.id, destination, self.now + route.group_wait))
+        if batch.source != OWN_SOURCE:      # the alarm that an action failed must never run that action again
+            self.proposed.extend((incident.id, proposal, batch) for proposal in proposals(routes, alert, self.rules))
+
+    def destinations_of(self, route: Route, incident: Incident, source: str) -> list[Destination]:
+        """The route's receiver. The hub's own alarm about a destination goes through any other one: its channel's siblings
+        last, other receivers when the route offers nothing else."""
+        told = self.rules.receivers[route.receiver].destinations
+        if source != OWN_SOURCE or not incident.avoid:
+            return list(told)
+        others = [destination for destination in told if destination.key != incident.avoid]
+        everywhere = [found for key, found in self.rules.destinations().items() if key != incident.avoid]
+        broken = next((found.channel for key, found in self.rules.destinations().items() if key == incident.avoid), "")
+        elsewhere = [destination for destination in everywhere if destination.channel != broken]
+        if any(destination.channel != broken for destination in others):
+            return others
+        return others + elsewhere[:1] or everywhere[:1]
+
+    def save(self) -> None:
+        rows = self.run_rows()
+        self.say_refused(rows)
+        changed = [self.incidents[key] for key in sorted({event.incident_id for event in self.taken.events})]
+        alert_store.save_incidents(self.tx, changed)
+        alert_store.save_alerts(self.tx, list(self.states.values()), self.retired)
+        self.taken.runs = runs.propose(self.tx, rows)
+        event_store.append(self.tx, self.taken.events)
+        lanes.ensure(self.tx, list(self.openings.values()))
+        lanes.mark(self.tx, [(incident.id, incident.seq) for incident in changed], self.now)
+
+    def run_rows(self) -> list[dict[str, Any]]:
+        """One run per (incident, episode, action, target), in the transaction that stores the alert."""
+        rows: dict[tuple[str, int, str, str], dict[str, Any]] = {}
+        for incident_id, proposal, batch in self.proposed:
+            incident, rule, refused = self.incidents[incident_id], proposal.rule, proposal.reason is not None
+            reason = proposal.reason or (Reason.tighten if rule.direction is Direction.tighten else Reason.allowed)
+            rows.setdefault((incident_id, incident.episode, rule.name, proposal.target), {
+                "id": self.tx.new_id(), "incident_id": incident_id, "episode": incident.episode, "action": rule.name,
+                "target": proposal.target, "direction": rule.direction.value,
+                "state": (RunState.refused if refused else RunState.proposed).value, "reason": reason.value,
+                "why": incident.title, "rule_version": rule.version, "body_sha256": batch.body_sha256,
+                "labels": dict(proposal.alert.labels), "created_at": self.now,
+                "due_at": None if refused else self.now, "finished_at": self.now if refused else None,
+            })
+        return list(rows.values())
+
+    def say_refused(self, rows: Sequence[dict[str, Any]]) -> None:
+        """What was not done, and why, is part of the history. A tighten that has no target also pages."""
+        for row in rows:
+            if row["state"] != RunState.refused.value:
+                continue
+            incident = self.incidents[row["incident_id"]]
+            text = f"Action {row['action']} was not run: {REASON_TEXT[Reason(row['reason'])]}"
+            self.taken.events.append(incident.happened(
+                EventKind.action, Actor("hub", "actions"), text, self.now, {"run": row["id"], "reason": row["reason"]}))
+            if row["direction"] == Direction.tighten.value:
+                self.taken.alarms.append(action_failed(row["action"], "(none)", text))
+
+
+def take_in(tx: Tx, rules: Rules, batches: Sequence[Batch], now: datetime) -> Taken:
+    """Store what these webhooks say, in the order in which they arrived. Deliveries and actions become due with it.
+
+    The same batch again changes nothing and makes nothing due.
+    """
+    folding = Folding(tx, rules, now)
+    folding.load_states(batches)
+    folding.load_incidents(batches)
+    for batch in sorted(batches, key=lambda batch: batch.arrived_at):
+        folding.fold(batch)
+    folding.save()
+    if folding.taken.alarms and batches[0].source != OWN_SOURCE:
+        take_in(tx, rules, [own_batch(folding.taken.alarms, now)], now)
+    return folding.taken

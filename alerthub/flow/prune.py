@@ -1,0 +1,21 @@
+"""The room that forgets, by age and in small bites, so that webhooks are never kept waiting."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from alerthub.domain.rules import Rules
+from alerthub.store import pruning
+from alerthub.store.tx import Tx
+
+BITE = 100
+STRAYS = timedelta(days=2)     # long enough for any firing that is late
+
+
+def prune(tx: Tx, rules: Rules, now: datetime) -> int:
+    """Forget one bite of what is older than `database.retention`; how much that was. Zero retention keeps everything."""
+    forgotten = pruning.forget_strays(tx, now - STRAYS, BITE)
+    if rules.retention:
+        pruning.forget_quarantine(tx, now - rules.retention)
+        forgotten += pruning.forget_incidents(tx, now - rules.retention, BITE)
+    return forgotten

@@ -1,0 +1,101 @@
+"""The room that looks for what did not come: resolves that got lost, sources that went silent, own alarms that are over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from alerthub.domain import own
+from alerthub.domain.alert import Alert, Batch
+from alerthub.domain.event import Actor, Event, EventKind
+from alerthub.domain.incident import OWN_SOURCE, AlertState, Incident
+from alerthub.domain.reconcile import Finding, Peer, compare, resolution
+from alerthub.domain.rules import Rules
+from alerthub.flow.intake import Taken, take_in
+from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
+from alerthub.store import lanes
+from alerthub.store.tx import Tx
+
+OWN_EXPIRY = timedelta(hours=1)
+
+
+def reconcile(tx: Tx, rules: Rules, source: str, peers: Sequence[Peer], asked_at: datetime, now: datetime) -> Taken:
+    """Compare with what the source's peers answered to a question asked at `asked_at`."""
+    ours = alert_store.firing_of_source(tx, source)
+    finding = compare(ours, peers, asked_at)
+    mark_seen(tx, finding, asked_at)
+    mark_silenced(tx, ours, finding, now)
+    resolved = tuple(resolution_of(state, asked_at) for state in finding.resolved)
+    batches = [Batch(source=source, arrived_at=asked_at, alerts=resolved, observer="reconciler")] if resolved else []
+    batches.append(own.own_batch([own.cleared(own.source_unreachable(source, ""), now)], now))
+    return take_in(tx, rules, batches, now)
+
+
+def unreachable(tx: Tx, rules: Rules, source: str, detail: str, now: datetime) -> Taken:
+    """The source does not answer: nothing is concluded from that, but people are told."""
+    return take_in(tx, rules, [own.own_batch([own.source_unreachable(source, detail)], now)], now)
+
+
+def resolution_of(state: AlertState, asked_at: datetime) -> Alert:
+    content = json.loads(state.content)
+    return resolution(state, content["labels"], content["annotations"], asked_at)
+
+
+def mark_seen(tx: Tx, finding: Finding, asked_at: datetime) -> None:
+    for state in finding.missing:
+        state.missing_since, state.is_touched = asked_at, True
+    for state in finding.present:
+        state.missing_since, state.seen_at, state.is_touched = None, max(state.seen_at, asked_at), True
+    alert_store.save_alerts(tx, [*finding.missing, *finding.present], [])
+
+
+def mark_silenced(tx: Tx, ours: Sequence[AlertState], finding: Finding, now: datetime) -> None:
+    """An incident is silenced when every alert of it that fires is suppressed at the source."""
+    firing: dict[str, list[bool]] = {}
+    for state in ours:
+        if state.incident_id:
+            firing.setdefault(state.incident_id, []).append(state.identity in finding.suppressed)
+    known = alert_store.read_incidents(tx, firing)
+    wrong = [key for key, held in firing.items() if key in known and known[key].is_silenced != all(held)]
+    events: list[Event] = []
+    changed = alert_store.incidents_for_change(tx, wrong)
+    for incident in changed.values():
+        incident.is_silenced = not incident.is_silenced
+        text = "Silenced or inhibited at the source" if incident.is_silenced else "No longer silenced at the source"
+        events.append(incident.happened(EventKind.silenced, Actor("hub", "reconciler"), text, now, {}))
+    keep(tx, list(changed.values()), events, now)
+
+
+def mark_stale(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
+    """Incidents whose source has said nothing of them for `stale_after`. Never silently resolved (R-18)."""
+    events: list[Event] = []
+    for source in rules.sources.values():
+        if not source.stale_after:
+            continue
+        quiet = alert_store.quiet_incidents(tx, source.name, now - source.stale_after)
+        changed = alert_store.incidents_for_change(tx, quiet)
+        for incident in changed.values():
+            incident.is_stale = True
+            hours = source.stale_after.total_seconds() / 3600
+            text = f"Stale: {source.name} has not reported it for {hours:g} h; it may be over, or the source may be down"
+            events.append(incident.happened(EventKind.stale, Actor("hub", "watch"), text, now, {}))
+        keep(tx, list(changed.values()), events[-len(changed):] if changed else [], now)
+    return events
+
+
+def keep(tx: Tx, incidents: Sequence[Incident], events: Sequence[Event], now: datetime) -> None:
+    alert_store.save_incidents(tx, incidents)
+    event_store.append(tx, events)
+    lanes.mark(tx, [(incident.id, incident.seq) for incident in incidents], now)
+
+
+def expire_own(tx: Tx, rules: Rules, now: datetime) -> Taken:
+    """The hub's alarms about bad bodies end when none has come for an hour."""
+    over = []
+    for state in alert_store.firing_of_source(tx, OWN_SOURCE):
+        content = json.loads(state.content)
+        if content["labels"].get("alertname") in own.EXPIRING and now - state.seen_at > OWN_EXPIRY:
+            over.append(own.cleared(Alert(content["labels"], state.status, content["annotations"]), now))
+    return take_in(tx, rules, [own.own_batch(over, now)] if over else [], now)

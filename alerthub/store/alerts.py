@@ -1,0 +1,167 @@
+"""SQL of alerts and incidents: load what a webhook speaks of, save what the fold made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, bindparam, func, select, update
+
+from alerthub.domain.alert import AlertStatus, Severity
+from alerthub.domain.incident import AlertState, Incident
+from alerthub.domain.message import IncidentStatus
+from alerthub.errors import Conflict
+from alerthub.store.schema import alerts, incidents
+from alerthub.store.tx import AnyRow, Tx, chunks
+
+ALERT_COLUMNS = (
+    alerts.c.row, alerts.c.source, alerts.c.identity, alerts.c.incident_id, alerts.c.status, alerts.c.content,
+    alerts.c.starts_at, alerts.c.ends_at, alerts.c.changed_at, alerts.c.seen_at, alerts.c.missing_since,
+)
+BY_SOURCE = select(*ALERT_COLUMNS).where(
+    alerts.c.source == bindparam("the_source"), alerts.c.identity.in_(bindparam("identities", expanding=True)),
+    alerts.c.is_current.is_(True))
+BY_INCIDENT = select(*ALERT_COLUMNS).where(alerts.c.incident_id == bindparam("incident"))
+INCIDENTS_BY_ID = select(incidents).where(incidents.c.id.in_(bindparam("ids", expanding=True)))
+OPEN_BY_KEY = select(incidents).where(
+    incidents.c.key.in_(bindparam("keys", expanding=True)), incidents.c.status != "resolved")
+UPDATE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
+TOUCH_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
+RETIRE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row")).values(is_current=False)
+
+
+def alert_state(row: AnyRow) -> AlertState:
+    number, source, identity, incident_id, status, content, starts_at, ends_at, changed_at, seen_at, missing = row
+    return AlertState(source, identity, incident_id, STATUSES[status], content, starts_at, ends_at, changed_at, seen_at,
+                      number, False, missing)
+
+
+STATUSES = {status.value: status for status in AlertStatus}
+
+
+def current(tx: Tx, source: str, identities: Iterable[str]) -> dict[str, AlertState]:
+    """The latest state of these alerts of a source, by identity; unknown ones are absent."""
+    found: dict[str, AlertState] = {}
+    for chunk in chunks(identities):
+        for row in tx.conn.execute(BY_SOURCE, {"the_source": source, "identities": chunk}):
+            found[row[2]] = alert_state(row)
+    return found
+
+
+def of_incident(tx: Tx, incident_id: str, limit: int | None = None) -> list[AlertState]:
+    """An incident's alerts, firing first, then by when they began."""
+    query = BY_INCIDENT.order_by(alerts.c.status, alerts.c.starts_at, alerts.c.row).limit(limit)
+    return [alert_state(row) for row in tx.conn.execute(query, {"incident": incident_id})]
+
+
+def firing_of_source(tx: Tx, source: str) -> list[AlertState]:
+    query = select(*ALERT_COLUMNS).where(alerts.c.source == source, alerts.c.status == "firing", alerts.c.is_current)
+    return [alert_state(row) for row in tx.conn.execute(query)]
+
+
+def save_alerts(tx: Tx, states: Sequence[AlertState], retired: Sequence[int]) -> None:
+    """Insert the new, update the changed; `retired` are rows that are no longer the latest state of their alert.
+
+    A repeat never writes the status: another replica may have changed it meanwhile.
+    """
+    tx.many(RETIRE_ALERT, [{"the_row": row} for row in retired])
+    tx.many(alerts.insert(), [
+        {**alert_columns(state), "source": state.source, "identity": state.identity, "incident_id": state.incident_id,
+         "is_current": True} for state in states if state.is_dirty and not state.row])
+    tx.many(UPDATE_ALERT, [{**alert_columns(state), "the_row": state.row} for state in states if state.is_dirty and state.row])
+    tx.many(TOUCH_ALERT, [
+        {"the_row": state.row, "content": state.content, "seen_at": state.seen_at, "missing_since": state.missing_since}
+        for state in states if state.is_touched and not state.is_dirty and state.row])
+
+
+def alert_columns(state: AlertState) -> dict[str, Any]:
+    return {"status": state.status.value, "content": state.content, "starts_at": state.starts_at, "ends_at": state.ends_at,
+            "changed_at": state.changed_at, "seen_at": state.seen_at, "missing_since": state.missing_since}
+
+
+def incident_of(row: AnyRow) -> Incident:
+    values = row._mapping
+    return Incident(
+        id=values["id"], key=values["key"], source=values["source"], title=values["title"],
+        status=IncidentStatus(values["status"]), severity=Severity(values["severity"]), opened_at=values["opened_at"],
+        updated_at=values["updated_at"], episode=values["episode"], seq=values["seq"], stored_seq=values["seq"],
+        number=values["number"], resolved_at=values["resolved_at"], acknowledged_by=values["acknowledged_by"],
+        firing=values["firing"], alerts=values["alerts"], incomplete=values["incomplete"], is_stale=values["is_stale"],
+        is_silenced=values["is_silenced"], seen_at=values["seen_at"], avoid=values["avoid"],
+    )
+
+
+def incidents_for_change(tx: Tx, ids: Iterable[str]) -> dict[str, Incident]:
+    """These incidents by id, locked against other replicas until the end of the transaction, in one order for all."""
+    found: dict[str, Incident] = {}
+    for chunk in chunks(sorted(ids)):
+        query = INCIDENTS_BY_ID.order_by(incidents.c.id).with_for_update()
+        for row in tx.conn.execute(query, {"ids": chunk}):
+            incident = incident_of(row)
+            found[incident.id] = incident
+    return found
+
+
+def latest_by_key(tx: Tx, keys: Iterable[str], resolved_since: datetime) -> dict[str, str]:
+    """For each key the id of its open incident, else of the newest one resolved since then; keys without are absent."""
+    found: dict[str, str] = {}
+    for chunk in chunks(keys):
+        newest = (select(incidents.c.key, func.max(incidents.c.number).label("number"))
+                  .where(incidents.c.key.in_(chunk)).group_by(incidents.c.key).subquery())
+        query = (select(incidents.c.key, incidents.c.id)
+                 .join(newest, and_(newest.c.key == incidents.c.key, newest.c.number == incidents.c.number))
+                 .where((incidents.c.status != "resolved") | (incidents.c.resolved_at >= resolved_since)))
+        found.update((key, incident_id) for key, incident_id in tx.conn.execute(query))
+    return found
+
+
+def find_incident(tx: Tx, incident_id: str) -> Incident | None:
+    row = tx.conn.execute(select(incidents).where(incidents.c.id == incident_id)).first()
+    return incident_of(row) if row else None
+
+
+INCIDENT_NAMES = ("status", "severity", "episode", "seq", "opened_at", "updated_at", "resolved_at", "acknowledged_by",
+                  "firing", "alerts", "incomplete", "is_stale", "is_silenced", "seen_at")
+UPDATE_INCIDENT = update(incidents).where(incidents.c.id == bindparam("the_id"), incidents.c.seq == bindparam("stored"))
+
+
+def incident_columns(incident: Incident) -> dict[str, Any]:
+    columns = {name: getattr(incident, name) for name in INCIDENT_NAMES}
+    columns["status"], columns["severity"] = incident.status.value, incident.severity.value
+    return columns
+
+
+def save_incidents(tx: Tx, changed: Sequence[Incident]) -> None:
+    """Insert the new, update the changed. Conflict when another replica opened the same key or moved the same one."""
+    new = [incident for incident in changed if not incident.stored_seq]
+    rows = [{**incident_columns(incident), "id": incident.id, "key": incident.key, "source": incident.source,
+             "title": incident.title, "avoid": incident.avoid} for incident in new]
+    if rows:
+        tx.many(incidents.insert(), rows)
+    old = [{**incident_columns(incident), "the_id": incident.id, "stored": incident.stored_seq}
+           for incident in changed if incident.stored_seq]
+    if tx.many(UPDATE_INCIDENT, old) != len(old):
+        raise Conflict("an incident changed meanwhile")
+
+
+def read_incidents(tx: Tx, ids: Iterable[str]) -> dict[str, Incident]:
+    """These incidents by id, as they are now, without locks."""
+    found: dict[str, Incident] = {}
+    for chunk in chunks(sorted(ids)):
+        for row in tx.conn.execute(INCIDENTS_BY_ID, {"ids": chunk}):
+            incident = incident_of(row)
+            found[incident.id] = incident
+    return found
+
+
+def quiet_incidents(tx: Tx, source: str, since: datetime, limit: int = 500) -> list[str]:
+    """Open, not yet stale incidents of a source none of whose firing alerts has been seen since then."""
+    firing = alerts.alias("firing")
+    query = (select(alerts.c.incident_id).distinct().join(incidents, incidents.c.id == alerts.c.incident_id)
+             .where(alerts.c.source == source, alerts.c.status == "firing", alerts.c.seen_at < since, alerts.c.is_current,
+                    incidents.c.status != "resolved", incidents.c.is_stale.is_(False),
+                    ~select(firing.c.row).where(firing.c.incident_id == incidents.c.id, firing.c.status == "firing",
+                                                firing.c.seen_at >= since).exists())
+             .limit(limit))
+    return [incident_id for incident_id, in tx.conn.execute(query)]

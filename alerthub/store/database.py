@@ -1,0 +1,210 @@
+"""Opening the database and running units of work in it. Which SQL a unit runs is not here.
+
+A unit is a plain function of a `Tx`; it may be run more than once (a conflict, a deadlock, a neighbour's failure), so it
+has no effect but through its transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from alerthub.errors import AlerthubError, Busy, Conflict
+from alerthub.store.tx import Tx
+from alerthub.store.writer import Writer
+
+T = TypeVar("T")
+Unit = Callable[[Tx], T]
+logger = logging.getLogger("alerthub.store")
+
+TRIES = 12                              # of one unit after conflicts and deadlocks
+AGAIN = frozenset({"40001", "40P01"})   # serialization_failure, deadlock_detected: retry the whole transaction
+BUSY_MILLISECONDS = 5000
+POOL = 4
+STATEMENT_SECONDS = 30
+WAL_RESET_FIXED = (3, 51, 3)            # PROTOCOLS 7.2: older ones can lose pages between connections
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"})
+
+
+class DatabaseInUse(AlerthubError):
+    """Another process holds this SQLite file."""
+
+
+class Store:
+    """The database of one hub. `write` and `read` may be awaited by any number of tasks."""
+
+    def __init__(self, url: str, new_id: Callable[[], str]) -> None:
+        self.url = normal_url(url)
+        self.new_id = new_id
+        self.is_sqlite = self.url.startswith("sqlite")
+        self.lock: IO[str] | None = None
+        if self.is_sqlite:
+            self.lock = lock_file(self.path)
+            self.engine = sqlite_engine(self.url)
+            self.writer: Writer | None = Writer(self._begin)
+            self.pool = ThreadPoolExecutor(2, "alerthub-read")
+        else:
+            self.engine = postgres_engine(self.url)
+            self.writer = None
+            self.pool = ThreadPoolExecutor(POOL, "alerthub-db")
+
+    @property
+    def path(self) -> str:
+        """The SQLite file; empty for one in memory or for PostgreSQL."""
+        database = make_url(self.url).database or ""
+        return "" if not self.is_sqlite or database in ("", ":memory:") else database
+
+    def _begin(self) -> tuple[Connection, Tx]:
+        conn = self.engine.connect()
+        return conn, Tx(conn, self.new_id)
+
+    async def write(self, unit: Unit[T]) -> T:
+        """Run in a transaction and return after COMMIT. Raises Busy when the database cannot take it now."""
+        if self.writer is not None:
+            return await self.writer.run(unit)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, self.write_now, unit)
+
+    async def read(self, unit: Unit[T]) -> T:
+        """Run in a transaction that sees one moment and is not kept. Raises Busy."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, self.read_now, unit)
+
+    def write_now(self, unit: Unit[T]) -> T:
+        """The same without a loop: commands and tests. A conflict, deadlock or serialization failure runs it again."""
+        for left in reversed(range(TRIES)):
+            try:
+                with self.engine.begin() as conn:
+                    return unit(Tx(conn, self.new_id))
+            except Conflict:
+                if not left:
+                    raise Busy("other replicas keep changing the same rows") from None
+            except SQLAlchemyError as error:
+                if not (left and is_retryable(error)):
+                    raise busy_or(error) from error
+        raise AssertionError("unreachable")
+
+    def read_now(self, unit: Unit[T]) -> T:
+        try:
+            with self.engine.connect().execution_options(alerthub_readonly=True) as conn:
+                return unit(Tx(conn, self.new_id))
+        except SQLAlchemyError as error:
+            raise busy_or(error) from error
+
+    def close(self) -> None:
+        """Finish what is queued, then let go of the file."""
+        if self.writer is not None:
+            self.writer.close()
+        self.pool.shutdown(wait=True)
+        self.engine.dispose()
+        if self.lock is not None:
+            self.lock.close()
+
+
+def normal_url(url: str) -> str:
+    """`postgresql://…` means psycopg 3; `sqlite:///relative.db` stays as it is."""
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
+def is_retryable(error: SQLAlchemyError) -> bool:
+    """A deadlock, a serialization failure, or a race for a unique row: the same unit will see the winner next time."""
+    if isinstance(error, IntegrityError):
+        return True
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state in AGAIN
+
+
+def busy_or(error: SQLAlchemyError) -> Exception:
+    """Busy for a database that is away, full or locked; the error itself when the statement is what is wrong."""
+    original = getattr(error, "orig", None)
+    name = type(original).__name__ if original is not None else type(error).__name__
+    if isinstance(error, IntegrityError) or not isinstance(error, DBAPIError):
+        return Busy(f"database: {name}") if type(error).__name__ == "TimeoutError" else error
+    if isinstance(original, (sqlite3.OperationalError, sqlite3.DatabaseError)):
+        return Busy(f"database: {original}")
+    if type(error).__name__ in ("OperationalError", "InterfaceError", "InternalError"):
+        return Busy(f"database: {name}")
+    return error
+
+
+def sqlite_engine(url: str) -> Engine:
+    """WAL, synchronous=FULL, foreign keys; writers begin with BEGIN IMMEDIATE (PROTOCOLS 7.2, R-61)."""
+    engine = create_engine(url, connect_args={"timeout": BUSY_MILLISECONDS / 1000, "check_same_thread": False})
+    if sqlite3.sqlite_version_info < WAL_RESET_FIXED:
+        logger.info("SQLite %s is older than 3.51.3; the hub keeps to one writing connection", sqlite3.sqlite_version,
+                    extra={"event": "sqlite.old"})
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(conn: Connection) -> None:
+        readonly = conn.get_execution_options().get("alerthub_readonly")
+        conn.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def postgres_engine(url: str) -> Engine:
+    """Timeouts on every connection, so that no statement holds a room for ever (R-62)."""
+    seconds = STATEMENT_SECONDS * 1000
+    options = f"-c statement_timeout={seconds} -c lock_timeout={seconds // 3} -c idle_in_transaction_session_timeout={seconds}"
+    return create_engine(
+        url, pool_size=POOL, max_overflow=2, pool_timeout=5, pool_pre_ping=True, pool_recycle=1800,
+        connect_args={"options": options, "connect_timeout": 5, "application_name": "alerthub"},
+    )
+
+
+def lock_file(path: str) -> IO[str] | None:
+    """Hold the file against a second hub, for as long as this process lives. None for a database in memory."""
+    if not path:
+        return None
+    target = Path(path).absolute()
+    refuse_network_file_system(target)
+    handle = open(f"{target}.lock", "a", encoding="ascii")  # noqa: SIM115  (held open on purpose)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise DatabaseInUse(
+            f"{path} is in use by another alerthub; stop that one, or give this one another database.url "
+            "(several replicas need PostgreSQL)",
+        ) from None
+    return handle
+
+
+def refuse_network_file_system(path: Path) -> None:
+    """WAL needs shared memory on the same host; on a network file system it loses data."""
+    kind = file_system_of(path, Path("/proc/self/mounts"))
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise DatabaseInUse(f"{path} lies on a network file system ({kind}), where SQLite loses data; "
+                            "use a local disk, or PostgreSQL")
+
+
+def file_system_of(path: Path, mounts: Path) -> str:
+    try:
+        rows = [line.split() for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines()]
+    except OSError:
+        return ""
+    real = os.path.realpath(path)
+    best = max((row for row in rows if len(row) > 2 and is_below(real, row[1])), key=lambda row: len(row[1]), default=None)
+    return best[2] if best else ""
+
+
+def is_below(path: str, mount: str) -> bool:
+    return path == mount or path.startswith(mount.rstrip("/") + "/")

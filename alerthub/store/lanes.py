@@ -1,0 +1,179 @@
+"""SQL of lanes, deliveries and destinations: what is due to whom, what was sent, how each destination fares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
+
+from alerthub.domain.delivery import DeliveryState, Lane
+from alerthub.domain.message import Receipt, Why
+from alerthub.domain.rules import Destination
+from alerthub.store.leases import is_due, pick
+from alerthub.store.schema import EPOCH, deliveries, destinations, lanes
+from alerthub.store.tx import AnyRow, Tx, chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A destination that an incident shall be told at, from `not_before` on."""
+
+    incident_id: str
+    destination: Destination
+    not_before: datetime
+
+
+def ensure(tx: Tx, openings: Sequence[Opening]) -> None:
+    """One lane per (incident, destination); those that exist stay as they are."""
+    tx.many(tx.insert(lanes).on_conflict_do_nothing(index_elements=["incident_id", "destination"]), [
+        {"incident_id": opening.incident_id, "destination": opening.destination.key,
+         "channel": opening.destination.channel, "told_seq": 0, "want_seq": 0, "told_episode": 0, "repeats": 0,
+         "not_before": opening.not_before, "attempt": 0, "failures": 0, "is_degraded": False, "is_dead": False}
+        for opening in openings])
+    known = {opening.destination.key: opening.destination.channel for opening in openings}
+    tx.many(tx.insert(destinations).on_conflict_do_nothing(index_elements=["key"]), [
+        {"key": key, "channel": channel, "free_at": EPOCH, "last_error": "", "moved_to": ""}
+        for key, channel in sorted(known.items())])
+
+
+MARK = (update(lanes).where(lanes.c.incident_id == bindparam("incident"))
+        .values(want_seq=bindparam("seq"), is_dead=False,
+                due_at=case((lanes.c.not_before > bindparam("moment", type_=lanes.c.due_at.type), lanes.c.not_before),
+                            else_=bindparam("moment", type_=lanes.c.due_at.type))))
+
+
+def mark(tx: Tx, wanted: Iterable[tuple[str, int]], now: datetime) -> None:
+    """Make every lane of these incidents due for what happened up to `seq`; none earlier than its `not_before`. A dead
+    lane gets another chance: there is something new to tell."""
+    tx.many(MARK, [{"incident": incident, "seq": seq, "moment": now} for incident, seq in wanted])
+
+
+@dataclass(frozen=True, slots=True)
+class DueLane:
+    lane: Lane
+    free_at: datetime
+    failing_since: datetime | None
+    moved_to: str
+    row: AnyRow
+
+
+def due(tx: Tx, channels: Iterable[str], now: datetime, limit: int) -> list[DueLane]:
+    """Due lanes whose destination has budget, oldest first, locked until the end of the transaction."""
+    query = (select(lanes, destinations.c.free_at, destinations.c.failing_since.label("destination_failing"),
+                    destinations.c.moved_to)
+             .join(destinations, destinations.c.key == lanes.c.destination)
+             .where(lanes.c.channel.in_(list(channels)), is_due(lanes, now), destinations.c.free_at <= now)
+             .order_by(lanes.c.due_at, lanes.c.id).limit(limit))
+    return [DueLane(lane_of(row), row.free_at, row.destination_failing, row.moved_to, row) for row in pick(tx, query, lanes)]
+
+
+def lane_of(row: AnyRow) -> Lane:
+    return Lane(
+        id=row.id, incident_id=row.incident_id, destination=row.destination, channel=row.channel, told_seq=row.told_seq,
+        want_seq=row.want_seq, told_episode=row.told_episode, repeats=row.repeats, attempt=row.attempt,
+        failures=row.failures, failing_since=row.failing_since, is_degraded=row.is_degraded, is_dead=row.is_dead,
+        receipt=Receipt(json.loads(row.receipt)) if row.receipt else None, due_at=row.due_at,
+        was_leased=row.lease_until is not None,
+    )
+
+
+def lose_attempts(tx: Tx, dead: Sequence[Lane]) -> None:
+    """Their holder died in the middle: what it was sending may have been delivered."""
+    tx.many(update(deliveries).where(deliveries.c.lane_id == bindparam("lane"),
+                                     deliveries.c.attempt == bindparam("old_attempt"),
+                                     deliveries.c.state == DeliveryState.sending.value),
+            [{"lane": lane.id, "old_attempt": lane.attempt, "state": DeliveryState.unknown.value,
+              "detail": "the hub stopped while sending"} for lane in dead])
+
+
+def sending_row(lane: Lane, why: Why, up_to: int, now: datetime) -> dict[str, Any]:
+    """The columns of the delivery that is about to be made with the lane's next attempt."""
+    return {"lane_id": lane.id, "incident_id": lane.incident_id, "destination": lane.destination, "attempt": lane.attempt + 1,
+            "state": DeliveryState.sending.value, "why": why.value, "up_to_seq": up_to,
+            "possible_duplicate": lane.was_leased, "started_at": now, "failure": "", "detail": "", "is_dead_letter": False}
+
+
+def insert_deliveries(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
+    tx.many(deliveries.insert(), rows)
+
+
+def set_free(tx: Tx, free_at: dict[str, datetime]) -> None:
+    tx.many(update(destinations).where(destinations.c.key == bindparam("the_key")),
+            [{"the_key": key, "free_at": moment} for key, moment in sorted(free_at.items())])
+
+
+def finish_delivery(tx: Tx, lane_id: int, attempt: int, state: DeliveryState, now: datetime, *,
+                    failure: str = "", detail: str = "", dead_letter: bool = False) -> None:
+    tx.conn.execute(update(deliveries).where(deliveries.c.lane_id == lane_id, deliveries.c.attempt == attempt).values(
+        state=state.value, finished_at=now, failure=failure, detail=detail, is_dead_letter=dead_letter))
+
+
+def settle(tx: Tx, lane_id: int, attempt: int, **columns: Any) -> bool:
+    """Write the outcome, if this attempt is still the one that counts. False: somebody else has taken the lane over."""
+    statement = update(lanes).where(lanes.c.id == lane_id, lanes.c.attempt == attempt)
+    done = tx.conn.execute(statement.values(lease_until=None, owner=None, **columns))
+    return done.rowcount == 1
+
+
+def due_again(told: int, now: datetime, repeat_at: datetime | None) -> Any:
+    """Due at once if something happened while it was being told, else at the repeat. Decided by the row itself, so a
+    webhook that commits at the same moment is never missed."""
+    instant = lanes.c.due_at.type
+    return case((lanes.c.want_seq > told, bindparam(None, now, type_=instant)), else_=bindparam(None, repeat_at, type_=instant))
+
+
+def destination_failed(tx: Tx, key: str, now: datetime, error: str, pause_until: datetime | None) -> None:
+    columns: dict[str, Any] = {"failing_since": func.coalesce(destinations.c.failing_since, bindparam(
+        None, now, type_=destinations.c.failing_since.type)), "last_error": error}
+    if pause_until is not None:
+        columns["free_at"] = pause_until
+    tx.conn.execute(update(destinations).where(destinations.c.key == key).values(columns))
+
+
+def destination_works(tx: Tx, key: str, now: datetime) -> bool:
+    """Note a success; True when it was failing before."""
+    row = tx.conn.execute(select(destinations.c.failing_since).where(destinations.c.key == key)).first()
+    tx.conn.execute(update(destinations).where(destinations.c.key == key).values(
+        failing_since=None, last_error="", last_sent_at=now))
+    return bool(row and row.failing_since is not None)
+
+
+def destination_moved(tx: Tx, key: str, address: str) -> None:
+    tx.conn.execute(update(destinations).where(destinations.c.key == key).values(moved_to=address))
+
+
+def failing(tx: Tx) -> list[tuple[str, datetime, str]]:
+    query = select(destinations.c.key, destinations.c.failing_since, destinations.c.last_error).where(
+        destinations.c.failing_since.is_not(None)).order_by(destinations.c.key)
+    return [(row.key, row.failing_since, row.last_error) for row in tx.conn.execute(query)]
+
+
+def oldest_due(tx: Tx, now: datetime) -> dict[str, datetime]:
+    """Per channel, since when the longest waiting lane is due: what `alerthub_oldest_pending_seconds` shows."""
+    query = select(lanes.c.channel, func.min(lanes.c.due_at).label("at")).where(lanes.c.due_at <= now).group_by(lanes.c.channel)
+    return {row.channel: row.at for row in tx.conn.execute(query)}
+
+
+def replay(tx: Tx, now: datetime, lane_id: int | None = None) -> int:
+    """Make dead lanes due again: one, or all. How many there were."""
+    which = [lanes.c.is_dead] if lane_id is None else [lanes.c.is_dead, lanes.c.id == lane_id]
+    done = tx.conn.execute(update(lanes).where(and_(*which)).values(
+        is_dead=False, failures=0, failing_since=None, not_before=None, due_at=now))
+    if done.rowcount:
+        keys = select(lanes.c.destination).where(lanes.c.due_at == now)
+        tx.conn.execute(update(destinations).where(destinations.c.key.in_(keys), destinations.c.free_at > now).values(free_at=now))
+        letters = select(lanes.c.id).where(or_(lanes.c.id == lane_id, bindparam(None, lane_id is None)), lanes.c.due_at == now)
+        tx.conn.execute(update(deliveries).where(deliveries.c.lane_id.in_(letters)).values(is_dead_letter=False))
+    return done.rowcount
+
+
+def told_lanes(tx: Tx, incident_ids: Iterable[str]) -> dict[str, list[Lane]]:
+    found: dict[str, list[Lane]] = {}
+    for chunk in chunks(incident_ids):
+        for row in tx.conn.execute(select(lanes).where(lanes.c.incident_id.in_(chunk)).order_by(lanes.c.id)):
+            found.setdefault(row.incident_id, []).append(lane_of(row))
+    return found

@@ -1,0 +1,72 @@
+"""The one place where due work is claimed. A row with `due_at` is due; a claim sets a lease and a new attempt number, and
+whoever claimed must settle with that number. SQLite: one writer. PostgreSQL: FOR UPDATE SKIP LOCKED, the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    union_all,
+    update,
+)
+
+from alerthub.store.schema import Instant, action_runs, destinations, lanes, leaders
+from alerthub.store.tx import AnyRow, AnySelect, Tx
+
+
+def is_due(table: Table, now: datetime) -> ColumnElement[bool]:
+    """Due, and not in the hands of somebody alive."""
+    return and_(table.c.due_at <= now, or_(table.c.lease_until.is_(None), table.c.lease_until <= now))
+
+
+def pick(tx: Tx, query: AnySelect, table: Table) -> Sequence[AnyRow]:
+    """Lock what the query finds against other replicas. Two statements, select then update: the planner cannot evaluate
+    the choice twice, and the order of locks is the order of the query."""
+    return tx.conn.execute(query.with_for_update(skip_locked=True, of=table)).all()
+
+
+def lease(tx: Tx, table: Table, key: str, rows: Sequence[AnyRow], owner: str, until: datetime) -> None:
+    """Take rows that `pick` locked. Their attempt number moves on: results of earlier holders no longer count."""
+    statement = update(table).where(table.c[key] == bindparam("the_key"))
+    tx.many(statement, [{"the_key": row._mapping[key], "lease_until": until, "owner": owner,
+                         "attempt": row._mapping["attempt"] + 1} for row in rows])
+
+
+def next_due(tx: Tx) -> datetime | None:
+    """When something is due next, as far as is known now; None when nothing is."""
+    # A lane waits for its own time, for its lease to end, and for its destination to have budget.
+    latest = func.greatest if tx.is_postgres else func.max
+    lane_at = latest(lanes.c.due_at, func.coalesce(lanes.c.lease_until, lanes.c.due_at), destinations.c.free_at)
+    run_at = latest(action_runs.c.due_at, func.coalesce(action_runs.c.lease_until, action_runs.c.due_at))
+    waiting = union_all(
+        select(func.min(lane_at).label("at")).join_from(lanes, destinations, lanes.c.destination == destinations.c.key)
+        .where(lanes.c.due_at.is_not(None)),
+        select(func.min(run_at)).where(action_runs.c.due_at.is_not(None)),
+    ).subquery()
+    return tx.conn.execute(select(func.min(waiting.c.at, type_=Instant()))).scalar()
+
+
+def lead(tx: Tx, name: str, owner: str, now: datetime, term: timedelta) -> bool:
+    """Become or stay the one who does `name`. A holder that stopped renewing is followed when its term is over."""
+    row = tx.conn.execute(select(leaders).where(leaders.c.name == name).with_for_update()).first()
+    if row is None:
+        return bool(tx.conn.execute(tx.insert(leaders).values(name=name, owner=owner, until=now + term)
+                                    .on_conflict_do_nothing()).rowcount)
+    if row.owner != owner and row.until > now:
+        return False
+    tx.conn.execute(update(leaders).where(leaders.c.name == name).values(owner=owner, until=now + term))
+    return True
+
+
+def resign(tx: Tx, owner: str) -> None:
+    """Let go of everything led: called on a clean stop, so that another replica need not wait for the term."""
+    tx.conn.execute(leaders.delete().where(leaders.c.owner == owner))

@@ -1,0 +1,36 @@
+"""SQL of forgetting. An open incident, or one that somebody must still be told of, is never forgotten."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, or_, select
+
+from alerthub.store.schema import action_runs, alerts, incidents, lanes, quarantine
+from alerthub.store.tx import Tx
+
+
+def forget_incidents(tx: Tx, before: datetime, limit: int) -> int:
+    """Delete up to `limit` incidents that closed before then, and all that hangs on them; how many."""
+    waiting = select(lanes.c.id).where(lanes.c.incident_id == incidents.c.id, or_(lanes.c.due_at.is_not(None), lanes.c.is_dead))
+    running = select(action_runs.c.id).where(action_runs.c.incident_id == incidents.c.id, action_runs.c.due_at.is_not(None))
+    old = (select(incidents.c.number).where(incidents.c.resolved_at < before, incidents.c.status == "resolved",
+                                            ~waiting.exists(), ~running.exists())
+           .order_by(incidents.c.resolved_at).limit(limit))
+    numbers = [number for number, in tx.conn.execute(old)]
+    if numbers:
+        tx.conn.execute(delete(incidents).where(incidents.c.number.in_(numbers)))
+    return len(numbers)
+
+
+def forget_strays(tx: Tx, before: datetime, limit: int) -> int:
+    """Delete what was kept of resolves that nobody had seen firing."""
+    old = select(alerts.c.row).where(alerts.c.incident_id.is_(None), alerts.c.seen_at < before).limit(limit)
+    rows = [row for row, in tx.conn.execute(old)]
+    if rows:
+        tx.conn.execute(delete(alerts).where(alerts.c.row.in_(rows)))
+    return len(rows)
+
+
+def forget_quarantine(tx: Tx, before: datetime) -> None:
+    tx.conn.execute(delete(quarantine).where(quarantine.c.arrived_at < before))

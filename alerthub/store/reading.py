@@ -1,0 +1,91 @@
+"""SQL for people: lists for the API and the pages. Only reads, newest first, cursor pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Table, func, select
+
+from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
+from alerthub.store.schema import deliveries, incidents, lanes, quarantine
+from alerthub.store.tx import AnyRow, AnySelect, Tx
+
+INCIDENT_FIELDS = ("number", "id", "source", "title", "status", "severity", "episode", "opened_at", "updated_at", "resolved_at",
+                   "acknowledged_by", "firing", "alerts", "incomplete", "is_stale", "is_silenced")
+DELIVERY_FIELDS = ("id", "lane_id", "incident_id", "destination", "attempt", "state", "why", "up_to_seq", "possible_duplicate",
+                   "started_at", "finished_at", "failure", "detail", "is_dead_letter")
+
+
+def plain(row: AnyRow, fields: tuple[str, ...]) -> dict[str, Any]:
+    return {name: text(row._mapping[name]) for name in fields}
+
+
+def text(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def page(tx: Tx, query: AnySelect, column: Any, fields: tuple[str, ...], limit: int, before: int | None) -> dict[str, Any]:
+    """Rows newest first; `next` is the cursor of the following page, or None."""
+    if before is not None:
+        query = query.where(column < before)
+    rows = tx.conn.execute(query.order_by(column.desc()).limit(limit + 1)).all()
+    items = [plain(row, fields) for row in rows[:limit]]
+    return {"items": items, "next": items[-1][column.name] if len(rows) > limit else None}
+
+
+def list_incidents(tx: Tx, limit: int, before: int | None, status: str) -> dict[str, Any]:
+    """`status`: open, or one of the three states, or empty for all."""
+    query = select(incidents)
+    if status == "open":
+        query = query.where(incidents.c.status != "resolved")
+    elif status:
+        query = query.where(incidents.c.status == status)
+    return page(tx, query, incidents.c.number, INCIDENT_FIELDS, limit, before)
+
+
+def one_incident(tx: Tx, reference: str) -> dict[str, Any] | None:
+    """By number or by id: the incident, its alerts, its history, its deliveries."""
+    which = incidents.c.number == int(reference) if reference.isdigit() and len(reference) < 16 else incidents.c.id == reference
+    row = tx.conn.execute(select(incidents).where(which)).first()
+    if row is None:
+        return None
+    found = plain(row, INCIDENT_FIELDS)
+    found["alert_list"] = [
+        {**json.loads(state.content), "status": state.status.value, "starts_at": text(state.starts_at),
+         "ends_at": text(state.ends_at), "seen_at": text(state.seen_at)}
+        for state in alert_store.of_incident(tx, row.id, 500)]
+    found["events"] = [
+        {"seq": event.seq, "at": text(event.at), "kind": event.kind.value, "actor": f"{event.actor.kind}:{event.actor.name}",
+         "text": event.text, "data": dict(event.data)} for event in event_store.after(tx, row.id, 0)]
+    sent = select(deliveries).where(deliveries.c.incident_id == row.id).order_by(deliveries.c.id)
+    found["deliveries"] = [plain(delivery, DELIVERY_FIELDS) for delivery in tx.conn.execute(sent.limit(500))]
+    return found
+
+
+def list_deliveries(tx: Tx, limit: int, before: int | None, state: str, *, only_dead: bool) -> dict[str, Any]:
+    query = select(deliveries)
+    if state:
+        query = query.where(deliveries.c.state == state)
+    if only_dead:
+        query = query.where(deliveries.c.is_dead_letter)
+    return page(tx, query, deliveries.c.id, DELIVERY_FIELDS, limit, before)
+
+
+def list_quarantine(tx: Tx, limit: int, before: int | None) -> dict[str, Any]:
+    fields = ("id", "source", "arrived_at", "reason", "body_sha256")
+    return page(tx, select(quarantine), quarantine.c.id, fields, limit, before)
+
+
+def counts(tx: Tx) -> Mapping[str, Any]:
+    """Open incidents by severity, due and dead lanes: for metrics and health."""
+    by_severity = select(incidents.c.severity, func.count()).where(incidents.c.status != "resolved").group_by(incidents.c.severity)
+    return {"severity": {severity: number for severity, number in tx.conn.execute(by_severity)},
+            "dead": count(tx, lanes, lanes.c.is_dead)}
+
+
+def count(tx: Tx, table: Table, where: Any) -> int:
+    return int(tx.conn.execute(select(func.count()).select_from(table).where(where)).scalar_one())

@@ -1,0 +1,42 @@
+"""One transaction, as rooms see it, and what both databases do differently inside one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
+
+from sqlalchemy import Connection, Row, Select, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+T = TypeVar("T")
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+AnySelect: TypeAlias = Select[*tuple[Any, ...]]
+CHUNK = 400     # SQLite's oldest limit on variables is 999, and two columns may be asked for at once
+
+
+class Tx:
+    """Every function of the store takes one first. `new_id()` gives a UUIDv7."""
+
+    __slots__ = ("conn", "is_postgres", "new_id")
+
+    def __init__(self, conn: Connection, new_id: Callable[[], str]) -> None:
+        self.conn = conn
+        self.new_id = new_id
+        self.is_postgres = conn.dialect.name == "postgresql"
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that can say ON CONFLICT, in this database's dialect."""
+        return postgresql.insert(table) if self.is_postgres else sqlite.insert(table)
+
+    def many(self, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
+        """Run once per row; how many rows of the table that touched."""
+        return self.conn.execute(statement, rows).rowcount if rows else 0
+
+
+def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
