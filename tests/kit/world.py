@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,6 @@ from alerthub.metrics import Metrics
 from alerthub.store import alerts as alert_store
 from alerthub.store import reading
 from alerthub.store.database import Store
-from alerthub.store.migrate import migrate
 from alerthub.store.runs import Run, of_incident
 from tests.kit.alerts import batch
 from tests.kit.clock import FakeClock
@@ -197,11 +196,3 @@ class World:
     async def deliveries(self) -> list[dict[str, Any]]:
         page = await self.store.read(lambda tx: reading.list_deliveries(tx, 200, None, "", only_dead=False))
         return list(reversed(page["items"]))
-
-
-def open_store(url: str, new_id: Callable[[], str]) -> Store:
-    store = Store(url, new_id)
-    migrate(store)
-    return store
-
-

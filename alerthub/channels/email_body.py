@@ -1,0 +1,259 @@
+"""What a mail holds: headers that thread and cannot be broken, a text part, and HTML for a phone at night. Pure.
+
+Every text in it may come from a label. Handing a mail over is in email_client.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.headerregistry import Address, HeaderRegistry, UnstructuredHeader
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8, EmailPolicy
+from email.utils import format_datetime
+from html import escape
+
+import nh3
+
+from alerthub.channels.text import (
+    alert_text,
+    clip,
+    digest_line,
+    digest_text,
+    facts,
+    listed,
+    more,
+    one_line,
+    plain_text,
+    remarks,
+    status_word,
+)
+from alerthub.domain.alert import Severity
+from alerthub.domain.message import IncidentStatus, Link, Message, Why
+
+HEADER_LIMIT = 200      # PROTOCOLS 5
+TEXT_LIMIT = 50_000
+HTML_LIMIT = 90_000     # bytes; Gmail hides what comes after 102 kB
+ALERTS = 50
+ALERT_LIMIT = 500
+NEWS = 20
+NEWS_LIMIT = 200
+LINKS = 10
+LINK_LIMIT = 1_000
+REST_LIMIT = 5_000      # of the incidents of a storm that are named by number only
+
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")       # PROTOCOLS 5: a line break in a header is a header
+NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
+COLOURS = {Severity.critical: "#b3001b", Severity.error: "#c44900", Severity.warning: "#8a6100", Severity.info: "#1b5e9b"}
+CALM, SEEN = "#1c7a3e", "#5a4a8a"
+
+# Of a configured HTML template only this is kept: no script, no image, nothing that is fetched.
+TAGS = {"a", "b", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "hr", "i", "li", "ol", "p", "pre", "small",
+        "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "u", "ul"}
+STYLES = {"background-color", "border", "border-collapse", "color", "font-family", "font-size", "font-style", "font-weight",
+          "line-height", "margin", "padding", "text-align", "text-decoration", "white-space", "width"}
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """Where a mail belongs: the first one's Message-ID, and its subject, which stays the same."""
+
+    root: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letterhead:
+    """What is the same in every mail of one destination. `domain` is ASCII; it makes the Message-IDs."""
+
+    sender: Address
+    to: tuple[Address, ...]
+    domain: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """What configured templates made of this message; empty where there is none."""
+
+    subject: str = ""
+    text: str = ""
+    html: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Unfolded(UnstructuredHeader):
+    """A header on one line: Python would break a long id into encoded words, and nobody would find the thread."""
+
+    def fold(self, *, policy: EmailPolicy[EmailMessage]) -> str:
+        return f"{getattr(self, 'name', '')}: {self}{policy.linesep}"
+
+
+REGISTRY = HeaderRegistry()
+for _name in ("message-id", "in-reply-to", "references", "list-id"):
+    REGISTRY.map_to_type(_name, Unfolded)      # type: ignore[arg-type]  # the registry itself adds BaseHeader
+POLICY = SMTP.clone(header_factory=REGISTRY)
+UTF8_POLICY = SMTPUTF8.clone(header_factory=REGISTRY)
+
+
+def header(text: str, limit: int = HEADER_LIMIT) -> str:
+    """A text that can stand in a header: one line, no control characters, cut, and encodable."""
+    clean = " ".join(UNSAFE.sub(" ", text).split())
+    return clip(clean, limit).encode("utf-8", "replace").decode()
+
+
+def subject_of(message: Message) -> str:
+    """Without the state: a subject that changes would tear the thread apart (PROTOCOLS 5)."""
+    if message.why is Why.digest:
+        return header(f"[AlertHub] {message.title}")
+    return header(f"[#{message.number}] {message.title}")
+
+
+def message_id(message: Message, thread: Thread | None, domain: str) -> str:
+    """The same for every attempt to tell the same thing, so that a doubled mail can be recognised (PROTOCOLS 5)."""
+    if thread is None and message.why not in (Why.digest, Why.test):
+        return f"<inc-{NOT_IN_AN_ID.sub('-', message.incident_id)[:64]}@{domain}>"
+    return f"<{NOT_IN_AN_ID.sub('-', message.delivery_id)[:64]}@{domain}>"
+
+
+def compose(message: Message, head: Letterhead, thread: Thread | None, custom: Custom) -> EmailMessage:
+    """The mail. With `thread` it answers the first one, under the subject that this had."""
+    mail = EmailMessage(policy=POLICY)
+    subject = header(custom.subject)
+    mail["Subject"] = subject or (f"Re: {thread.subject}" if thread else subject_of(message))
+    mail["From"] = head.sender
+    mail["To"] = head.to
+    mail["Date"] = format_datetime(message.at.astimezone(UTC))
+    mail["Message-ID"] = message_id(message, thread, head.domain)
+    if thread:
+        mail["In-Reply-To"] = mail["References"] = thread.root
+    mail["List-Id"] = f"AlertHub <alerthub.{head.domain}>"
+    mail["Auto-Submitted"] = "auto-generated"           # RFC 3834: no holiday notes back
+    mail["X-Auto-Response-Suppress"] = "All"
+    for name, value in {**head.headers, **custom.headers}.items():
+        mail[name] = header(value)
+    write_body(mail, message, custom, is_first=thread is None)
+    return mail
+
+
+def write_body(mail: EmailMessage, message: Message, custom: Custom, *, is_first: bool) -> None:
+    """multipart/alternative, text then HTML; degraded, the minimal text alone."""
+    text = encodable(custom.text) or text_body(message, is_first=is_first)
+    if message.is_degraded:
+        mail.set_content(encodable(plain_text(message, TEXT_LIMIT)), cte="quoted-printable")
+        return
+    mail.set_content(text, cte="quoted-printable")
+    if custom.html or not custom.text:
+        inner = sanitised(custom.html) if custom.html else html_body(message, is_first=is_first)
+    else:
+        inner = f'<div style="white-space:pre-wrap">{escape(text)}</div>'
+    mail.add_alternative(encodable(page(inner)), subtype="html", cte="quoted-printable")
+
+
+def sanitised(html: str) -> str:
+    return nh3.clean(html, tags=TAGS, attributes={"*": {"style"}, "a": {"href"}}, url_schemes={"http", "https", "mailto"},
+                     filter_style_properties=STYLES, link_rel="noopener noreferrer")
+
+
+# --- text -------------------------------------------------------------------------------------------------------------------
+
+def text_body(message: Message, *, is_first: bool) -> str:
+    """State, what is new, remarks, alerts, links: what matters stands where a preview shows it."""
+    head = [f"{status_word(message)}: {one_line(message.title, NEWS_LIMIT)}", facts(message)]
+    parts = ["\n".join(head), "\n".join(f"* {line}" for line in news(message, is_first=is_first)), "\n".join(remarks(message))]
+    tail = "\n".join(f"{label}: {url}" for label, url in safe_links(message.links))
+    room = TEXT_LIMIT - sum(len(part) + 2 for part in (*parts, tail))
+    alerts = digest_text(message.digest, room) if message.digest else listed(alerts_of(message), total(message), room)
+    return encodable("\n\n".join(part for part in (*parts, alerts, tail) if part) + "\n")
+
+
+def news(message: Message, *, is_first: bool) -> list[str]:
+    """What this destination has not seen. In the first mail the opening itself is no news."""
+    if is_first and message.why is Why.opened and len(message.news) <= 1:
+        return []
+    latest = [one_line(line, NEWS_LIMIT) for line in message.news[-NEWS:]]
+    earlier = len(message.news) - len(latest)
+    return [*([f"{earlier} earlier, see the incident"] if earlier else []), *latest]
+
+
+def alerts_of(message: Message) -> list[str]:
+    return [alert_text(alert, message.common_labels, ALERT_LIMIT) for alert in message.alerts[:ALERTS]]
+
+
+def total(message: Message) -> int:
+    return max(message.firing + message.resolved, len(message.alerts))
+
+
+def safe_links(links: Sequence[Link]) -> list[tuple[str, str]]:
+    """http(s) only, whole or not at all."""
+    return [(one_line(link.label, 80) or "Link", one_line(link.url)) for link in links
+            if link.url.startswith(("https://", "http://")) and len(link.url) <= LINK_LIMIT][:LINKS]
+
+
+# --- HTML -------------------------------------------------------------------------------------------------------------------
+
+def html_body(message: Message, *, is_first: bool) -> str:
+    """The same as the text, larger. The state is a word first and a colour second."""
+    head = [
+        f'<div style="background-color:{colour(message)};color:#ffffff;font-size:22px;font-weight:bold;padding:12px 16px">'
+        f"{escape(status_word(message))} · {message.severity.value}</div>",
+        f'<h1 style="font-size:20px;line-height:1.3;margin:16px 0 4px">{escape(one_line(message.title, NEWS_LIMIT))}</h1>',
+        f'<p style="color:#444444;margin:0 0 12px">{escape(facts(message))}</p>',
+        items("", news(message, is_first=is_first)),
+        *(f'<p style="border:1px solid #8a6100;padding:8px">{escape(line)}</p>' for line in remarks(message)),
+    ]
+    tail = [f'<p style="margin:8px 0"><a href="{escape(url)}" style="font-size:18px">{escape(label)}</a></p>'
+            for label, url in safe_links(message.links)]
+    room = HTML_LIMIT - weight("\n".join((*head, *tail)))
+    middle = html_digest(message, room) if message.digest else html_alerts(message, room)
+    return "\n".join(part for part in (*head, middle, *tail) if part)
+
+
+def html_alerts(message: Message, room: int) -> str:
+    """As many alerts as fit once they are escaped, then how many are missing."""
+    lines = alerts_of(message)
+    for kept in range(len(lines), -1, -1):
+        missing = more(total(message) - kept)
+        made = items("Alerts", [*lines[:kept], missing] if missing else lines[:kept])
+        if weight(made) <= room:
+            return made
+    return ""
+
+
+def html_digest(message: Message, room: int) -> str:
+    """Every incident of a storm: with its title as long as they fit, the others by number (R-24)."""
+    lines = [digest_line(line) for line in message.digest]
+    for kept in (len(lines), 200, 50, 10, 0):
+        rest = digest_text(message.digest[kept:], REST_LIMIT) if kept < len(lines) else ""
+        made = items("Incidents", [*lines[:kept], rest] if rest else lines[:kept])
+        if weight(made) <= room and kept <= len(lines):
+            return made
+    return ""
+
+
+def weight(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def items(heading: str, lines: Iterable[str]) -> str:
+    made = "".join(f'<li style="margin:0 0 8px">{escape(line)}</li>' for line in lines)
+    title = f'<h2 style="font-size:16px;margin:16px 0 4px">{escape(heading)}</h2>' if heading else ""
+    return f'{title}<ul style="margin:0 0 12px;padding:0 0 0 20px">{made}</ul>' if made else ""
+
+
+def page(inner: str) -> str:
+    return ('<!doctype html><html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            '</head><body style="font-family:sans-serif;font-size:16px;line-height:1.4;color:#111111;background-color:#ffffff;'
+            f'margin:0;padding:8px">\n{inner}\n</body></html>\n')
+
+
+def colour(message: Message) -> str:
+    if message.status is IncidentStatus.resolved:
+        return CALM
+    return SEEN if message.status is IncidentStatus.acknowledged else COLOURS[message.severity]
+
+
+def encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

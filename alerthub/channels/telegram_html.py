@@ -1,0 +1,167 @@
+"""What Telegram shows of a message: HTML with few tags, or plain text, always within the limits. Pure.
+
+Texts are cut before they are escaped, and a tag is put around a text only after that, so no cut can fall inside one
+(PROTOCOLS 3.2). Requests and errors are in telegram.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from alerthub.channels.text import (
+    alert_text,
+    digest_text,
+    facts,
+    more,
+    one_line,
+    plain_text,
+    remarks,
+    status_word,
+    utf16_clip,
+    utf16_length,
+)
+from alerthub.domain.alert import Severity
+from alerthub.domain.message import IncidentStatus, Link, Message, Why
+
+TEXT_LIMIT = 4096       # after the entities are parsed (PROTOCOLS 3.1); in UTF-16 units, the stricter reading
+REPLY_LIMIT = 1024      # of one reply: it interrupts, the live message holds the rest
+TITLE_LIMIT = 300
+LABEL_LIMIT = 60        # of a link's name
+LINK_LIMIT = 2_000      # an address longer than this is left out: half of one leads nowhere
+PLAIN_LINKS = 2_500     # of all addresses together, where they are part of the text
+LINKS = 8               # with title, state and remarks far from 100 entities (PROTOCOLS 3.1)
+NEWS = 5
+NEWS_LIMIT = 200
+ALERTS = 30
+
+MARKS = {Severity.critical: "🔴", Severity.error: "🟠", Severity.warning: "🟡", Severity.info: "🔵"}
+
+# What is worth a reply, and so a sound, beside the silent edit of the live message (PROTOCOLS 7.4 keeps their order).
+REPLIED = frozenset({Why.resolved, Why.reopened, Why.changed, Why.escalated, Why.action, Why.comment, Why.repeat, Why.stale})
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A text in one style. `link` makes it an anchor, else `tag` names its element, else it is plain."""
+
+    text: str
+    tag: str = ""
+    link: str = ""
+
+    def rendered(self, *, html: bool) -> str:
+        if not html:
+            return self.text
+        inner = escape(self.text)
+        if self.link:
+            return f'<a href="{escape(self.link)}">{inner}</a>'
+        return f"<{self.tag}>{inner}</{self.tag}>" if self.tag else inner
+
+
+Line = tuple[Piece, ...]
+SEPARATOR = Piece(" · ")
+
+
+def live(message: Message, *, first: bool, html: bool = True) -> str:
+    """The live message: state, title, remarks, alerts, links. `first` adds the news that no reply will tell."""
+    head = [*heading(message), *((Piece(line, "i"),) for line in remarks(message))]
+    tail = link_lines(message.links, html=html)
+    told = news_lines(message) if first and (message.why is not Why.opened or len(message.news) > 1) else []
+    room = TEXT_LIMIT - measure([*head, (), *told, *tail])
+    body = digest_lines(message, room) if message.digest else alert_lines(message, room)
+    return rendered([*head, (), *body, *told, *tail], html=html)
+
+
+def reply(message: Message, *, html: bool = True) -> str:
+    """What is new, as a reply to the live message."""
+    lines = news_lines(message) or [(Piece(one_line(facts(message), TITLE_LIMIT)),)]
+    room = REPLY_LIMIT - measure(heading(message)[:1])
+    return rendered([*heading(message)[:1], *fitting(lines, len(lines), room)], html=html)
+
+
+def heading(message: Message) -> list[Line]:
+    state = (Piece(f"{mark(message)} "), Piece(status_word(message), "b"), Piece(f" · {facts(message)}"))
+    return [state, (Piece(utf16_clip(one_line(message.title), TITLE_LIMIT) or f"Incident #{message.number}", "b"),)]
+
+
+def mark(message: Message) -> str:
+    if message.why is Why.test:
+        return "🧪"
+    if message.status is IncidentStatus.resolved:
+        return "✅"
+    return "👀" if message.status is IncidentStatus.acknowledged else MARKS[message.severity]
+
+
+def news_lines(message: Message) -> list[Line]:
+    latest = [(Piece(f"▸ {utf16_clip(one_line(line), NEWS_LIMIT)}"),) for line in message.news[-NEWS:]]
+    earlier = len(message.news) - len(latest)
+    return [*([(Piece(f"▸ {earlier} earlier, see the incident"),)] if earlier else []), *latest]
+
+
+def alert_lines(message: Message, room: int) -> list[Line]:
+    lines = [(Piece(f"• {alert_text(alert, message.common_labels)}"),) for alert in message.alerts[:ALERTS]]
+    return fitting(lines, max(message.firing + message.resolved, len(message.alerts)), room)
+
+
+def digest_lines(message: Message, room: int) -> list[Line]:
+    """Every incident of a storm; characters that count double in UTF-16 make the list shorter until it fits."""
+    limit = room
+    while utf16_length(text := digest_text(message.digest, limit)) > room and limit > 0:
+        limit -= max(1, utf16_length(text) - room)
+    return [(Piece(line),) for line in text.split("\n")]
+
+
+def link_lines(links: Sequence[Link], *, html: bool) -> list[Line]:
+    """Links that can be followed: http(s) only, whole or not at all. Without HTML their addresses take room of the text."""
+    pieces = [Piece(utf16_clip(one_line(link.label), LABEL_LIMIT) or "Link", link=link.url) for link in links
+              if link.url.startswith(("https://", "http://")) and len(link.url) <= LINK_LIMIT][:LINKS]
+    if html:
+        return [tuple(part for piece in pieces for part in (SEPARATOR, piece))[1:]] if pieces else []
+    lines: list[Line] = [(Piece(f"{piece.text}: {piece.link}"),) for piece in pieces]
+    while measure(lines) > PLAIN_LINKS:
+        lines.pop()
+    return lines
+
+
+def fitting(lines: Sequence[Line], total: int, room: int) -> list[Line]:
+    """As many whole lines as fit, then how many of `total` are left out (R-25)."""
+    kept: list[Line] = []
+    for line in lines:
+        rest = more(total - len(kept) - 1)
+        if measure([*kept, line, (Piece(rest),)]) > room:
+            break
+        kept.append(line)
+    rest = more(total - len(kept))
+    return [*kept, (Piece(rest),)] if rest and measure([*kept, (Piece(rest),)]) <= room else kept
+
+
+def measure(lines: Sequence[Line]) -> int:
+    """UTF-16 units of the lines as they are shown, with a break after each."""
+    return sum(utf16_length(piece.text) for line in lines for piece in line) + len(lines)
+
+
+def rendered(lines: Iterable[Line], *, html: bool) -> str:
+    return encodable("\n".join("".join(piece.rendered(html=html) for piece in line) for line in lines).strip())
+
+
+def templated_html(text: str) -> str:
+    """The result of a template: text, cut and escaped. Its labels are not to be trusted, and so neither is the whole."""
+    return escape(templated_plain(text))
+
+
+def templated_plain(text: str) -> str:
+    return encodable(utf16_clip(text.strip(), TEXT_LIMIT))
+
+
+def degraded(message: Message) -> str:
+    """The minimal text, within UTF-16 units: asked for less as long as characters count double."""
+    limit = TEXT_LIMIT
+    while utf16_length(text := plain_text(message, limit)) > TEXT_LIMIT and limit > 0:
+        limit -= max(1, utf16_length(text) - TEXT_LIMIT)
+    return encodable(text)
+
+
+def encodable(text: str) -> str:
+    """Half a surrogate pair cannot be sent; everything else can."""
+    return text.encode("utf-8", "replace").decode()

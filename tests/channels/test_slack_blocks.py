@@ -1,0 +1,281 @@
+"""Slack's blocks: every limit at its edge, hostile text literal, and what each state looks like."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerthub.channels.slack_blocks import (
+    ACTION_ELEMENTS,
+    BLOCKS,
+    BLOCKS_JSON,
+    BUTTON_TEXT,
+    BUTTON_URL,
+    CONTEXT_ELEMENTS,
+    FIELD_VALUE,
+    FIELDS,
+    HEADER_TEXT,
+    LINKS,
+    ROOMS,
+    SECTION_TEXT,
+    TEXT,
+    actions_block,
+    blocks_of,
+    build,
+    context,
+    escape,
+    escaped,
+    fallback_text,
+    fields_of,
+    header,
+    json_length,
+    mention_text,
+    news_line,
+    pieces,
+    plain,
+    section,
+    shown_links,
+)
+from alerthub.domain.alert import Severity
+from alerthub.domain.message import Link, Message, Why
+from tests.kit.messages import (
+    HOSTILE,
+    acknowledged_message,
+    digest_message,
+    firing_line,
+    giant_message,
+    hostile_message,
+    message,
+    resolved_message,
+)
+from tests.kit.providers.slack import problems, text_objects, visible
+
+ANYTHING = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+LABELS = st.dictionaries(st.text(min_size=1, max_size=20), ANYTHING, max_size=15)
+
+
+def shown(told: Message) -> str:
+    return visible({"text": "", "blocks": blocks_of(told)})
+
+
+def edges(limit: int) -> tuple[int, int, int]:
+    return limit - 1, limit, limit + 1
+
+
+@pytest.mark.parametrize("size", edges(HEADER_TEXT))
+def test_a_header_is_cut_at_its_limit(size):
+    prefix = len("🔴 FIRING: ")
+    text = header(message(title="x" * (size - prefix)), None)["text"]["text"]
+    assert len(text) == min(size, HEADER_TEXT)
+    assert text.endswith("…") == (size > HEADER_TEXT)
+
+
+@pytest.mark.parametrize("size", edges(SECTION_TEXT))
+def test_a_section_is_cut_at_its_limit(size):
+    blocks = blocks_of(message(common_annotations={"summary": "x" * size}, alerts=()))
+    assert problems(blocks) == []
+    texts = [block["text"]["text"] for block in blocks if block["type"] == "section" and "text" in block]
+    assert max(map(len, texts)) == min(size, SECTION_TEXT)
+
+
+@pytest.mark.parametrize("size", edges(FIELD_VALUE))
+def test_a_field_is_cut_at_its_limit(size):
+    (field,) = fields_of(message(common_labels={"agent": "x" * size}), ROOMS[0])
+    assert len(field["text"]) == len("agent\n") + min(size, FIELD_VALUE)
+
+
+@pytest.mark.parametrize("count", edges(FIELDS))
+def test_no_more_fields_than_slack_takes(count):
+    told = message(common_labels={f"l{number}": "v" for number in range(count)})
+    assert len(fields_of(told, ROOMS[0])) == min(count, FIELDS)
+    assert problems(blocks_of(told)) == []
+
+
+@pytest.mark.parametrize("count", edges(CONTEXT_ELEMENTS))
+def test_no_more_context_elements_than_slack_takes(count):
+    block = context([plain("x", 10)] * count)
+    assert len(block["elements"]) == min(count, CONTEXT_ELEMENTS)
+    assert problems([block]) == []
+
+
+@pytest.mark.parametrize("count", edges(LINKS))
+def test_no_more_buttons_than_are_useful(count):
+    block = actions_block(message(links=tuple(Link(f"L{number}", "https://example.com") for number in range(count))))
+    assert len(block["elements"]) == min(count, LINKS) <= ACTION_ELEMENTS
+    assert problems([block]) == []
+
+
+@pytest.mark.parametrize("size", edges(BUTTON_TEXT))
+def test_a_buttons_text_is_cut_at_its_limit(size):
+    block = actions_block(message(links=(Link("x" * size, "https://example.com"),)))
+    assert len(block["elements"][0]["text"]["text"]) == min(size, BUTTON_TEXT)
+    assert problems([block]) == []
+
+
+@pytest.mark.parametrize("size", edges(BUTTON_URL))
+def test_an_address_over_the_limit_is_left_out_whole(size):
+    url = "https://example.com/".ljust(size, "a")
+    assert [link.url for link in shown_links([Link("L", url)])] == ([url] if size <= BUTTON_URL else [])
+
+
+def test_addresses_together_leave_room_for_the_alerts():
+    links = [Link("L", "https://example.com/" + "a" * 1_400)] * 5
+    assert len(shown_links(links)) == 2
+
+
+def test_without_a_link_there_is_no_empty_block():
+    assert actions_block(message(links=())) is None
+    assert problems(blocks_of(message(links=()))) == []
+
+
+@pytest.mark.parametrize("size", edges(TEXT))
+def test_the_fallback_text_is_cut_at_its_limit(size):
+    assert len(escaped("x" * size, TEXT)) == min(size, TEXT)
+
+
+@pytest.mark.parametrize("text", ["&" * 5_000, "<" * 900, "a&b<c>" * 2_000, "&" * 801])
+def test_escapes_count_and_are_never_cut(text):
+    safe = escaped(text, 4_000)
+    assert len(safe) <= 4_000
+    assert text.startswith(html.unescape(safe).removesuffix("…"))
+    assert escape(html.unescape(safe)) == safe
+
+
+def message_of_size(size: int) -> Message:
+    """One whose fullest form is exactly so long: the address of its link fills it up."""
+    told = message(
+        common_annotations={"summary": "s" * 3_000, "description": "d" * 1_500}, links=(Link("L", "https://e.com/"),),
+        common_labels={f"l{n}": "v" * 60 for n in range(10)}, alerts=(firing_line(annotations={"summary": "a" * 250}),) * 10)
+    padding = size - json_length(build(told, ROOMS[0], None, None, ()))
+    return replace(told, links=(Link("L", "https://e.com/" + "u" * padding),))
+
+
+@pytest.mark.parametrize("size", edges(BLOCKS_JSON))
+def test_all_blocks_together_keep_the_hidden_limit(size):
+    told = message_of_size(size)
+    fullest = build(told, ROOMS[0], None, None, ())
+    assert json_length(fullest) == size
+    assert json_length(blocks_of(told)) <= BLOCKS_JSON
+    assert (blocks_of(told) == fullest) == (size <= BLOCKS_JSON), "cut only when it must be"
+
+
+@pytest.mark.parametrize("told", [
+    giant_message(), giant_message(is_stale=True, incomplete=10**9, is_silenced=True, possible_duplicate=True),
+    giant_message(common_annotations={"summary": "\x01" * 9_000, "description": '"' * 9_000}),
+    digest_message(1_000), digest_message(1_000, digest=digest_message(1_000).digest * 3),
+], ids=["giant", "all remarks", "escapes", "digest", "long digest"])
+def test_the_worst_messages_are_legal(told):
+    blocks = blocks_of(told, "🔥" * 9_000, "🔥" * 9_000, ("U012AB3CD",) * 10)
+    assert problems(blocks) == []
+    assert len(blocks) <= BLOCKS
+    assert len(fallback_text(told, ("U012AB3CD",) * 10)) <= TEXT
+
+
+@settings(max_examples=60, deadline=None)
+@given(ANYTHING, LABELS, LABELS, st.lists(ANYTHING, max_size=5))
+def test_whatever_the_labels_are_the_blocks_are_legal(title, labels, annotations, news):
+    told = message(title=title, common_labels=labels, common_annotations=annotations, news=tuple(news),
+                   alerts=(firing_line(labels=labels, annotations=annotations),))
+    assert problems(blocks_of(told)) == []
+    line = news_line(told)
+    assert line == "" or problems([section(line)]) == []
+
+
+@given(ANYTHING)
+def test_escaped_text_holds_no_control_sequence_and_reads_the_same(text):
+    safe = escape(text)
+    assert not set("<>") & set(safe)
+    assert html.unescape(safe) == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(HOSTILE), ANYTHING)
+def test_only_our_mentions_are_ever_parsed(value, tail):
+    told = hostile_message(value[:200] + tail)
+    markup = [fallback_text(told, ("U012AB3CD",))]
+    for block in blocks_of(told, value + tail, value + tail, ("U012AB3CD",)):
+        markup += [text["text"] for _, text in text_objects(block) if text["type"] == "mrkdwn"]
+    assert all("<" not in text.replace("<@U012AB3CD>", "") for text in markup)
+
+
+def test_plain_text_objects_parse_no_emoji_names():
+    assert plain(":fire:", 20) == {"type": "plain_text", "text": ":fire:", "emoji": False}
+    assert plain("", 20)["text"] == "-"
+
+
+@pytest.mark.parametrize(("told", "start"), [
+    (message(), "🔴 FIRING: "), (message(severity=Severity.error), "🟠 FIRING: "),
+    (message(severity=Severity.warning), "🟡 FIRING: "),
+    (message(severity=Severity.info), "🔵 FIRING: "), (acknowledged_message("ayse"), "👀 ACKNOWLEDGED by ayse: "),
+    (resolved_message(), "✅ RESOLVED: "), (message(is_stale=True), "⌛ STALE: "), (digest_message(3), "🔴 SUMMARY: "),
+])
+def test_the_header_says_the_state_in_words_beside_the_sign(told, start):
+    assert header(told, None)["text"]["text"].startswith(start)
+
+
+def test_the_message_has_summary_labels_alerts_facts_and_links():
+    told = message(firing=7, alerts=(firing_line(labels={"alertname": "X", "agent": "eth"}),))
+    text = shown(told)
+    for part in ("The rolling reward of btc is -12.5", "agent\nbtc", "• The rolling reward of btc is -12.5 (agent=eth)",
+                 "… +6 more", "#17 · critical · 7 firing · open for 5 min", "Incident", "Runbook"):
+        assert part in text
+    urls = [element["url"] for element in actions_block(told)["elements"]]
+    assert urls == [link.url for link in told.links]
+
+
+@pytest.mark.parametrize(("flag", "word"), [
+    ({"is_stale": True}, "STALE: the source"), ({"incomplete": 9}, "INCOMPLETE"), ({"is_silenced": True}, "Silenced"),
+    ({"possible_duplicate": True}, "duplicate"), ({"episode": 2}, "episode 2"),
+])
+def test_what_limits_trust_is_shown(flag, word):
+    assert word in shown(message(**flag))
+    assert word not in shown(message())
+
+
+def test_a_digest_names_each_incident_at_least_by_number():
+    assert "#1100 warning: Storm1100" not in shown(digest_message(1_000))
+    assert "#101-#1100" in shown(digest_message(1_000))
+    assert "#140 warning: Storm140" in shown(digest_message(40))
+
+
+@pytest.mark.parametrize(("told", "line"), [
+    (message(news=("One", "Two\nlines")), "One\nTwo lines"), (message(news=()), ""),
+    (message(why=Why.repeat, news=()), "Still FIRING after 5 min: 1 firing"),
+    (message(why=Why.repeat, firing=0), "Still FIRING after 5 min"),
+    (acknowledged_message("ayse", why=Why.repeat), "Still ACKNOWLEDGED by ayse after 5 min: 1 firing"),
+])
+def test_the_threads_line_says_what_is_new(told, line):
+    assert news_line(told) == line
+
+
+@pytest.mark.parametrize("size", edges(SECTION_TEXT))
+def test_long_news_fits_into_one_section(size):
+    full = ["x" * 499] * 5
+    line = news_line(message(news=(*full, *["y" * ((size - 2_500) // 2)] * 2)))
+    assert 2_900 < len(line) <= SECTION_TEXT
+    assert problems([section(line)]) == []
+
+
+@pytest.mark.parametrize(("text", "parts"), [
+    ("", []), ("ab", ["ab"]), ("ab\ncd", ["ab\ncd"]), ("abc\ncd", ["abc", "cd"]), ("abcdefg", ["abcde", "fg"]),
+    ("a\nbcdefgh\ni", ["a", "bcdef", "gh\ni"]),
+])
+def test_a_long_text_is_cut_between_lines(text, parts):
+    assert list(pieces(text, 5)) == parts
+
+
+@pytest.mark.parametrize(("mentions", "text"), [
+    ((), ""), (("U012AB3CD",), "<@U012AB3CD>"), (("S012AB3CD", "here"), "<!subteam^S012AB3CD> <!here>"),
+])
+def test_mentions_are_written_as_slack_wants_them(mentions, text):
+    assert mention_text(mentions) == text
+
+
+def test_the_length_counted_is_that_of_what_is_sent():
+    blocks = blocks_of(message(title="日本語 🔥"))
+    assert json_length(blocks) == len(json.dumps(blocks)) > len(json.dumps(blocks, ensure_ascii=False))
