@@ -1,0 +1,17 @@
+"""The kinds of actions, by name. A kind that no configuration uses is never imported."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+REGISTRY = {
+    "http": "alerthub.actions.http:Http",
+    "safe_mode": "alerthub.actions.safe_mode:SafeMode",
+}
+
+
+def load(kind: str) -> Any:
+    """The action class (see `base.Action`) of a kind. KeyError for a kind that does not exist."""
+    module, _, name = REGISTRY[kind].partition(":")
+    return getattr(import_module(module), name)
