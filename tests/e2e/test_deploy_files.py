@@ -1,0 +1,228 @@
+"""What users run beside the hub: the rules alert when they should; rules, routes, actions and runbooks fit together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alerthub.domain import own
+from alerthub.domain.matcher import all_match, parse_matcher
+from alerthub.domain.runbook import choose
+from alerthub.resources import folder
+from alerthub.runbooks import read_runbooks
+from tests.kit.agent import running_agent
+from tests.kit.binaries import Prometheus, amtool, impatient, promtool, wait_until
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = DEPLOY / "prometheus" / "rules"
+RUNBOOKS = read_runbooks(folder("runbooks"))
+OWN = [own.DELIVERY_FAILED, own.BAD_PAYLOAD, own.BODY_TOO_LARGE, own.ACTION_FAILED, own.SOURCE_UNREACHABLE]
+
+
+def tree(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in tree(RULES / "drl.yml")["groups"] for rule in group["rules"]]
+
+
+ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
+HUB = tree(DEPLOY / "alerthub.yml")
+# Slightly off: the tests of the rules must notice each.
+OTHER_THRESHOLDS = {
+    "ratio_increase1h > 0.05": ("EtlFailureRatioHigh", "ratio_increase1h >= 0.05"),
+    "p95_5m > 0.5": ("InferenceLatencyHigh", "p95_5m > 0.52"),
+    "[24h]) < 0": ("AgentRewardNegative", "[24h]) <= 0"),
+    "[1h])) < 0.01": ("FeatureDriftDetected", "[1h])) <= 0.01"),
+}
+RECEIVERS = {receiver["name"]: set(receiver) - {"name"} for receiver in HUB["receivers"]}
+
+
+def routes_of(labels: dict[str, str]) -> list[dict[str, Any]]:
+    """The matched child routes, in Alertmanager's order."""
+    found = []
+    for route in HUB["route"]["routes"]:
+        if all_match([parse_matcher(text) for text in route["matchers"]], labels):
+            found.append(route)
+            if not route.get("continue"):
+                break
+    return found
+
+
+def labels_of(alert: str) -> dict[str, str]:
+    return {"alertname": alert, "agent": "agent-btc", **ALERTS[alert]["labels"]}
+
+
+@pytest.mark.alertmanager
+@pytest.mark.slow
+class TestTheirOwnTools:
+    def test_promtool_accepts_the_rules(self) -> None:
+        done = promtool("check", "rules", "--lint=all", "--lint-fatal", RULES / "drl.yml")
+        assert done.returncode == 0, done.stderr
+
+    def test_the_rules_pass_their_own_tests(self) -> None:
+        done = promtool("test", "rules", RULES / "drl_test.yml")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_those_tests_notice_other_thresholds(self, tmp_path: Path) -> None:
+        text = (RULES / "drl.yml").read_text()
+        for threshold, (_, other) in OTHER_THRESHOLDS.items():
+            assert threshold in text
+            text = text.replace(threshold, other)
+        (tmp_path / "drl.yml").write_text(text)
+        (tmp_path / "drl_test.yml").write_bytes((RULES / "drl_test.yml").read_bytes())
+        done = promtool("test", "rules", tmp_path / "drl_test.yml")
+        assert done.returncode == 1
+        for alert, _ in OTHER_THRESHOLDS.values():
+            assert f"alertname: {alert}," in done.stdout + done.stderr
+
+    def test_prometheus_accepts_its_configuration(self) -> None:
+        done = promtool("check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+        assert done.returncode == 0, done.stderr
+        assert "1 rule files found" in done.stdout
+
+    def test_alertmanager_accepts_its_configuration(self) -> None:
+        done = amtool("check-config", DEPLOY / "alertmanager.yml")
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.alertmanager
+@pytest.mark.slow
+def test_the_real_prometheus_finds_in_an_agent_what_the_rules_speak_of() -> None:
+    quick = impatient((RULES / "drl.yml").read_text())
+    with running_agent() as running, Prometheus(quick, [f"127.0.0.1:{running.port}"]) as prometheus:
+        agent = running.agent
+        agent.set_all({"rolling_reward": 1, "feature_drift_ks_pvalue": {"spread": 0.5}, "inference_latency_seconds": [0.02] * 20})
+        wait_until(lambda: prometheus.query("count_over_time(agent:rolling_reward:finite[1m]) > 1"), 30, "two evaluations")
+        assert prometheus.firing() == {"Watchdog"}
+        agent.set_all({
+            "etl_flow_failure_total": 10, "etl_flow_success_total": 90, "inference_latency_seconds": [0.8] * 20,
+            "rolling_reward": -1000, "feature_drift_ks_pvalue": {"spread": 0.001}})
+        bad = {"EtlFailureRatioHigh", "InferenceLatencyHigh", "AgentRewardNegative", "FeatureDriftDetected", "Watchdog"}
+        wait_until(lambda: prometheus.firing() == bad, 20, f"all of {bad} fire")
+        named = {one["metric"].get("agent") for one in prometheus.query('ALERTS{alertname!="Watchdog"}')}
+        assert named == {agent.name}
+        agent.set_all({"rolling_reward": 1_000_000, "feature_drift_ks_pvalue": {"spread": 0.5}})
+        wait_until(lambda: bad - prometheus.firing() == {"AgentRewardNegative", "FeatureDriftDetected"}, 20, "two are over")
+
+
+class TestAlertmanager:
+    @pytest.mark.parametrize("webhook", [webhook for receiver in tree(DEPLOY / "alertmanager.yml")["receivers"]
+                                         for webhook in receiver["webhook_configs"]])
+    def test_nothing_is_cut_off_and_every_end_is_told(self, webhook: dict[str, Any]) -> None:
+        assert webhook["url"] == "http://127.0.0.1:8095/hooks/alertmanager"
+        assert (webhook["send_resolved"], webhook["max_alerts"]) == (True, 0)
+        assert webhook["http_config"]["follow_redirects"] is False
+
+    def test_both_sides_read_the_same_token(self) -> None:
+        (receiver,) = tree(DEPLOY / "alertmanager.yml")["receivers"]
+        theirs = receiver["webhook_configs"][0]["http_config"]["authorization"]["credentials_file"]
+        assert [source["token_file"] for source in HUB["sources"]] == [theirs]
+
+
+class TestRules:
+    def test_they_are_the_strategy(self) -> None:
+        assert set(ALERTS) == {"EtlFailureRatioHigh", "InferenceLatencyHigh", "AgentRewardNegative", "AgentRewardMissing",
+                               "FeatureDriftDetected", "Watchdog"}
+
+    @pytest.mark.parametrize("alert", sorted(ALERTS))
+    def test_each_says_how_bad_whose_and_what(self, alert: str) -> None:
+        assert set(ALERTS[alert]["labels"]) == {"severity", "team", "service"}
+        assert set(ALERTS[alert]["annotations"]) == {"summary", "description"}
+
+    @pytest.mark.parametrize("alert", sorted(set(ALERTS) - {"Watchdog"}))
+    def test_no_label_changes_with_the_value(self, alert: str) -> None:
+        assert "{{" not in str(ALERTS[alert]["labels"])
+        assert "$labels.agent" in ALERTS[alert]["annotations"]["summary"]
+
+
+class TestRunbooks:
+    @pytest.mark.parametrize("alert", sorted(ALERTS))
+    def test_each_alert_of_the_rules_has_one(self, alert: str) -> None:
+        runbook = choose(RUNBOOKS, labels_of(alert))
+        assert runbook is not None
+        assert runbook.owner
+
+    @pytest.mark.parametrize("alert", OWN)
+    def test_each_alert_of_the_hub_itself_has_one(self, alert: str) -> None:
+        runbook = choose(RUNBOOKS, {"alertname": alert})
+        assert runbook is not None
+        assert runbook.owner == ("trading" if alert == own.ACTION_FAILED else "platform")
+
+    def test_none_is_for_an_alert_that_does_not_exist(self) -> None:
+        assert len({choose(RUNBOOKS, {"alertname": alert}) for alert in [*ALERTS, *OWN]}) == len(RUNBOOKS)
+
+    @pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda runbook: runbook.name)
+    def test_its_actions_are_those_that_the_hub_runs_for_it(self, runbook: Any) -> None:
+        alert = next(name for name in [*ALERTS, *OWN] if choose([runbook], {"alertname": name}))
+        called = [action for route in routes_of({"alertname": alert}) for action in route.get("actions", [])]
+        assert list(runbook.actions) == called
+        assert set(runbook.actions) <= {action["name"] for action in HUB["actions"]}
+
+    @pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda runbook: runbook.name)
+    def test_it_answers_what_is_asked_at_three_in_the_morning(self, runbook: Any) -> None:
+        for heading in ("## What it means", "## Impact", "## What the hub already did", "## Check first", "## Do", "## Escalate"):
+            assert heading in runbook.text
+        assert len(runbook.text.split()) < 500
+
+
+class TestRoutes:
+    """The table of what must happen, read off the routes."""
+
+    @pytest.mark.parametrize(("alert", "channels", "actions"), [
+        ("EtlFailureRatioHigh", {"slack_configs"}, ["prefect-retry"]),
+        ("InferenceLatencyHigh", {"telegram_configs", "pagerduty_configs"}, ["autoscale"]),
+        ("AgentRewardNegative", {"email_configs", "pagerduty_configs"}, ["safe-mode"]),
+        ("FeatureDriftDetected", {"slack_configs"}, ["registry-warning", "queue-retraining"]),
+        ("AgentRewardMissing", {"slack_configs"}, []),
+        ("Watchdog", {"slack_configs"}, []),
+    ])
+    def test_each_alert_reaches_whom_and_what_it_must(self, alert: str, channels: set[str], actions: list[str]) -> None:
+        routes = routes_of(labels_of(alert))
+        assert set().union(*(RECEIVERS[route["receiver"]] for route in routes)) == channels
+        assert [action for route in routes for action in route.get("actions", [])] == actions
+
+    @pytest.mark.parametrize(("severity", "channel"), [
+        ("critical", "pagerduty_configs"), ("warning", "slack_configs"), ("info", "email_configs"),
+    ])
+    def test_an_alert_that_nobody_thought_of_goes_by_its_severity(self, severity: str, channel: str) -> None:
+        (route,) = routes_of({"alertname": "Other", "severity": severity})
+        assert RECEIVERS[route["receiver"]] == {channel}
+
+    def test_what_nothing_takes_is_caught(self) -> None:
+        assert routes_of({"alertname": "Other"}) == []
+        assert RECEIVERS[HUB["route"]["receiver"]] == {"slack_configs"}
+        assert HUB["route"]["group_by"] == ["alertname", "agent"]
+
+    @pytest.mark.parametrize("alert", OWN)
+    def test_the_hub_complains_about_itself_through_several_channels(self, alert: str) -> None:
+        (route,) = routes_of({"alertname": alert, "severity": "critical"})
+        assert len(RECEIVERS[route["receiver"]]) > 1
+
+    def test_the_risk_team_is_written_to_by_email(self) -> None:
+        assert routes_of(labels_of("AgentRewardNegative"))[0]["receiver"] == "risk"
+        assert RECEIVERS["risk"] == {"email_configs"}
+
+    def test_only_safe_mode_tightens_and_nothing_holds_it_up(self) -> None:
+        tightening = [action for action in HUB["actions"] if action["direction"] == "tighten"]
+        assert tightening == [{"name": "safe-mode", "type": "safe_mode", "direction": "tighten", "target_label": "agent",
+                               "deadline": "30s"}]
+        assert {action["direction"] for action in HUB["actions"]} == {"tighten", "neutral"}
+
+    def test_no_secret_stands_in_the_file(self) -> None:
+        secret = ("token", "password", "secret", "routing_key", "api_key")
+        named = [(key, value) for key, value in leaves(HUB) if any(word in key for word in secret)]
+        assert named
+        assert [key for key, value in named if not key.endswith("_file") and not str(value).startswith("${")] == []
+
+
+def leaves(node: Any, key: str = "") -> list[tuple[str, Any]]:
+    if isinstance(node, dict):
+        return [leaf for name, value in node.items() for leaf in leaves(value, name)]
+    if isinstance(node, list):
+        return [leaf for value in node for leaf in leaves(value, key)]
+    return [(key, node)]
