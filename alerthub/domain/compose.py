@@ -59,6 +59,7 @@ def compose(telling: Telling, lane: Lane, rules: Rules, now: datetime) -> Messag
         common_annotations=shared([line.annotations for line in lines]), source=incident.source,
         news=news(telling.events), links=links(incident, lines, rules), incomplete=incident.incomplete,
         is_stale=incident.is_stale, is_silenced=incident.is_silenced, is_degraded=lane.is_degraded,
+        is_worse=not lane.is_first and any("severity" in event.data for event in telling.events),
         possible_duplicate=lane.was_leased,
     )
 

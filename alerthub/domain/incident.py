@@ -117,7 +117,7 @@ def title_of(labels: Labels, group_by: Sequence[str], group_labels: Labels) -> s
     """`AgentRewardNegative (agent=btc)`: the name, then what the incident is grouped by."""
     pairs = group_pairs(group_by, labels) if group_by and "..." not in group_by else tuple(sorted(group_labels.items()))
     rest = ", ".join(f"{name}={value}" for name, value in pairs if name != "alertname")
-    name = labels.get("alertname") or "Alert"
+    name = labels.get("alertname", "").strip() or "Alert"
     return f"{name} ({rest})" if rest else name
 
 
@@ -158,10 +158,6 @@ def open_incident(new_id: str, key: str, batch: Batch, alert: Alert, route: Rout
         status=IncidentStatus.triggered, severity=severity_of(alert.labels), opened_at=now, updated_at=now, seen_at=now,
         avoid=alert.labels.get("destination", "") if is_own else "",
     )
-
-
-def may_reopen(incident: Incident, now: datetime, window: timedelta) -> bool:
-    return incident.resolved_at is not None and now - incident.resolved_at <= window
 
 
 def reopen(incident: Incident, now: datetime) -> None:
@@ -218,7 +214,7 @@ def conclude(incident: Incident, shift: Shift, batch: Batch, now: datetime) -> E
     }
     if shift.severity_rose:
         data["severity"] = incident.severity.value
-    actor = Actor("hub" if batch.observer != "webhook" else "source", batch.source if batch.observer == "webhook" else batch.observer)
+    actor = Actor("source", batch.source) if batch.observer == "webhook" else Actor("hub", batch.observer)
     return incident.happened(kind, actor, shift_text(incident, shift, kind, batch.observer), now, data)
 
 
@@ -252,14 +248,16 @@ def named(alerts: Sequence[Alert]) -> str:
     return ", ".join(shown)
 
 
-TELLING = ("instance", "agent", "host", "pod", "deployment", "service", "job", "model", "flow")
+TELLING = ("agent", "host", "pod", "deployment", "model", "flow", "instance", "service", "job")
 
 
 def short_name(labels: Labels, limit: int = 80) -> str:
     """`DiskFull on db-01`: untrusted text, one line, cut."""
-    name = labels.get("alertname") or "alert"
-    where = next((labels[label] for label in TELLING if labels.get(label)), "")
-    text = " ".join((f"{name} on {where}" if where else name).split())
+    name = one_line(labels.get("alertname", "")) or "alert"
+    where = next(filter(None, (one_line(labels.get(label, "")) for label in TELLING)), "")
+    text = f"{name} on {where}" if where else name
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def one_line(text: str) -> str:
+    return " ".join(text.split())

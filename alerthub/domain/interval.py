@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
           "december")
-CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
+CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 DAY_MINUTES = 1440
 LONGEST_MONTH = 31
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -124,27 +124,32 @@ def next_moment(now: datetime, predicate: Callable[[datetime], bool], intervals:
     if predicate(first):
         return first
     periods = tuple(period for interval in intervals for period in interval.periods)
-    day, patterns = first.astimezone(UTC).replace(hour=0, minute=0), set[Hashable]()
+    day, seen = first.astimezone(UTC).replace(hour=0, minute=0), set[Hashable]()
     while day <= end:
-        dates = local_dates(day, {period.location: period.zone for period in periods})
-        pattern = tuple(period.contains_day(date) for period in periods for date in dates[period.location])
-        offsets = tuple(date.utcoffset() for pair in dates.values() for date in pair)
-        if (pattern, offsets) not in patterns:
-            found = {edge for period in periods for date in dates[period.location] if period.contains_day(date)
-                     for edge in period.edges_on(date.date())}
-            for edge in sorted(found):
-                if max(day, first) <= edge < day + DAY and edge <= end and predicate(edge):
+        dates = local_dates(day, periods)
+        pattern = tuple((period.contains_day(date), date.utcoffset()) for period in periods for date in dates[period.location])
+        if pattern not in seen:
+            for edge in edges_in(day, dates, periods):
+                if first < edge <= end and predicate(edge):
                     return edge
             if day > first and all(early.utcoffset() == late.utcoffset() for early, late in dates.values()):
-                patterns.add((pattern, offsets))
+                seen.add(pattern)
         day += DAY
     return end
 
 
-def local_dates(day: datetime, zones: Mapping[str, ZoneInfo]) -> dict[str, tuple[datetime, datetime]]:
+def local_dates(day: datetime, periods: Iterable[Period]) -> dict[str, tuple[datetime, datetime]]:
     """When a day of UTC begins and ends, in each zone. Two days for which that fits the same periods, by the same offsets,
     are alike in every minute: what was not found in one is not in the other."""
+    zones = {period.location: period.zone for period in periods}
     return {name: (day.astimezone(zone), (day + DAY - MINUTE).astimezone(zone)) for name, zone in zones.items()}
+
+
+def edges_in(day: datetime, dates: Mapping[str, tuple[datetime, datetime]], periods: Iterable[Period]) -> list[datetime]:
+    """In order, where a period may begin or end on this day of UTC. Its first minute, too: there the day before ends."""
+    found = {edge for period in periods for date in dates[period.location] if period.contains_day(date)
+             for edge in period.edges_on(date.date())}
+    return sorted(edge for edge in {*found, day} if day <= edge < day + DAY)
 
 
 def whole_minute(instant: datetime) -> datetime:

@@ -104,6 +104,7 @@ class Message:
     incomplete: int = 0              # how many alerts the sender cut off (`max_alerts`)
     is_stale: bool = False
     is_silenced: bool = False
+    is_worse: bool = False           # its severity rose since the last telling: whoever is mentioned, is mentioned again
     is_degraded: bool = False        # send as minimal plain text: the rich form was refused
     possible_duplicate: bool = False
     digest: tuple[DigestLine, ...] = ()

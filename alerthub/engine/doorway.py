@@ -73,26 +73,20 @@ class Doorway:
 
     async def commit(self, group: list[Waiting]) -> None:
         rules, batches = self.rules(), [waiting.batch for waiting in group]
-        try:
-            taken = await self.store.write(lambda tx: take_in(tx, rules, batches, self.clock.now()))
-        except Busy as error:
+        work = self.store.write(lambda tx: take_in(tx, rules, batches, self.clock.now()))
+        (outcome,) = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(outcome, Taken):
             for waiting in group:
-                fail(waiting, error)
-            return
-        except BaseException as error:
+                if not waiting.future.done():
+                    waiting.future.set_result(None)
+            self.note(outcome)
+        elif len(group) > 1 and not isinstance(outcome, Busy):
             # Each on its own: a webhook that breaks the fold must not take its neighbours with it.
-            if len(group) > 1 and isinstance(error, Exception):
-                for waiting in group:
-                    await self.commit([waiting])
-                return
-            fail(group[0], error)
-            if not isinstance(error, Exception):
-                raise
-            return
-        for waiting in group:
-            if not waiting.future.done():
-                waiting.future.set_result(None)
-        self.note(taken)
+            for waiting in group:
+                await self.commit([waiting])
+        else:
+            for waiting in group:
+                fail(waiting, outcome)
 
     def note(self, taken: Taken) -> None:
         for verdict, count in taken.verdicts.items():

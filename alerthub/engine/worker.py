@@ -14,6 +14,7 @@ from alerthub.clock import Clock
 from alerthub.domain.rules import Rules
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow import act, deliver
+from alerthub.flow.settle import Sending
 from alerthub.metrics import Metrics
 from alerthub.store import leases
 from alerthub.store.database import Store
@@ -111,7 +112,7 @@ class Worker:
         self.under_way.discard(task)
         self.nudge()
 
-    async def send(self, plant: Plant, sending: deliver.Sending) -> None:
+    async def send(self, plant: Plant, sending: Sending) -> None:
         channel = plant.channels[sending.destination.key]
         kind = sending.destination.channel
         if sending.message.possible_duplicate:
@@ -139,7 +140,7 @@ class Worker:
             "incident": sending.message.number, "why": sent.why.value, "seconds": round(sent.seconds, 3),
             "dead_letter": sent.is_dead_letter})
 
-    async def give_back(self, plant: Plant, sending: deliver.Sending) -> None:
+    async def give_back(self, plant: Plant, sending: Sending) -> None:
         """An error that nobody expected: the lane is tried again a few times, then becomes a dead letter, loudly."""
         error = SendFailed(Failure.bug, "an unexpected error; see the log")
         self.metrics.deliveries.labels(sending.destination.channel, error.reason.value).inc()

@@ -6,35 +6,28 @@ A crash after the send and before the settle sends once more, marked; nothing is
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 
 from alerthub.channels.base import ATTEMPT_SECONDS, Channel
 from alerthub.clock import Clock
-from alerthub.domain import own
 from alerthub.domain.compose import ALERTS_SHOWN, DIGEST_LINES, Telling, alert_line, compose, digest
 from alerthub.domain.delivery import (
     LEASE,
-    DeliveryState,
     Lane,
-    Next,
-    Verdict,
-    after_failure,
     is_wanted,
     spend,
     tokens,
 )
 from alerthub.domain.incident import Incident
-from alerthub.domain.message import IncidentStatus, Message, Receipt, Why
+from alerthub.domain.message import IncidentStatus, Receipt, Why
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Busy, Failure, SendFailed
-from alerthub.flow.intake import take_in
+from alerthub.flow.settle import Sending, Share, settle
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
 from alerthub.store import lanes, leases
@@ -45,28 +38,6 @@ from alerthub.store.tx import Tx
 logger = logging.getLogger("alerthub.deliver")
 SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)     # seconds
 LOOK = 200      # due lanes looked at in one claim: enough to see a storm
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """One lane's part in a sending: what it will know when it has succeeded, and when it is told again without news."""
-
-    lane: Lane
-    attempt: int
-    up_to: int
-    episode: int
-    repeat_after: timedelta | None
-    pages: bool      # the first telling of an open incident: worth trying for longer than an update
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """One message to one destination: for one lane, or in a storm for many."""
-
-    destination: Destination
-    message: Message
-    previous: Receipt | None
-    shares: tuple[Share, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,65 +217,3 @@ async def attempt(channel: Channel, sending: Sending) -> tuple[Receipt | None, S
         return None, SendFailed(Failure.timeout, f"no answer within {ATTEMPT_SECONDS:.0f} s")
     except SendFailed as error:
         return None, error
-
-
-def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, error: SendFailed | None,
-           now: datetime, dice: float) -> bool:
-    """Write how it ended, for every lane that took part and is still ours. True when it became a dead letter."""
-    if error is None:
-        for share in sending.shares:
-            settle_sent(tx, sending, share, receipt or Receipt(), now)
-        if lanes.destination_works(tx, sending.destination.key, now):
-            take_in(tx, rules, [own.own_batch([own.delivery_works(
-                sending.destination.key, sending.destination.channel, now)], now)], now)
-        return False
-    verdicts = [settle_failed(tx, rules, sending, share, error, now, dice) for share in sending.shares]
-    pause = max((verdict.pause_destination_until for verdict in verdicts if verdict and verdict.pause_destination_until),
-                default=None)
-    if error.reason not in (Failure.stale_handle, Failure.content):
-        lanes.destination_failed(tx, sending.destination.key, now, error.detail, pause)
-    dead = any(verdict is not None and verdict.next is Next.dead for verdict in verdicts)
-    if dead:
-        alarm(tx, rules, sending.destination, error, now)
-    return dead
-
-
-def settle_sent(tx: Tx, sending: Sending, share: Share, receipt: Receipt, now: datetime) -> None:
-    repeat_at = now + share.repeat_after if share.repeat_after else None
-    is_digest = sending.message.why is Why.digest
-    keep = share.lane.receipt if is_digest else receipt
-    ours = lanes.settle(
-        tx, share.lane.id, share.attempt, told_seq=share.up_to, told_episode=share.episode, failures=0, failing_since=None,
-        not_before=None, is_degraded=False, repeats=share.lane.repeats + (sending.message.why is Why.repeat),
-        receipt=json.dumps(keep.handle) if keep is not None else None, due_at=lanes.due_again(share.up_to, now, repeat_at))
-    state = DeliveryState.sent if ours else DeliveryState.unknown
-    lanes.finish_delivery(tx, share.lane.id, share.attempt, state, now, detail=(receipt.handle.get("refused", "")))
-
-
-def settle_failed(tx: Tx, rules: Rules, sending: Sending, share: Share, error: SendFailed, now: datetime,
-                  dice: float) -> Verdict | None:
-    lane = replace(share.lane, failures=share.lane.failures + 1, failing_since=share.lane.failing_since or now)
-    give_up = rules.give_up_pages if share.pages else rules.give_up_updates
-    verdict = after_failure(lane, error, now, dice, give_up)
-    columns: dict[str, Any] = {"failures": lane.failures, "failing_since": lane.failing_since, "due_at": verdict.due_at,
-                               "not_before": verdict.due_at, "is_dead": verdict.next is Next.dead}
-    if verdict.next is Next.degrade:
-        columns["is_degraded"] = True
-    if verdict.next is Next.repost:
-        columns["receipt"] = None
-    if verdict.next is Next.dead:
-        columns |= {"failures": 0, "failing_since": None, "is_degraded": False}
-    if verdict.next is Next.move and error.moved_to:
-        lanes.destination_moved(tx, sending.destination.key, error.moved_to)
-    if not lanes.settle(tx, lane.id, share.attempt, **columns):
-        return None
-    state = DeliveryState.unknown if error.is_ambiguous else DeliveryState.failed
-    lanes.finish_delivery(tx, lane.id, share.attempt, state, now, failure=error.reason.value, detail=error.detail,
-                          dead_letter=verdict.next is Next.dead)
-    return verdict
-
-
-def alarm(tx: Tx, rules: Rules, destination: Destination, error: SendFailed, now: datetime) -> None:
-    """Say through another channel that this one does not work. One incident per destination, however many letters."""
-    take_in(tx, rules, [own.own_batch([own.delivery_failed(
-        destination.key, destination.channel, f"{error.reason.value}: {error.detail}")], now)], now)

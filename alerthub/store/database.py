@@ -65,6 +65,11 @@ class Store:
         database = make_url(self.url).database or ""
         return "" if not self.is_sqlite or database in ("", ":memory:") else database
 
+    @property
+    def public_url(self) -> str:
+        """The address without its password, for logs."""
+        return make_url(self.url).render_as_string(hide_password=True)
+
     def _begin(self) -> tuple[Connection, Tx]:
         conn = self.engine.connect()
         return conn, Tx(conn, self.new_id)
@@ -108,6 +113,11 @@ class Store:
         self.engine.dispose()
         if self.lock is not None:
             self.lock.close()
+
+
+def password_of(url: str) -> str:
+    """The password in a database address; empty without one."""
+    return str(make_url(normal_url(url)).password or "")
 
 
 def normal_url(url: str) -> str:

@@ -165,7 +165,8 @@ def replay(tx: Tx, now: datetime, lane_id: int | None = None) -> int:
         is_dead=False, failures=0, failing_since=None, not_before=None, due_at=now))
     if done.rowcount:
         keys = select(lanes.c.destination).where(lanes.c.due_at == now)
-        tx.conn.execute(update(destinations).where(destinations.c.key.in_(keys), destinations.c.free_at > now).values(free_at=now))
+        held = destinations.c.key.in_(keys), destinations.c.free_at > now
+        tx.conn.execute(update(destinations).where(*held).values(free_at=now))
         letters = select(lanes.c.id).where(or_(lanes.c.id == lane_id, bindparam(None, lane_id is None)), lanes.c.due_at == now)
         tx.conn.execute(update(deliveries).where(deliveries.c.lane_id.in_(letters)).values(is_dead_letter=False))
     return done.rowcount

@@ -82,8 +82,9 @@ def list_quarantine(tx: Tx, limit: int, before: int | None) -> dict[str, Any]:
 
 def counts(tx: Tx) -> Mapping[str, Any]:
     """Open incidents by severity, due and dead lanes: for metrics and health."""
-    by_severity = select(incidents.c.severity, func.count()).where(incidents.c.status != "resolved").group_by(incidents.c.severity)
-    return {"severity": {severity: number for severity, number in tx.conn.execute(by_severity)},
+    still_open = select(incidents.c.severity, func.count()).where(incidents.c.status != "resolved")
+    numbers = tx.conn.execute(still_open.group_by(incidents.c.severity))
+    return {"severity": {row[0]: row[1] for row in numbers},
             "dead": count(tx, lanes, lanes.c.is_dead)}
 
 

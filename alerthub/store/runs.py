@@ -95,7 +95,8 @@ def decide(tx: Tx, run_id: str, **columns: Any) -> None:
 
 
 def of_incident(tx: Tx, incident_id: str) -> list[Run]:
-    query = select(action_runs).where(action_runs.c.incident_id == incident_id).order_by(action_runs.c.created_at, action_runs.c.id)
+    mine = select(action_runs).where(action_runs.c.incident_id == incident_id)
+    query = mine.order_by(action_runs.c.created_at, action_runs.c.id)
     return [run_of(row) for row in tx.conn.execute(query)]
 
 

@@ -1,0 +1,5 @@
+"""`python -m alerthub` is the command `alerthub`."""
+
+from alerthub.cli import main
+
+main()

@@ -1,0 +1,218 @@
+"""The command line: what a person types, and what is printed. Exit codes: 0 done, 1 what was asked about failed, 2 wrong use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+import uvicorn
+
+from alerthub import log
+from alerthub.app import Equipment, Hub, equip, outbound, send_test
+from alerthub.clock import SystemClock
+from alerthub.config import Config, load, schema
+from alerthub.demo import run_demo
+from alerthub.domain.route import resolve
+from alerthub.domain.runbook import choose
+from alerthub.errors import AlerthubError, ConfigError
+from alerthub.store.database import Store
+from alerthub.store.migrate import migrate as migrate_store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+GRACE_SECONDS = 10           # for requests under way at the stop; with the worker's drain below Kubernetes' 30 s (R-60)
+CONNECTIONS = 2000           # more at once are answered 503 (R-60)
+KEEP_ALIVE_SECONDS = 75      # longer than what senders and proxies keep a connection for
+
+config_option = click.option("--config", "path", type=click.Path(path_type=Path), envvar="ALERTHUB_CONFIG",
+                             help="The configuration file (default: ALERTHUB_CONFIG, then alerthub.yml here, else none).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
+
+
+def fails_plainly(command: Callable[P, T]) -> Callable[P, T]:
+    """An error of ours is its text on stderr and exit code 1, never a traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(str(problem), err=True)
+            sys.exit(1)
+        except AlerthubError as error:
+            click.echo(f"alerthub: {error}", err=True)
+            sys.exit(1)
+
+    return run
+
+
+def find_config(path: Path | None) -> Path | None:
+    """The file asked for, else alerthub.yml in the working directory, else none."""
+    if path is not None:
+        return path
+    here = Path("alerthub.yml")
+    return here if here.exists() else None
+
+
+def configured(path: Path | None) -> Config:
+    return load(find_config(path), os.environ)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="alerthub", message="alerthub %(version)s")
+def main() -> None:
+    """From Alertmanager to the right people and to a safe agent, durably."""
+
+
+@main.command()
+@config_option
+@fails_plainly
+def serve(path: Path | None) -> None:
+    """Run the hub until it is told to stop. SIGHUP reads the configuration again."""
+    config = configured(path)
+    log.configure(sys.stderr, json=config.model.log.format == "json", level=config.model.log.level)
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    asyncio.run(serve_hub(config))
+
+
+async def serve_hub(config: Config) -> None:
+    hub = Hub(config)
+    await asyncio.to_thread(hub.migrate)
+    host, port = config.listen
+    server = uvicorn.Server(uvicorn.Config(
+        hub.web(), host=host, port=port, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+        server_header=False, timeout_graceful_shutdown=GRACE_SECONDS, limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, proxy_headers=False))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hub.reload)
+    await hub.start()
+    click.echo(f"alerthub listens on http://{host}:{port}, database {hub.store.public_url}", err=True)
+    try:
+        with suppress(KeyboardInterrupt, SystemExit):
+            await server.serve()
+    finally:
+        await hub.stop()
+    if not server.started:
+        raise AlerthubError(f"cannot listen on {host}:{port}; is another program using it?")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@config_option
+@json_option
+@fails_plainly
+def check(file: Path | None, path: Path | None, as_json: bool) -> None:
+    """Say everything that is wrong with a configuration FILE, with line and column."""
+    wanted = file or find_config(path)
+    try:
+        config = load(wanted, os.environ)
+        asyncio.run(equipped(config))
+    except ConfigError as error:
+        if not as_json:
+            raise
+        found = [{"file": it.file, "line": it.line, "column": it.column, "text": it.text} for it in error.problems]
+        click.echo(json.dumps({"ok": False, "problems": found}))
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps({"ok": True, "problems": [], "warnings": list(config.warnings)}))
+        return
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}")
+    click.echo(f"{wanted or 'no file: the built-in configuration'}: ok")
+
+
+async def equipped(config: Config) -> Equipment:
+    """Everything constructed and nothing sent: what only shows at construction is found as well."""
+    async with outbound() as http:
+        return equip(config, http, SystemClock())
+
+
+@main.command()
+@config_option
+@fails_plainly
+def migrate(path: Path | None) -> None:
+    """Bring the database to what this version needs."""
+    store = Store(configured(path).model.database.url, SystemClock().new_id)
+    try:
+        click.echo(f"database is at revision {migrate_store(store)}")
+    finally:
+        store.close()
+
+
+@main.group()
+def routes() -> None:
+    """Ask the routing tree."""
+
+
+@routes.command("test")
+@click.argument("labels", nargs=-1, required=True, metavar="LABEL=VALUE...")
+@config_option
+@json_option
+@fails_plainly
+def routes_test(labels: tuple[str, ...], path: Path | None, as_json: bool) -> None:
+    """Show who would hear of an alert with these labels, and what would be done."""
+    pairs = dict(pair_of(label) for label in labels)
+    rules = asyncio.run(equipped(configured(path))).plant.rules
+    matched, runbook, now = resolve(rules.route, pairs), choose(rules.runbooks, pairs), SystemClock().now()
+    told = {route.place: [destination.key for destination in rules.receivers[route.receiver].destinations] for route in matched}
+    if as_json:
+        found = [{"route": route.place, "receiver": route.receiver, "destinations": told[route.place],
+                  "actions": list(route.actions), "escalation_policy": route.escalation_policy or None,
+                  "muted_now": route.is_muted(now)} for route in matched]
+        click.echo(json.dumps({"labels": pairs, "routes": found, "runbook": runbook.name if runbook else None}))
+        return
+    for route in matched:
+        click.echo(f"{route.place}: receiver {route.receiver} -> {', '.join(told[route.place]) or 'nobody'}"
+                   + (f"; actions {', '.join(route.actions)}" if route.actions else "")
+                   + ("; muted now" if route.is_muted(now) else ""))
+    click.echo(f"runbook: {runbook.title if runbook else 'none'}")
+
+
+def pair_of(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise click.UsageError(f"{text!r} is not LABEL=VALUE, for example alertname=DiskFull")
+    return name, value.strip('"')
+
+
+@main.command("send-test")
+@click.argument("receiver")
+@config_option
+@json_option
+@fails_plainly
+def send_test_message(receiver: str, path: Path | None, as_json: bool) -> None:
+    """Send one test message to every destination of RECEIVER, and say how each went."""
+    results = asyncio.run(send_test(configured(path), receiver))
+    if as_json:
+        click.echo(json.dumps([{"destination": key, "error": error} for key, error in results]))
+    for key, error in [] if as_json else results:
+        click.echo(f"{key}: {error or 'sent'}")
+    sys.exit(1 if any(error for _, error in results) else 0)
+
+
+@main.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    click.echo(json.dumps(schema(), indent=2))
+
+
+@main.command()
+@click.option("--port", default=8095, show_default=True, help="The port of the hub.")
+@click.option("--once", is_flag=True, help="End after the story instead of staying open.")
+@fails_plainly
+def demo(port: int, once: bool) -> None:
+    """The hub, a toy trading agent and its alerts, on the screen. No account, nothing leaves this machine."""
+    with suppress(KeyboardInterrupt):
+        asyncio.run(run_demo(port, once=once))
+
+

@@ -1,0 +1,146 @@
+"""The configuration: one YAML file in Alertmanager's own words, or none. All mistakes are said at once, each with its place.
+
+Reading is in config_yaml.py, the blocks in config_model.py and the edges' own files, compiling in config_rules.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alerthub.channels.base import ChannelSettings
+from alerthub.config_check import check_blocks, check_names, warnings
+from alerthub.config_errors import validated
+from alerthub.config_kinds import KINDS, SUFFIX, Kinds, build_model, schema, used_channels
+from alerthub.config_model import ConfigModel, entries, host_and_port, is_loopback
+from alerthub.config_rules import rules_of
+from alerthub.config_yaml import Document, read_document
+from alerthub.domain.alert import canonical
+from alerthub.domain.rules import Destination, Rules
+from alerthub.domain.runbook import Runbook
+from alerthub.errors import ConfigError, Problem
+
+__all__ = ["Config", "compile_rules", "load", "schema"]
+
+T = TypeVar("T")
+LARGEST = 10 * 1024**2      # bytes of a file; the largest known routing trees have a tenth of it
+BUILT_IN = "built-in configuration"
+# Without a file: this machine only, SQLite in the working directory, incidents on the console.
+DEFAULT: Mapping[str, Any] = {
+    "receivers": [{"name": "console", "console_configs": [{}]}],
+    "route": {"receiver": "console"},
+}
+DEFAULT_SOURCE: Mapping[str, Any] = {"name": "alertmanager", "type": "alertmanager"}     # when a file names none
+
+
+@dataclass(frozen=True)
+class Config:
+    """What was read: immutable, complete and checked. `path` is None for the built-in one; `version` is the SHA-256 of the
+    file. `warnings` are for the person who wrote it. Secrets do not show in its repr."""
+
+    path: Path | None
+    model: ConfigModel
+    version: str
+    warnings: tuple[str, ...]
+    document: Document
+    kinds: Kinds
+
+    def __repr__(self) -> str:
+        return f"Config({self.document.file!r}, version={self.version[:12]!r})"
+
+    @property
+    def listen(self) -> tuple[str, int]:
+        return host_and_port(self.model.server.listen)
+
+    @property
+    def is_loopback(self) -> bool:
+        """It is reached from this machine only."""
+        return is_loopback(self.listen[0])
+
+    def channel_entries(self) -> Iterator[tuple[str, str, ChannelSettings]]:
+        """Every entry of `<kind>_configs`: its receiver's name, the kind, the settings."""
+        for receiver in self.model.receivers:
+            for kind, _, settings in entries(receiver):
+                yield receiver.name, kind, settings
+
+    def constructed(self, receiver: str, kind: str, settings: ChannelSettings, make: Callable[[], T]) -> T:
+        """What `make` makes of an entry. Its ValueError becomes a ConfigError with the entry's place."""
+        try:
+            return make()
+        except ValueError as error:
+            raise ConfigError([self.document.problem(self.path_of(receiver, kind, settings), str(error))]) from None
+
+    def path_of(self, name: str, kind: str, settings: ChannelSettings) -> tuple[str | int, ...]:
+        return next((("receivers", number, kind + SUFFIX, index) for number, receiver in enumerate(self.model.receivers)
+                     for found, index, one in entries(receiver) if receiver.name == name and found == kind and one is settings),
+                    ("receivers",))
+
+
+def load(path: Path | str | None, environ: Mapping[str, str], kinds: Kinds = KINDS) -> Config:
+    """Read and check a file; None is the built-in configuration. Raises ConfigError with every problem, in file order."""
+    if path is None:
+        document = Document(BUILT_IN, data=dict(DEFAULT))
+        return checked(None, document, hashlib.sha256(canonical(DEFAULT).encode()).hexdigest(), kinds)
+    content = read(Path(path))
+    document = read_document(str(path), content, environ)
+    if document.data is None and not document.problems:
+        document.problems.append(Problem(str(path), 0, 0, "the file is empty; write at least receivers and route"))
+    return checked(Path(path), document, hashlib.sha256(content).hexdigest(), kinds)
+
+
+def read(path: Path) -> bytes:
+    """At most `LARGEST` bytes of a regular file, or of a pipe."""
+    word = "is larger than 10 MiB"
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) <= LARGEST:
+            return content
+    except FileNotFoundError:
+        word = "there is no such file"
+    except IsADirectoryError:
+        word = "is a folder; give the file in it, for example alerthub.yml"
+    except (OSError, ValueError) as error:
+        word = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    raise ConfigError([Problem(str(path), 0, 0, word)])
+
+
+def checked(path: Path | None, document: Document, version: str, kinds: Kinds) -> Config:
+    if document.data is not None and not isinstance(document.data, dict):
+        document.problems.append(document.problem((), "a block of `key: value` lines is expected here, as in receivers: …"))
+    if not isinstance(document.data, dict):
+        raise ConfigError(document.problems)
+    if document.data.get("sources") is None:
+        document.data["sources"] = [dict(DEFAULT_SOURCE)]
+    model, reading = validated(build_model(kinds, used_channels(kinds, document.data)), document, kinds)
+    problems = [*reading.problems(), *check_names(document, kinds)]
+    whole = model or partial(document, reading.sections(), kinds)
+    if whole is not None:
+        problems += check_blocks(document, whole, kinds)
+    if model is None or problems or document.problems:
+        raise ConfigError(in_order(document, problems))
+    return Config(path, model, version, warnings(document, model), document, kinds)
+
+
+def partial(document: Document, wrong: Collection[str], kinds: Kinds) -> ConfigModel | None:
+    """The sections without a mistake, in a model of their own, so that they are checked together all the same."""
+    kept = {key: document.data[key] for key in ("server", "sources", "runbooks") if key in document.data and key not in wrong}
+    if not {"targets", "actions"} & set(wrong):
+        kept.update((key, document.data[key]) for key in ("targets", "actions") if key in document.data)
+    small = Document(document.file, {"receivers": [{"name": "none"}], "route": {}, **kept})
+    return validated(build_model(kinds, {}), small, kinds)[0]
+
+
+def in_order(document: Document, problems: Iterable[Problem]) -> list[Problem]:
+    """Each once, by place. Where the reader found something wrong, what follows from it is left out."""
+    unread = {(problem.line, problem.column) for problem in document.problems}
+    found = [*document.problems, *(problem for problem in problems if (problem.line, problem.column) not in unread)]
+    return sorted(dict.fromkeys(found), key=lambda problem: (problem.line, problem.column))
+
+
+def compile_rules(config: Config, destinations: Mapping[str, tuple[Destination, ...]], runbooks: Iterable[Runbook]) -> Rules:
+    """The domain's rules. `destinations` are those of every receiver, as composition has constructed them."""
+    return rules_of(config.model, config.kinds, destinations, runbooks, config.version)

@@ -1,0 +1,262 @@
+"""What pydantic finds wrong, as problems with line, column and a text that says what would be right.
+
+Here is also what the models need to be told about YAML: an empty value is an absent one, and a number where a text is
+wanted is the text as it was written. No message repeats a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from alerthub.config_kinds import Kinds, schema_of
+from alerthub.config_model import ConfigModel
+from alerthub.config_yaml import Document, Path
+from alerthub.errors import Problem
+
+T = TypeVar("T", bound=ConfigModel)
+MOST_PASSES = 200           # one for each secret file of a block that cannot be read, and a few
+LISTED = 12                 # more names than this are not listed
+TYPED = ("sources", "actions", "targets")       # sections whose entries `type` decides
+SECRET_FILE = re.compile(r"(\w+_file): ")       # how settings.py begins what it says of one
+UNREADABLE = "; correct the path, or let the hub read it"
+# Keys that Alertmanager has, and why they are not here.
+HINTS = {
+    "inhibit_rules": "inhibition is done in Alertmanager; remove it here",
+    "templates": "texts are written in the receivers (title, text, message); remove it",
+    "resolve_timeout": "see stale_after of a source; remove it here",
+    "http_config": "it has no counterpart here; remove it",
+    "mute_time_intervals": "name the intervals in time_intervals, and use them in the routes",
+}
+TEXTS: dict[str, str] = {
+    "string_type": "a text is expected here",
+    "int_type": "a whole number is expected here, for example 5",
+    "int_parsing": "a whole number is expected here, for example 5",
+    "int_from_float": "a whole number is expected here, for example 5",
+    "float_type": "a number is expected here, for example 0.5",
+    "float_parsing": "a number is expected here, for example 0.5",
+    "bool_type": "true or false is expected here",
+    "bool_parsing": "true or false is expected here",
+    "tuple_type": "a list is expected here: [a, b], or one line beginning with `- ` for each",
+    "list_type": "a list is expected here: [a, b], or one line beginning with `- ` for each",
+    "model_type": "a block of `key: value` lines is expected here",
+    "model_attributes_type": "a block of `key: value` lines is expected here",
+    "dict_type": "a block of `key: value` lines is expected here",
+    "date_type": "a day is expected here, for example 2026-11-30",
+    "date_parsing": "a day is expected here, for example 2026-11-30",
+    "date_from_datetime_parsing": "a day is expected here, for example 2026-11-30",
+    "date_from_datetime_inexact": "a day is expected here, for example 2026-11-30",
+    "string_pattern_mismatch": "this does not have the right form: {pattern}",
+    "string_too_short": "this is empty; write at least {min_length} characters",
+    "string_too_long": "this is too long; write at most {max_length} characters",
+    "too_short": "at least {min_length} entry is needed here",
+    "too_long": "at most {max_length} entries fit here",
+    "greater_than": "this must be more than {gt}",
+    "greater_than_equal": "this must be at least {ge}",
+    "less_than": "this must be less than {lt}",
+    "less_than_equal": "this must be at most {le}",
+    "literal_error": "this must be {expected}",
+    "enum": "this must be {expected}",
+}
+
+
+def validated(model: type[T], document: Document, kinds: Kinds) -> tuple[T | None, Reading]:
+    """The model of the document, or None, and what is wrong with it. Repairs `document.data`, a mapping, where only YAML's
+    types stand against it."""
+    reading = Reading(model, document, kinds)
+    for _ in range(MOST_PASSES):
+        try:
+            found = model.model_validate(reading.data)
+            reading.find_empty_secrets(reading.data, ())
+            return (None if reading.found else found), reading
+        except ValidationError as error:
+            if not reading.learn(error):
+                reading.find_empty_secrets(reading.data, ())
+                break
+    return None, reading
+
+
+class Reading:
+    """The passes over one document: each either repairs something and asks for another, or is the last."""
+
+    def __init__(self, model: type[ConfigModel], document: Document, kinds: Kinds) -> None:
+        self.model, self.document, self.kinds = model, document, kinds
+        self.data = document.data
+        self.found: dict[tuple[Path, str], Problem] = {}
+        self.damaged: set[Path] = set()         # blocks out of which something wrong was taken
+
+    @cached_property
+    def schema(self) -> Mapping[str, Any]:
+        return schema_of(self.model)
+
+    def problems(self) -> list[Problem]:
+        return list(self.found.values())
+
+    def sections(self) -> set[str]:
+        """The keys of the first level below which something is wrong."""
+        return {str(path[0]) for path, _ in self.found if path}
+
+    def learn(self, error: ValidationError) -> bool:
+        """Whether another pass is worth it."""
+        errors = [(self.path_of(one["loc"]), one) for one in error.errors(include_url=False, include_input=False)]
+        repaired = [self.repair(path, one) for path, one in errors]
+        if any(repaired):
+            return True
+        seen: set[Path] = set()
+        for path, one in errors:
+            if path not in seen or one["type"] in ("missing", "extra_forbidden"):      # of a union's members the first counts
+                self.add(path, one)
+            seen.add(path)
+        return False
+
+    def path_of(self, loc: tuple[str | int, ...]) -> Path:
+        """The part of pydantic's location that is in the data: without tags of unions, and without what is missing."""
+        path: Path = ()
+        here: Any = self.data
+        for part in loc:
+            is_tag = len(path) == 2 and path[0] in TYPED and isinstance(here, dict) and part == here.get("type") and (
+                loc[:2] == path and loc.index(part, 2) == 2)
+            if not is_tag and has(here, part):
+                here, path = here[part], (*path, part)
+        return path
+
+    def repair(self, path: Path, error: Mapping[str, Any]) -> bool:
+        block, value = at(self.data, path[:-1]) if path else None, at(self.data, path)
+        kind = error["type"]
+        if path and value is None and isinstance(block, dict) and kind not in ("extra_forbidden", "missing"):
+            del block[path[-1]]
+            return True
+        if kind == "string_type" and path in self.document.texts and not isinstance(value, str):
+            block[path[-1]] = self.document.texts[path]  # type: ignore[index]
+            return True
+        if kind == "value_error" and isinstance(value, dict) and (named := SECRET_FILE.match(text_of(error))):
+            file = named[1]
+            if file in value:
+                self.keep((*path, file), text_of(error).removeprefix(named[0]) + UNREADABLE * ("cannot" in text_of(error)))
+                self.damaged.add(path)
+                del value[file]
+                return True
+        return False
+
+    def add(self, path: Path, error: Mapping[str, Any]) -> None:
+        kind = error["type"]
+        if kind == "default_factory_not_called" or (path in self.damaged and kind in ("value_error", "missing")):
+            return      # follows from another problem
+        if kind == "extra_forbidden":
+            self.found[path, kind] = self.document.problem_at_key(path, self.unknown_key(path))
+        elif kind == "missing":
+            self.keep(path, missing(str(error["loc"][-1]), path), of=str(error["loc"][-1]))
+        elif kind in ("union_tag_not_found", "union_tag_invalid"):
+            self.keep(*self.wrong_type(path))
+        elif error["loc"] and error["loc"][-1] == "[key]":
+            self.found[path, "key"] = self.document.problem_at_key(path, text_of(error))
+        else:
+            text = text_of(error)
+            value = at(self.data, path)
+            first = text.replace(":", " ").split(" ", 1)[0]
+            self.keep((*path, first) if isinstance(value, dict) and first in value else path, text)
+
+    def keep(self, path: Path, text: str, of: str = "") -> None:
+        self.found.setdefault((path, of), self.document.problem(path, text))
+
+    def find_empty_secrets(self, here: Any, path: Path) -> None:
+        """A field that may be in a file instead is a secret; an empty one is forgotten, not left out."""
+        for part, value in here.items() if isinstance(here, dict) else enumerate(here):
+            if isinstance(value, dict | list):
+                self.find_empty_secrets(value, (*path, part))
+            elif value == "" and f"{part}_file" in self.fields_at(path):
+                self.keep((*path, part), f"{part} is empty; write the secret, or {part}_file with the name of its file")
+
+    def unknown_key(self, path: Path) -> str:
+        key = str(path[-1])
+        if key in HINTS:
+            return f"unknown key `{key}`: {HINTS[key]}"
+        return f"unknown key `{key}`; {suggestion(key, self.fields_at(path[:-1]), 'the keys here are')}"
+
+    def wrong_type(self, path: Path) -> tuple[Path, str]:
+        section = str(path[0])
+        registry = getattr(self.kinds, section, None)
+        names = sorted(registry.names) if registry else self.target_types()
+        block = at(self.data, path)
+        if "type" not in block:
+            return path, f"type is missing; the types of {section} are {', '.join(names)}"
+        written = str(block["type"])
+        return (*path, "type"), f"there is no type `{written}`; {suggestion(written, names, f'the types of {section} are')}"
+
+    def target_types(self) -> list[str]:
+        return sorted(self.schema["properties"]["targets"]["items"].get("discriminator", {}).get("mapping", ()))
+
+    def fields_at(self, path: Path) -> list[str]:
+        """The keys that the model knows in the block at the path."""
+        nodes, here = [self.schema], at(self.data, path)
+        for part in path:
+            nodes = [child for node in nodes for variant in self.variants(node) for child in children(variant, part)]
+        variants = [variant for node in nodes for variant in self.variants(node)]
+        fitting = [variant for variant in variants if fits(variant, here)]
+        return list(dict.fromkeys(name for variant in fitting or variants for name in variant.get("properties", ())))
+
+    def variants(self, node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        if "$ref" in node:
+            yield from self.variants(self.schema["$defs"][node["$ref"].rpartition("/")[2]])
+            return
+        yield node
+        for inner in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
+            yield from self.variants(inner)
+
+
+def children(node: Mapping[str, Any], part: str | int) -> list[Any]:
+    if isinstance(part, int):
+        return [node["items"]] if "items" in node else []
+    found = node.get("properties", {}).get(part, node.get("additionalProperties"))
+    return [found] if isinstance(found, dict) else []
+
+
+def fits(variant: Mapping[str, Any], block: Mapping[str, Any]) -> bool:
+    constant = variant.get("properties", {}).get("type", {}).get("const")
+    return constant is not None and constant == block.get("type")
+
+
+def has(here: Any, part: str | int) -> bool:
+    if isinstance(here, dict):
+        return part in here
+    return isinstance(here, list) and isinstance(part, int) and part < len(here)
+
+
+def at(data: Any, path: Path) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def missing(key: str, path: Path) -> str:
+    if key == "route" and not path:
+        return "route is missing; add at least `route: {receiver: NAME}`, where what no other route takes goes"
+    if key == "receivers" and not path:
+        return "receivers is missing; add at least one, with a name and a destination"
+    return f"{key} is missing here; add it"
+
+
+def text_of(error: Mapping[str, Any]) -> str:
+    """A validator's own sentence, else ours for the kind of error. Never pydantic's: it may repeat the value."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    context: Mapping[str, Any] = error.get("ctx") or {}
+    text = TEXTS.get(error["type"], "this is not right here (" + error["type"].replace("_", " ") + ")")
+    filled: Callable[[re.Match[str]], str] = lambda match: str(context.get(match[1], "?")).replace("'", "")      # noqa: E731
+    return re.sub(r"\{(\w+)\}", filled, text)
+
+
+def suggestion(wrong: str, names: Collection[str], listed: str) -> str:
+    """`did you mean …?`, else what there is."""
+    close = get_close_matches(wrong.lower(), names, n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    if not names:
+        return "there are none"
+    some = sorted(names)
+    return f"{listed} {', '.join(some[:LISTED])}{', …' if len(some) > LISTED else ''}"

@@ -1,0 +1,274 @@
+"""The blocks of the configuration file that belong to no edge. Blocks of the edges join them in config_kinds.py.
+
+Names that refer to each other are checked in config_check.py, when the whole file is read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from alerthub.actions.base import ActionSettings, TargetSettings
+from alerthub.channels.base import ChannelSettings
+from alerthub.config_times import Location, Name, Restriction, TimeIntervalSettings
+from alerthub.domain import interval
+from alerthub.domain.matcher import Matcher, parse_matchers
+from alerthub.settings import Duration, Settings
+from alerthub.sources.base import SourceSettings, Span, Token
+
+LISTEN = "127.0.0.1:8095"
+SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB)?")
+UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+HANDOFF = re.compile(r"(?:([a-z]+) +)?([0-9]{2}:[0-9]{2})", re.IGNORECASE)
+ALL = "..."        # of group_by: every label
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """ValueError when it is not an address to listen on."""
+    try:
+        parts = urlsplit(f"//{listen}")
+        host, port = parts.hostname or "", parts.port
+        is_plain = not (parts.path or parts.query or parts.fragment or "@" in listen)
+    except ValueError:
+        host, port, is_plain = "", None, False
+    if not (host and port and is_plain):
+        raise ValueError(f"not an address to listen on; write host:port, for example {LISTEN} or 0.0.0.0:8095")
+    return host, port
+
+
+def check_listen(listen: str) -> str:
+    host_and_port(listen)
+    return listen
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def check_public_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
+        raise ValueError("not an http(s) address; write it like https://hub.example.com")
+    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise ValueError("only scheme, host, port and path; write it like https://hub.example.com")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError("http is for this machine only; write https:// (what people send here holds their sessions)")
+    return url.rstrip("/")
+
+
+def parse_size(value: Any) -> int:
+    match = SIZE.fullmatch(str(value)) if isinstance(value, int | str) else None
+    if match is None or isinstance(value, bool) or int(match[1]) == 0:
+        raise ValueError("not a size; write a number of bytes, or one with a unit such as 32MiB")
+    return int(match[1]) * UNITS[match[2]]
+
+
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema({"anyOf": [
+    {"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{SIZE.pattern}$"}]})]
+
+
+class Server(Settings):
+    """Where the hub listens, and the address by which people reach it."""
+
+    listen: Annotated[str, AfterValidator(check_listen)] = LISTEN
+    public_url: Annotated[str, AfterValidator(check_public_url)] = Field(
+        default_factory=lambda data: f"http://{data['listen']}", json_schema_extra={"examples": ["https://hub.example.com"]})
+    api_token: Token | None = None
+    api_token_file: str | None = None
+    max_body_size: Size = 32 * 1024**2      # R-4
+
+
+def check_database(url: str) -> str:
+    if url.startswith(("postgresql://", "postgres://")) or (url.startswith("sqlite:///") and url != "sqlite:///"):
+        return url
+    raise ValueError("not a database; write sqlite:///alerthub.db or postgresql://user:password@host/name")
+
+
+class Database(Settings):
+    """The address may hold a password: it is never shown."""
+
+    url: Annotated[str, AfterValidator(check_database)] = Field(default="sqlite:///alerthub.db", repr=False)
+    url_file: str | None = None
+    retention: Span = timedelta(days=90)
+
+
+class Person(Settings):
+    """`contact` says by which of the addresses, in which order."""
+
+    name: Name
+    role: Text = "responder"
+    slack: str | None = Field(default=None, pattern="^[UW][A-Z0-9]{4,30}$")
+    telegram: int | None = None
+    email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    contact: tuple[Literal["slack", "telegram", "email"], ...] = ()
+
+    @model_validator(mode="after")
+    def check_contact(self) -> Self:
+        if gone := [kind for kind in self.contact if getattr(self, kind) is None]:
+            raise ValueError(f"contact names {gone[0]}, but the person has no {gone[0]}; add it, or take it out")
+        return self
+
+
+def check_handoff(text: str) -> str:
+    """`09:00` or `mon 09:00`; a weekday may be shortened to three letters."""
+    match = HANDOFF.fullmatch(text)
+    days = [day for day in interval.WEEKDAYS if match and match[1] and match[1].lower() in (day, day[:3])]
+    if match is None or (match[1] and not days):
+        raise ValueError("not a time of handing over; write it like 09:00 or mon 09:00")
+    interval.parse_clock(match[2])
+    return text
+
+
+class Layer(Settings):
+    """People in turn. `custom` hands over every `length`, counted from `start`; without restrictions it is always on."""
+
+    name: Name | None = None
+    rotation: Literal["daily", "weekly", "custom"] = "weekly"
+    handoff: Annotated[str, AfterValidator(check_handoff)] = "09:00"
+    length: Span | None = None
+    start: date | None = None
+    people: tuple[str, ...] = Field(min_length=1)
+    time_zone: Location | None = None
+    restrictions: tuple[Restriction, ...] = ()
+
+    @model_validator(mode="after")
+    def check_length(self) -> Self:
+        if self.rotation == "custom" and self.length is None:
+            raise ValueError("rotation custom needs the length of a turn; add it, for example length: 3d")
+        if self.rotation != "custom" and self.length is not None:
+            raise ValueError("length is for rotation custom; take it out, or write rotation: custom")
+        return self
+
+
+class Schedule(Settings):
+    name: Name
+    time_zone: Location = "UTC"
+    layers: tuple[Layer, ...] = Field(min_length=1)
+
+
+class Step(Settings):
+    """`notify` names a person, a schedule or a receiver, with or without `person:`, `schedule:`, `receiver:` before it."""
+
+    notify: tuple[Text, ...] = Field(min_length=1)
+    wait: Duration = timedelta(minutes=5)
+
+
+class EscalationPolicy(Settings):
+    name: Name
+    steps: tuple[Step, ...] = Field(min_length=1)
+    repeat: int = Field(default=0, ge=0, le=100)
+
+
+def check_matchers(text: str) -> str:
+    if not parse_matchers(text):
+        raise ValueError('a matcher is missing; write it like severity="critical"')
+    return text
+
+
+Matchers = Annotated[str, AfterValidator(check_matchers)]
+
+
+def check_pattern(text: str) -> str:
+    Matcher("x", "=~", text)
+    return text
+
+
+class HeartbeatAction(Settings):
+    name: Name
+    targets: tuple[str, ...] = ()
+
+
+class Heartbeat(Settings):
+    """What must come again within `interval`: an alert that these matchers match, or a ping."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    matchers: tuple[Matchers, ...] = ()
+    interval: Span
+    receiver: str
+    actions: tuple[HeartbeatAction, ...] = ()
+
+
+class RouteSettings(Settings):
+    """One node of the routing tree. Children inherit receiver, group_by, group_wait, repeat_interval and escalation_policy;
+    actions add up. `group_interval` has no effect: Alertmanager has grouped already, and news are told as they come.
+    """
+
+    receiver: str | None = None
+    matchers: tuple[Matchers, ...] = ()
+    match: dict[Text, str] = Field(default_factory=dict)
+    match_re: dict[Text, Annotated[str, AfterValidator(check_pattern)]] = Field(default_factory=dict)
+    group_by: tuple[Text, ...] | None = None
+    group_wait: Duration | None = None
+    group_interval: Span | None = None
+    repeat_interval: Span | None = None
+    continue_: bool = Field(default=False, alias="continue")
+    mute_time_intervals: tuple[str, ...] = ()
+    active_time_intervals: tuple[str, ...] = ()
+    escalation_policy: str | None = None
+    actions: tuple[str, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def check_group_by(self) -> Self:
+        names = self.group_by or ()
+        if ALL in names and len(names) > 1:
+            raise ValueError("group_by: ... means all labels; write it alone, or name the labels")
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"group_by names {twice} twice; keep one of them")
+        return self
+
+
+class Log(Settings):
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Runbooks(Settings):
+    folder: Text
+
+
+class ReceiverSettings(Settings):
+    """Named destinations: `<kind>_configs` of every kind of channel."""
+
+    name: Name
+
+
+class ConfigModel(Settings):
+    """The whole file. The types of the edges' blocks are only their bases here."""
+
+    server: Server = Field(default_factory=Server)
+    database: Database = Field(default_factory=Database)
+    sources: tuple[SourceSettings, ...] = ()
+    global_: BaseModel = Field(default_factory=Settings, alias="global")
+    people: tuple[Person, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    escalation_policies: tuple[EscalationPolicy, ...] = ()
+    receivers: tuple[ReceiverSettings, ...] = Field(min_length=1)
+    targets: tuple[TargetSettings, ...] = ()
+    actions: tuple[ActionSettings, ...] = ()
+    heartbeats: tuple[Heartbeat, ...] = ()
+    time_intervals: tuple[TimeIntervalSettings, ...] = ()
+    route: RouteSettings
+    log: Log = Field(default_factory=Log)
+    reopen_window: Duration = timedelta(hours=1)
+    runbooks: Runbooks | None = None
+
+
+def entries(receiver: ReceiverSettings) -> list[tuple[str, int, ChannelSettings]]:
+    """A receiver's destinations: kind, index in `<kind>_configs`, settings."""
+    lists = ((name.removesuffix("_configs"), getattr(receiver, name)) for name in type(receiver).model_fields if name != "name")
+    return [(kind, index, settings) for kind, found in lists for index, settings in enumerate(found)]

@@ -1,0 +1,86 @@
+"""The configuration as the domain's rules: the routing tree with its inheritance, actions, sources. Constructs no edge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from alerthub.actions.base import ActionSettings
+from alerthub.config_kinds import Kinds, type_of
+from alerthub.config_model import ConfigModel, RouteSettings
+from alerthub.domain.alert import canonical
+from alerthub.domain.interval import TimeInterval
+from alerthub.domain.matcher import Matcher, parse_matchers
+from alerthub.domain.route import Route
+from alerthub.domain.rules import ActionRule, Approval, Destination, Receiver, Rules, SourceRule
+from alerthub.domain.runbook import Runbook
+from alerthub.sources.base import SourceSettings
+
+
+def rules_of(model: ConfigModel, kinds: Kinds, destinations: Mapping[str, tuple[Destination, ...]],
+             runbooks: Iterable[Runbook], version: str) -> Rules:
+    return Rules(
+        route=route_of(model), runbooks=tuple(runbooks), version=version,
+        receivers={receiver.name: Receiver(receiver.name, tuple(destinations[receiver.name])) for receiver in model.receivers},
+        actions={settings.name: action_rule(model, kinds, settings) for settings in model.actions},
+        targets=frozenset(target.name for target in model.targets),
+        sources={settings.name: source_rule(settings) for settings in model.sources},
+        public_url=model.server.public_url, reopen_window=model.reopen_window, retention=model.database.retention)
+
+
+def route_of(model: ConfigModel) -> Route:
+    """The tree, inheritance applied."""
+    intervals = {settings.name: TimeInterval(settings.name, tuple(period.period() for period in settings.time_intervals))
+                 for settings in model.time_intervals}
+    return compile_route(model.route, Route(receiver=model.route.receiver or ""), "route", intervals)
+
+
+def compile_route(settings: RouteSettings, parent: Route, place: str, intervals: Mapping[str, TimeInterval]) -> Route:
+    """As Alertmanager: what a node does not say is its parent's, but for its times. An empty `group_by` is one that was
+    said. Actions add up: see `Route`."""
+    own = {"receiver": settings.receiver, "group_by": settings.group_by, "group_wait": settings.group_wait,
+           "repeat_interval": settings.repeat_interval, "escalation_policy": settings.escalation_policy}
+    said: dict[str, Any] = {key: value for key, value in own.items() if value is not None}
+    node = replace(
+        parent, **said, matchers=matchers_of(settings), continues=settings.continue_, place=place,
+        actions=tuple(dict.fromkeys((*parent.actions, *settings.actions))),
+        mute=tuple(intervals[name] for name in settings.mute_time_intervals),
+        active=tuple(intervals[name] for name in settings.active_time_intervals))
+    children = (compile_route(child, node, f"{place}.routes[{index}]", intervals) for index, child in enumerate(settings.routes))
+    return replace(node, routes=tuple(children))
+
+
+def matchers_of(settings: RouteSettings) -> tuple[Matcher, ...]:
+    classic = [Matcher(name, "=", value) for name, value in settings.match.items()]
+    classic += [Matcher(name, "=~", value) for name, value in settings.match_re.items()]
+    return (*classic, *(matcher for text in settings.matchers for matcher in parse_matchers(text)))
+
+
+def action_rule(model: ConfigModel, kinds: Kinds, settings: ActionSettings) -> ActionRule:
+    """Without targets of its own, a label may name any target of the type that the action acts on, and no other."""
+    kind = kinds.actions.load(settings.type)
+    fitting = [] if kind.Target is None else [target for target in model.targets if target.type == type_of(kind.Target)]
+    names = settings.target_names or (tuple(target.name for target in fitting) if settings.target_label else ())
+    approval = None if settings.approve is None else Approval(
+        settings.approve.role, settings.approve.count, settings.approve.within)
+    described = [settings, *(target for target in fitting if target.name in names)]
+    return ActionRule(
+        name=settings.name, type=settings.type, direction=settings.direction, targets=names,
+        target_label=settings.target_label or "", deadline=settings.deadline, cooldown=settings.cooldown,
+        max_per_hour=settings.max_per_hour, approval=approval, resumable=kind.resumable,
+        version=digest(canonical([one.model_dump(mode="json") for one in described])))
+
+
+def source_rule(settings: SourceSettings) -> SourceRule:
+    rule = SourceRule(name=settings.name, type=getattr(settings, "type", ""), stale_after=settings.stale_after)
+    reconcile = getattr(settings, "reconcile", None)
+    if reconcile is None:
+        return rule
+    return replace(rule, reconcile_urls=tuple(reconcile.urls), reconcile_interval=reconcile.interval)
+
+
+def digest(text: str) -> str:
+    """Short, for the record. Secrets are dumped as stars, so it tells nothing of them."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

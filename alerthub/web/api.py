@@ -1,0 +1,109 @@
+"""`/api/v1`: what happened and what waits, as JSON; replay and reload. Reading never changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alerthub.store import lanes, reading, runs
+from alerthub.store.tx import Tx
+from alerthub.web.base import answer, hub_of, problem
+
+LIMIT, MOST = 50, 200
+STATUSES = frozenset({"", "open", "triggered", "acknowledged", "resolved"})
+STATES = frozenset({"", "sending", "sent", "failed", "unknown"})
+
+
+class BadQuery(Exception):
+    """A query parameter that cannot be understood: which, and what would be right."""
+
+
+async def list_incidents(request: Request) -> Response:
+    return await paged(request, lambda tx, limit, before: reading.list_incidents(
+        tx, limit, before, choice(request, "status", STATUSES)))
+
+
+async def one_incident(request: Request) -> Response:
+    reference = request.path_params["reference"]
+    found = await hub_of(request).store.read(lambda tx: with_runs(tx, reading.one_incident(tx, reference)))
+    return answer(200, found) if found else problem(404, f"there is no incident {reference[:40]!r}")
+
+
+def with_runs(tx: Tx, found: dict[str, Any] | None) -> dict[str, Any] | None:
+    if found is not None:
+        found["actions"] = [run_view(run) for run in runs.of_incident(tx, found["id"])]
+    return found
+
+
+def run_view(run: runs.Run) -> dict[str, Any]:
+    view = {name: reading.text(value) for name, value in asdict(run).items()}
+    return {name: view[name] for name in view if name != "was_leased"}
+
+
+async def list_deliveries(request: Request) -> Response:
+    dead = request.query_params.get("dead_letter", "") in ("1", "true")
+    return await paged(request, lambda tx, limit, before: reading.list_deliveries(
+        tx, limit, before, choice(request, "state", STATES), only_dead=dead))
+
+
+async def list_quarantine(request: Request) -> Response:
+    return await paged(request, lambda tx, limit, before: reading.list_quarantine(tx, limit, before))
+
+
+async def list_runs(request: Request) -> Response:
+    try:
+        limit = number(request, "limit", LIMIT, MOST) or LIMIT
+    except BadQuery as error:
+        return problem(400, str(error))
+    found = await hub_of(request).store.read(lambda tx: runs.recent(tx, limit, request.query_params.get("state")))
+    return answer(200, {"items": [run_view(run) for run in found], "next": None})
+
+
+async def replay(request: Request) -> Response:
+    """Send dead letters again: one lane, or all of them."""
+    hub = hub_of(request)
+    reference = request.path_params.get("lane")
+    count = await hub.store.write(lambda tx: lanes.replay(tx, hub.clock.now(), reference))
+    hub.nudge()
+    if reference is not None and not count:
+        return problem(404, f"lane {reference} holds no dead letter")
+    return answer(200, {"replayed": count})
+
+
+async def reload(request: Request) -> Response:
+    """Read the configuration again. A bad file changes nothing, and the answer says what is wrong with it."""
+    problems = hub_of(request).reload()
+    if problems:
+        return problem(422, "the configuration was not taken over: " + "; ".join(problems))
+    return answer(200, {"status": "reloaded", "version": hub_of(request).rules.version})
+
+
+Query = Callable[[Tx, int, int | None], dict[str, Any]]
+
+
+async def paged(request: Request, query: Query) -> Response:
+    try:
+        limit, before = number(request, "limit", LIMIT, MOST) or LIMIT, number(request, "before", None, 2**62)
+        return answer(200, await hub_of(request).store.read(lambda tx: query(tx, limit, before)))
+    except BadQuery as error:
+        return problem(400, str(error))
+
+
+def number(request: Request, name: str, default: int | None, most: int) -> int | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 19 or not 1 <= int(text) <= most:
+        raise BadQuery(f"{name} must be a number from 1 to {most}")
+    return int(text)
+
+
+def choice(request: Request, name: str, allowed: frozenset[str]) -> str:
+    value = request.query_params.get(name, "")
+    if value not in allowed:
+        raise BadQuery(f"{name} must be one of {', '.join(sorted(filter(None, allowed)))}")
+    return value

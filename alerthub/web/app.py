@@ -1,0 +1,74 @@
+"""The web application: which path leads to which room, and the one place where an unexpected error becomes an answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from alerthub.errors import Busy
+from alerthub.web import api, health, hooks, pages
+from alerthub.web.access import Access
+from alerthub.web.base import HubView, hub_of, problem
+
+logger = logging.getLogger("alerthub.web")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def guarded(endpoint: Endpoint) -> Endpoint:
+    """Every request ends in an answer: Busy is 503, anything unexpected 500, logged and counted."""
+
+    async def run(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Busy as error:
+            return problem(503, f"{error}; try again", {"retry-after": "1"})
+        except HTTPException:
+            raise
+        except Exception:
+            hub_of(request).metrics.errors.labels("web").inc()
+            logger.exception("a request failed unexpectedly", extra={"event": "request.failed", "path": request.url.path})
+            return problem(500, "an error of the hub; it is in its log")
+
+    return run
+
+
+def route(path: str, endpoint: Endpoint, *methods: str) -> list[Route]:
+    """With and without a trailing slash: a redirect would turn a POST into a GET and lose the alert (R-2)."""
+    both = [path] if path == "/" else [path, f"{path}/"]
+    return [Route(one, guarded(endpoint), methods=list(methods or ("GET",))) for one in both]
+
+
+ROUTES = [
+    *route("/hooks/{source}", hooks.receive, "POST", "PUT"),
+    *route("/hooks/{source}", hooks.describe, "GET", "DELETE", "PATCH", "OPTIONS"),
+    *route("/healthz", health.alive), *route("/readyz", health.ready), *route("/health", health.health),
+    *route("/metrics", health.metrics),
+    *route("/api/v1/incidents", api.list_incidents), *route("/api/v1/incidents/{reference}", api.one_incident),
+    *route("/api/v1/deliveries", api.list_deliveries), *route("/api/v1/deliveries/replay", api.replay, "POST"),
+    *route("/api/v1/lanes/{lane:int}/replay", api.replay, "POST"),
+    *route("/api/v1/actions/runs", api.list_runs), *route("/api/v1/quarantine", api.list_quarantine),
+    *route("/api/v1/reload", api.reload, "POST"),
+    *route("/", pages.index), *route("/incidents/{reference}", pages.incident), *route("/runbooks/{name}", pages.runbook),
+    *route("/static/hub.css", pages.style),
+]
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: "there is nothing at this address", 405: "this address does not take that method"}
+    return problem(error.status_code, words.get(error.status_code, str(error.detail)), error.headers)
+
+
+def build(hub: HubView) -> Starlette:
+    """The application for a hub. It starts and stops nothing."""
+    app = Starlette(routes=ROUTES, middleware=[Middleware(Access, door=hub.door)], exception_handlers={HTTPException: refused})
+    app.router.redirect_slashes = False
+    app.state.hub = hub
+    return app

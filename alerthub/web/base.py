@@ -1,0 +1,69 @@
+"""What the web rooms see of the hub, and how they answer: JSON, `application/problem+json`, never a redirect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alerthub.clock import Clock
+from alerthub.domain.alert import Alert, Batch
+from alerthub.domain.rules import Rules
+from alerthub.metrics import Metrics
+from alerthub.sources.base import Source
+from alerthub.store.database import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How the hub may be entered."""
+
+    public_url: str
+    is_loopback: bool               # it listens on this machine only
+    api_token: str = ""             # bearer of the API and the pages; empty: only loopback may enter
+    body_limit: int = 32 * 1024 * 1024
+
+
+class HubView(Protocol):
+    """The running hub, as the web rooms use it."""
+
+    store: Store
+    clock: Clock
+    metrics: Metrics
+
+    @property
+    def rules(self) -> Rules: ...
+    @property
+    def door(self) -> Door: ...
+    @property
+    def sources(self) -> Mapping[str, Source]: ...
+    async def take(self, batch: Batch) -> None: ...
+    async def raise_own(self, alerts: list[Alert]) -> None: ...
+    def nudge(self) -> None: ...
+    def reload(self) -> list[str]: ...
+    def components(self) -> Mapping[str, str]: ...
+
+
+def hub_of(request: Request) -> HubView:
+    hub: HubView = request.app.state.hub
+    return hub
+
+
+def answer(status: int, body: Mapping[str, Any] | list[Any], headers: Mapping[str, str] | None = None) -> Response:
+    return Response(json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str), status,
+                    {**(headers or {}), "cache-control": "no-store"}, "application/json")
+
+
+TITLES = {400: "bad request", 401: "not authorised", 403: "forbidden", 404: "not found", 405: "method not allowed",
+          408: "too slow", 409: "conflict", 413: "body too large", 422: "not possible", 500: "internal error", 503: "not now"}
+
+
+def problem(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
+    """RFC 9457. `detail` says what happened and what to do; `reason` is the same, as senders' logs show it."""
+    body = {"type": "about:blank", "title": TITLES.get(status, "error"), "status": status, "detail": reason, "reason": reason}
+    return Response(json.dumps(body, ensure_ascii=False), status, {**(headers or {}), "cache-control": "no-store"},
+                    "application/problem+json")

@@ -1,0 +1,91 @@
+"""How the hub is: alive, ready, and healthy by component; and its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alerthub.errors import Busy
+from alerthub.metrics import CONTENT_TYPE
+from alerthub.store import lanes, reading
+from alerthub.web.base import HubView, answer, hub_of, problem
+
+READY_SECONDS = 1.5
+LAG_DEGRADED = 60.0      # seconds that a due delivery may wait before the hub calls itself degraded
+ORDER = ("healthy", "degraded", "unhealthy")
+
+
+async def alive(request: Request) -> Response:
+    """The process answers. Says nothing about the database: a restart would not mend that."""
+    return answer(200, {"status": "alive"})
+
+
+async def ready(request: Request) -> Response:
+    """The database answers, so webhooks can be stored."""
+    hub = hub_of(request)
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await hub.store.read(lambda tx: lanes.oldest_due(tx, hub.clock.now()))
+    except (Busy, TimeoutError) as error:
+        return problem(503, f"the database does not answer: {error or 'time is up'}")
+    return answer(200, {"status": "ready"})
+
+
+async def health(request: Request) -> Response:
+    """Every component by name; 503 only when nothing can be stored or sent."""
+    parts = await components(hub_of(request))
+    worst = max((str(part["status"]) for part in parts.values()), key=ORDER.index)
+    return answer(503 if worst == "unhealthy" else 200, {"status": worst, "components": parts})
+
+
+async def components(hub: HubView) -> dict[str, dict[str, object]]:
+    parts: dict[str, dict[str, object]] = {}
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            now = hub.clock.now()
+            oldest, failing, numbers = await hub.store.read(
+                lambda tx: (lanes.oldest_due(tx, now), lanes.failing(tx), reading.counts(tx)))
+    except (Busy, TimeoutError) as error:
+        return {"database": part("unhealthy", f"does not answer: {error or 'time is up'}")}
+    parts["database"] = part("healthy", "answers")
+    for name, word in hub.components().items():
+        parts[name] = part("healthy" if word == "running" else "degraded", word)
+    lag = max(((now - at).total_seconds() for at in oldest.values()), default=0.0)
+    parts["deliveries"] = part("degraded" if lag > LAG_DEGRADED or numbers["dead"] else "healthy",
+                               f"oldest waits {lag:.0f} s, {numbers['dead']} dead letters")
+    for key, since, word in failing:
+        parts[f"destination {key}"] = part("degraded", f"fails since {since:%Y-%m-%d %H:%M:%S} UTC: {word}")
+    return parts
+
+
+def part(status: str, detail: str) -> dict[str, object]:
+    return {"status": status, "detail": detail}
+
+
+async def metrics(request: Request) -> Response:
+    hub = hub_of(request)
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await refresh(hub)
+    except (Busy, TimeoutError):
+        hub.metrics.errors.labels("metrics").inc()
+    return Response(hub.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+
+async def refresh(hub: HubView) -> None:
+    """Gauges are read from the database when they are asked for: all replicas show the same."""
+    now = hub.clock.now()
+    oldest, failing, numbers = await hub.store.read(
+        lambda tx: (lanes.oldest_due(tx, now), lanes.failing(tx), reading.counts(tx)))
+    set_all(hub, {key: (now - at).total_seconds() for key, at in oldest.items()}, numbers["severity"])
+    hub.metrics.failing_destinations.set(len(failing))
+
+
+def set_all(hub: HubView, oldest: Mapping[str, float], severities: Mapping[str, int]) -> None:
+    for channel in {destination.channel for destination in hub.rules.destinations().values()}:
+        hub.metrics.oldest_pending.labels(channel).set(max(0.0, oldest.get(channel, 0.0)))
+    for severity in ("critical", "error", "warning", "info"):
+        hub.metrics.open_incidents.labels(severity).set(severities.get(severity, 0))

@@ -1,0 +1,45 @@
+"""A provider that answers at once and notes when each request came: CLOCK_MONOTONIC is one clock for all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+NUMBER = re.compile(rb'mark-(\d+)-')
+
+
+class Provider:
+    """Counts requests; `arrivals` holds, by the mark in the body, when its first request had been read."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.arrivals: dict[int, float] = {}
+        self.changed = asyncio.Event()
+
+    async def __aenter__(self) -> Provider:
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+                body = await reader.readexactly(length)
+                now = time.monotonic()
+                self.requests += 1
+                if mark := NUMBER.search(body):
+                    self.arrivals.setdefault(int(mark[1]), now)
+                self.changed.set()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}")
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            writer.close()

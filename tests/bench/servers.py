@@ -1,0 +1,104 @@
+"""The two that are measured, each a process of its own: the hub, and the bare application."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tests.kit.binaries import free_port, wait_until
+
+
+class Server:
+    """A process that answers on a loopback port. A context manager; stopped by its id."""
+
+    ready_path = "/"
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="ah-bench-"))
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def __enter__(self) -> Server:
+        self.log = (self.folder / "log").open("ab")
+        self.process = subprocess.Popen(self.command(), cwd=self.folder, stdout=self.log, stderr=self.log)
+        wait_until(self.answers, 30, f"{type(self).__name__} answers")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+        self.log.close()
+
+    def answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"{type(self).__name__} died:\n{(self.folder / 'log').read_text()[-2000:]}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self.ready_path}", timeout=1):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+
+    def memory(self, field: str) -> float:
+        """VmRSS or VmHWM of the process, in MiB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(field):
+                return int(line.split()[1]) / 1024
+        raise AssertionError(f"no {field}")
+
+    def get(self, path: str) -> dict[str, object]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            return json.loads(answer.read())
+
+
+class Bare(Server):
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "tests.bench.bare", str(self.port)]
+
+    def __enter__(self) -> Server:
+        self.folder = Path.cwd()
+        self.log = Path(tempfile.mkdtemp(prefix="ah-bench-"), "log").open("ab")
+        self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log)
+        wait_until(self.answers, 30, "the bare application answers")
+        return self
+
+
+CONFIG = """
+server: {{listen: "127.0.0.1:{port}"}}
+database: {{url: {database}}}
+log: {{level: warning}}
+sources: [{{name: alertmanager, type: alertmanager}}]
+receivers:
+  - name: provider
+    webhook_configs: [{{url: "{provider}", secret: whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}}]
+  - name: other
+    webhook_configs: [{{url: "{provider}other", secret: whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}}]
+route:
+  receiver: provider
+  group_by: {group_by}
+  routes:
+    - {{matchers: ['severity="critical"'], receiver: other, continue: true}}
+    - {{matchers: ['team=~"platform|data"'], receiver: provider}}
+"""
+
+
+class Hub(Server):
+    """`alerthub serve` on SQLite in a folder of its own: routes, lanes, history and metrics on."""
+
+    ready_path = "/readyz"
+
+    def __init__(self, provider: str, group_by: str = "[alertname, cluster]", database: str = "sqlite:///hub.db") -> None:
+        super().__init__()
+        (self.folder / "alerthub.yml").write_text(CONFIG.format(
+            port=self.port, provider=provider, group_by=group_by, database=database))
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "alerthub", "serve"]
