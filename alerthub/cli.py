@@ -7,8 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -17,12 +17,13 @@ import click
 import uvicorn
 
 from alerthub import log
-from alerthub.app import Equipment, Hub, equip, outbound, send_test
+from alerthub.app import Hub
 from alerthub.clock import SystemClock
 from alerthub.config import Config, load, schema
 from alerthub.demo import run_demo
 from alerthub.domain.route import resolve
 from alerthub.domain.runbook import choose
+from alerthub.equipment import Equipment, equip, outbound, send_test
 from alerthub.errors import AlerthubError, ConfigError
 from alerthub.store.database import Store
 from alerthub.store.migrate import migrate as migrate_store
@@ -86,19 +87,35 @@ def serve(path: Path | None) -> None:
     asyncio.run(serve_hub(config))
 
 
+class Server(uvicorn.Server):
+    """uvicorn without its signal handling: it would end the process before the hub has let go of its leases."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def end(self) -> None:
+        """The first signal ends it in good order, the second at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
 async def serve_hub(config: Config) -> None:
     hub = Hub(config)
     await asyncio.to_thread(hub.migrate)
     host, port = config.listen
-    server = uvicorn.Server(uvicorn.Config(
+    server = Server(uvicorn.Config(
         hub.web(), host=host, port=port, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
         server_header=False, timeout_graceful_shutdown=GRACE_SECONDS, limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS, proxy_headers=False))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hub.reload)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, hub.reload)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.end)
     await hub.start()
     click.echo(f"alerthub listens on http://{host}:{port}, database {hub.store.public_url}", err=True)
     try:
-        with suppress(KeyboardInterrupt, SystemExit):
+        with suppress(SystemExit):      # uvicorn's word for an address that it cannot have
             await server.serve()
     finally:
         await hub.stop()

@@ -27,7 +27,7 @@ VALUE_LIMIT = 10_000        # characters of one value; cut after redaction, so n
 ITEMS_LIMIT = 100
 DEPTH_LIMIT = 6
 # They print request addresses at INFO, and Telegram's and Slack's hold the token (PROTOCOLS 3.4).
-TALKATIVE = ("httpx", "httpcore", "telegram", "slack_sdk", "aiosmtplib")
+TALKATIVE = ("httpx", "httpcore", "telegram", "slack_sdk", "aiosmtplib", "alembic", "uvicorn")
 
 # What breaks a line, moves a terminal's cursor, turns the reading direction, or cannot be encoded.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")

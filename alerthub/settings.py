@@ -6,6 +6,7 @@ An edge declares its own model in its own file; nobody but the composition root 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, WithJson
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
 DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
+LONGEST = 100 * UNITS["y"]      # seconds; beyond, dates end
+LONGEST_NUMBER = 15             # digits
+TOO_LONG = "too long; write at most 100y"
 PART = re.compile(r"(\d+)(ms|[smhdwy])")
 
 
@@ -25,7 +29,13 @@ def parse_duration(value: Any) -> Any:
         return timedelta(0)
     if not isinstance(value, str) or not DURATION.fullmatch(value):
         raise ValueError("not a duration; write a number with a unit, for example 30s, 5m or 1h30m")
-    return timedelta(seconds=sum(int(number) * UNITS[unit] for number, unit in PART.findall(value)))
+    parts = PART.findall(value)
+    if any(len(number) > LONGEST_NUMBER for number, _ in parts):
+        raise ValueError(TOO_LONG)
+    seconds = sum(int(number) * UNITS[unit] for number, unit in parts)
+    if seconds > LONGEST:
+        raise ValueError(TOO_LONG)
+    return timedelta(seconds=seconds)
 
 
 Duration = Annotated[
@@ -76,3 +86,12 @@ def read_secret(path: str, field: str) -> str:
 
 def revealed(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
+
+
+def secrets_in(value: object) -> Iterator[str]:
+    """Every secret in a model, however deep."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    items = vars(value) if isinstance(value, BaseModel) else value
+    for item in items.values() if isinstance(items, Mapping) else items if isinstance(items, list | tuple) else ():
+        yield from secrets_in(item)

@@ -18,7 +18,8 @@ NEVER = "0001-01-01T00:00:00Z"      # what Alertmanager writes for an end that h
 
 @dataclass(frozen=True, slots=True)
 class StoryAlert:
-    """One alert. `ill` and `well` are what the agent's metrics are set to; `sample` begins the line that shows it."""
+    """One alert. `ill` and `well` are what the agent's metrics are set to; `samples` are
+    how the lines of its /metrics begin that show it."""
 
     name: str
     severity: str
@@ -26,7 +27,7 @@ class StoryAlert:
     service: str
     summary: str
     description: str
-    sample: str
+    samples: tuple[str, ...]
     ill: Mapping[str, Any]
     well: Mapping[str, Any]
     feature: str = ""
@@ -41,24 +42,24 @@ REWARD = StoryAlert(
     "AgentRewardNegative", "critical", "trading", "agent",
     f"The reward of {AGENT} is -0.42 over 24 hours",
     f"The mean of rolling_reward over the last 24 hours is below 0: {AGENT} is losing. It is to go to safe mode.",
-    "rolling_reward{", {"rolling_reward": -0.42}, {"rolling_reward": 0.17})
+    ("rolling_reward{",), {"rolling_reward": -0.42}, {"rolling_reward": 0.17})
 LATENCY = StoryAlert(
     "InferenceLatencyHigh", "critical", "platform", "inference",
     f"95 % of the inferences of {AGENT} take up to 840ms",
     f"The p95 of the last 5 minutes is above 500 ms. {AGENT} acts on prices that are older than it believes.",
-    'inference_latency_seconds_bucket{agent="agent-btc",le="0.5"}',
+    (f'inference_latency_seconds_bucket{{agent="{AGENT}",le="0.5"}}', "inference_latency_seconds_count{"),
     {"inference_latency_seconds": [0.3] * 4 + [0.8] * 16}, {"inference_latency_seconds": [0.04] * 400})
 ETL = StoryAlert(
     "EtlFailureRatioHigh", "warning", "data", "etl",
     f"8% of the ETL flow runs of {AGENT} failed in the last hour",
     f"More than 5 % of the flow runs of the last hour failed. The features that {AGENT} trades on may be old or have gaps.",
-    "etl_flow_failure_total{", {"etl_flow_failure_total": 4, "etl_flow_success_total": 46},
+    ("etl_flow_failure_total{", "etl_flow_success_total{"), {"etl_flow_failure_total": 4, "etl_flow_success_total": 46},
     {"etl_flow_failure_total": 4, "etl_flow_success_total": 146})
 DRIFT = StoryAlert(
     "FeatureDriftDetected", "warning", "ml", "features",
     f"The feature spread of {AGENT} has drifted",
     "The Kolmogorov-Smirnov test against the training data gives p = 0.002, below 0.01.",
-    "feature_drift_ks_pvalue{", {"feature_drift_ks_pvalue": {"spread": 0.002}}, {"feature_drift_ks_pvalue": {"spread": 0.4}},
+    ("feature_drift_ks_pvalue{",), {"feature_drift_ks_pvalue": {"spread": 0.002}}, {"feature_drift_ks_pvalue": {"spread": 0.4}},
     feature="spread")
 
 

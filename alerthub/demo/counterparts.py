@@ -27,6 +27,7 @@ from alerthub.toy_agent import is_signed
 BODY_BYTES = 1024 * 1024
 SLACK_CHANNEL, SLACK_CHANNEL_ID = "#alerts", "C0DEMOALERTS"
 CHAT = 100200300
+EDITED = "edited in place; new in it:"
 # What each target of an action is, for the one who reads: its name in the configuration, what it is, what it then says.
 TARGETS = {
     "prefect": ("Prefect", "retry the ETL flow", {"state": "scheduled"}),
@@ -85,7 +86,7 @@ class Counterparts:
         lines, thread = looks.slack_lines(sent), sent.get("thread_ts")
         ts = f"{int(self.clock.now().timestamp())}.{next(self.numbers):06d}"
         self.slack[ts] = lines
-        title = f"Slack {SLACK_CHANNEL}" + (" · in the thread of the message" if thread else "")
+        title = f"Slack {SLACK_CHANNEL}" + (" · in the thread of that message" if thread else "")
         self.witness.note("slack", title, lines, [*self.slack.get(str(thread), ()), *lines])
         return JSONResponse({"ok": True, "channel": SLACK_CHANNEL_ID, "ts": ts})
 
@@ -94,7 +95,7 @@ class Counterparts:
         if ts not in self.slack or sent.get("channel") != SLACK_CHANNEL_ID:
             return slack_refusal("message_not_found")
         lines = looks.slack_lines(sent)
-        self.witness.note("slack", f"Slack {SLACK_CHANNEL} · edited in place", looks.changes(self.slack[ts], lines), lines)
+        self.witness.note("slack", f"Slack {SLACK_CHANNEL} · {EDITED}", looks.changes(self.slack[ts], lines), lines)
         self.slack[ts] = lines
         return JSONResponse({"ok": True, "channel": SLACK_CHANNEL_ID, "ts": ts})
 
@@ -117,7 +118,7 @@ class Counterparts:
         lines, number = looks.telegram_lines(form), str(next(self.numbers))
         answers = str(object_of(form.get("reply_parameters", "").encode()).get("message_id", ""))
         self.telegram[number] = lines
-        title = "Telegram" + (" · in reply to the message" if answers else "")
+        title = "Telegram" + (" · in reply to that message" if answers else "")
         self.witness.note("telegram", title, lines, [*self.telegram.get(answers, ()), *lines])
         return self.telegram_message(number, form)
 
@@ -127,7 +128,7 @@ class Counterparts:
             return telegram_refusal(400, "Bad Request: message to edit not found")
         if lines == self.telegram[number]:
             return telegram_refusal(400, "Bad Request: message is not modified")
-        self.witness.note("telegram", "Telegram · edited in place", looks.changes(self.telegram[number], lines), lines)
+        self.witness.note("telegram", f"Telegram · {EDITED}", looks.changes(self.telegram[number], lines), lines)
         self.telegram[number] = lines
         return self.telegram_message(number, form)
 
@@ -145,9 +146,9 @@ class Counterparts:
             return JSONResponse({"status": "invalid event", "message": "Event object is invalid", "errors": []}, 400)
         lines, before = looks.pagerduty_lines(event), self.pagerduty.get(key)
         if event["event_action"] == "resolve":
-            deed = "the alert is resolved"
+            deed = "resolved"
         else:
-            deed = "triggered, a phone rings" if before is None else "the same alert, updated"
+            deed = "triggered: a phone rings" if before is None else "the same alert, nobody is called again; new in it:"
         self.witness.note("pagerduty", f"PagerDuty · {deed}", looks.changes(before or (), lines), lines)
         self.pagerduty[key] = lines
         return JSONResponse({"status": "success", "message": "Event processed", "dedup_key": key}, 202)

@@ -6,6 +6,7 @@ Texts stay as they are: the screen takes out what could act on a terminal.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -15,6 +16,8 @@ from typing import Any
 from alerthub.demo.screen import Line, Tone
 
 GAP = "  "
+FIRST_WORD = re.compile(r"\W*(\w*)")
+TONES = {"RESOLVED": Tone.good, "FIRING": Tone.bad}
 
 
 def pressed(labels: Sequence[str]) -> str:
@@ -23,9 +26,9 @@ def pressed(labels: Sequence[str]) -> str:
 
 
 def told(text: str) -> Line:
-    """A heading: the state is a word in it, and has the colour of the word."""
-    tone = Tone.good if "RESOLVED" in text else Tone.bad if "FIRING" in text else Tone.bold
-    return Line(text, tone)
+    """A heading. Where it begins with the state, it has the colour of that word."""
+    word = FIRST_WORD.match(text)
+    return Line(text, TONES.get(word[1] if word else "", Tone.bold))
 
 
 def changes(old: Sequence[Line], new: Sequence[Line]) -> list[Line]:
@@ -101,10 +104,13 @@ def telegram_lines(form: Mapping[str, str]) -> list[Line]:
 # --- mail -------------------------------------------------------------------------------------------------------------------
 
 def mail_lines(content: bytes) -> list[Line]:
-    """Subject and text, as a list of mails and then the mail shows them."""
+    """Subject and text, as a list of mails and then the mail itself show them."""
     mail = message_from_bytes(content, policy=policy.default)
     part = mail.get_body(("plain",)) if isinstance(mail, EmailMessage) else None
-    text = str(part.get_content()) if part is not None else ""
+    try:
+        text = str(part.get_content()) if part is not None else ""
+    except LookupError:         # a character set that nobody knows
+        text = ""
     first, *rest = text.replace("\r\n", "\n").strip().split("\n")
     return [Line(f"Subject: {mail['Subject']}", Tone.bold), told(first), *map(Line, rest)]
 

@@ -50,20 +50,23 @@ class Screen:
         self.gone: OSError | None = None
 
     def headline(self, text: str) -> None:
-        self.write("")
-        self.lines("", [Line(text, Tone.bold)])
+        self.blank()
+        self.lines("", text, Tone.bold)
 
     def say(self, text: str) -> None:
         """Narration: what happens next, or why."""
-        self.lines(INDENT, [Line(text)])
+        self.lines(INDENT, text)
 
     def seen(self, text: str) -> None:
         """Narration of what has been observed."""
-        self.lines(f"{INDENT}✔ ", [Line(text)], then=f"{INDENT}  ")
+        mark = self.painted("✔", Tone.good)
+        for row in wrapped(text, self.width - len(INDENT) - 2):
+            self.write(f"{INDENT}{mark} {row}")
+            mark = " "
 
     def shown(self, text: str) -> None:
         """Something literal, for example a sample of a metric or a command."""
-        self.lines(f"{INDENT}    ", [Line(text, Tone.dim)])
+        self.lines(f"{INDENT}  ", text, Tone.dim)
 
     def blank(self) -> None:
         self.write("")
@@ -80,12 +83,9 @@ class Screen:
             self.write((INDENT + self.painted("│", Tone.frame) + " " + self.painted(row, tone)).rstrip())
         self.write(INDENT + self.painted("└─", Tone.frame))
 
-    def lines(self, first: str, lines: Sequence[Line], then: str | None = None) -> None:
-        lead = first
-        for line in lines:
-            for row in wrapped(line.text, self.width - columns(first)):
-                self.write((lead + self.painted(row, line.tone)).rstrip())
-                lead = first if then is None else then
+    def lines(self, lead: str, text: str, tone: Tone = Tone.plain) -> None:
+        for row in wrapped(text, self.width - len(lead)):
+            self.write(lead + self.painted(row, tone))
 
     def painted(self, text: str, tone: Tone) -> str:
         return f"\x1b[{tone.value}m{text}\x1b[0m" if self.is_coloured and tone is not Tone.plain and text else text

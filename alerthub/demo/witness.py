@@ -46,7 +46,8 @@ class Witness:
     @contextmanager
     def held_back(self) -> Iterator[None]:
         """What arrives inside is shown at the end, so that a sentence of narration comes before what it explains."""
-        self._waiting = waiting = []
+        waiting: list[Sighting] = []
+        self._waiting = waiting
         try:
             yield
         finally:

@@ -132,7 +132,8 @@ def may_start(rule: ActionRule, facts: Facts, now: datetime) -> Decision:
         if now - facts.proposed_at > rule.approval.within:
             return Decision(RunState.expired, Reason.needs_approval)
         return Decision(RunState.awaiting_approval, Reason.needs_approval)
-    if rule.approval is None and now - facts.proposed_at > START_WITHIN:
+    waited_for_people = rule.approval.within if rule.approval is not None else timedelta(0)
+    if now - facts.proposed_at > waited_for_people + START_WITHIN:
         return Decision(RunState.expired, Reason.too_old)
     return Decision(RunState.approved, Reason.allowed)
 

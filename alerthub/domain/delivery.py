@@ -13,7 +13,6 @@ from alerthub.errors import Failure, SendFailed
 
 BASE = timedelta(seconds=1)
 CAP = timedelta(minutes=5)
-CONFIGURATION_TRIES = 2     # a revoked token stays revoked: alarm at once (F11)
 CONTENT_TRIES = 2           # once rich, once plain (PROTOCOLS 7.4)
 BUG_TRIES = 5               # an unknown exception is retried, but one poison row must never stay for ever
 UNLIMITED = 1_000_000

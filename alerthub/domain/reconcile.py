@@ -52,7 +52,9 @@ def compare(ours: Iterable[AlertState], peers: Sequence[Peer], asked_at: datetim
         if state.identity in listed:
             if state.missing_since is not None:
                 present.append(state)
-        elif state.changed_at >= asked_at or any(may_have_forgotten(peer, state, asked_at) for peer in peers):
+        elif max(state.changed_at, state.seen_at) >= asked_at:
+            continue    # heard of since the question: the answer is older news
+        elif any(may_have_forgotten(peer, state, asked_at) for peer in peers):
             continue
         elif state.missing_since is not None and state.missing_since < asked_at:
             resolved.append(state)

@@ -33,8 +33,9 @@ class Doorway:
     """`take` returns when the batch is committed. Raises Busy when that cannot be done now."""
 
     def __init__(self, store: Store, rules: Callable[[], Rules], clock: Clock, metrics: Metrics,
-                 nudge: Callable[[], None]) -> None:
+                 nudge: Callable[[], None], limit: int = WAITING_ALERTS) -> None:
         self.store, self.rules, self.clock, self.metrics, self.nudge = store, rules, clock, metrics, nudge
+        self.limit = limit
         self.queue: deque[Waiting] = deque()
         self.waiting_alerts = 0
         self.committing: asyncio.Task[None] | None = None
@@ -44,11 +45,11 @@ class Doorway:
             await self.take_part(part)
 
     async def take_part(self, batch: Batch) -> None:
-        if self.waiting_alerts > WAITING_ALERTS:
+        if self.waiting_alerts > self.limit:
             raise Busy("too many alerts are waiting to be stored")
         waiting = Waiting(batch, asyncio.get_running_loop().create_future())
         self.queue.append(waiting)
-        self.waiting_alerts += len(batch.alerts)
+        self.waiting_alerts += weight(batch)
         if self.committing is None or self.committing.done():
             self.committing = asyncio.create_task(self.commit_all(), name="intake")
         await waiting.future
@@ -64,7 +65,7 @@ class Doorway:
         alerts = 0
         while self.queue and len(group) < TOGETHER_BATCHES and alerts < TOGETHER_ALERTS:
             waiting = self.queue.popleft()
-            self.waiting_alerts -= len(waiting.batch.alerts)
+            self.waiting_alerts -= weight(waiting.batch)
             if waiting.future.cancelled():      # its sender was answered 503 already
                 continue
             group.append(waiting)
@@ -97,6 +98,11 @@ class Doorway:
                 "event": f"incident.{event.kind.value}", "incident_id": event.incident_id, "seq": event.seq, "text": event.text})
         if taken.is_news:
             self.nudge()
+
+
+def weight(batch: Batch) -> int:
+    """A webhook without alerts takes room as well."""
+    return max(1, len(batch.alerts))
 
 
 def fail(waiting: Waiting, error: BaseException) -> None:

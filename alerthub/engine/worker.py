@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from alerthub.channels.base import Channel
@@ -23,6 +24,7 @@ logger = logging.getLogger("alerthub.engine")
 CHANNEL_SLOTS = 16          # attempts under way per channel: a hanging provider fills its own slots only
 ACTION_SLOTS = 16
 IDLE_SECONDS = 5.0          # the longest sleep without a nudge: another replica's work, a lease that ended
+SHORT_PAUSE = 0.05          # for what is due but another replica has just locked
 BUG_PAUSE = 1.0             # after a claim that failed unexpectedly
 
 
@@ -48,6 +50,7 @@ class Worker:
     busy: Counter[str] = field(default_factory=Counter)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
+    next_due: datetime | None = None
 
     def nudge(self) -> None:
         """Something may be due: look now."""
@@ -59,7 +62,7 @@ class Worker:
             self.wake.clear()
             try:
                 started = await self.run_once()
-                pause = 0.0 if started else await self.until_due()
+                pause = 0.0 if started else self.until_due()
             except Busy as error:
                 logger.warning("cannot claim work: %s", error, extra={"event": "claim.busy"})
                 pause = BUG_PAUSE
@@ -77,13 +80,13 @@ class Worker:
         except TimeoutError:
             pass
 
-    async def until_due(self) -> float:
-        due = await self.store.read(leases.next_due)
-        if due is None:
+    def until_due(self) -> float:
+        """How long there is nothing to do, as far as the last claim saw."""
+        if self.next_due is None:
             return IDLE_SECONDS
-        wait = (due - self.clock.now()).total_seconds()
-        # What is due but not claimed waits for a slot: the end of an attempt nudges.
-        return min(IDLE_SECONDS, wait) if wait > 0 else IDLE_SECONDS if self.under_way else 0.05
+        wait = (self.next_due - self.clock.now()).total_seconds()
+        # What is due but was not claimed waits for a slot: the end of an attempt nudges.
+        return min(IDLE_SECONDS, wait) if wait > 0 else IDLE_SECONDS if self.under_way else SHORT_PAUSE
 
     async def run_once(self) -> int:
         """Claim what is due now and start it; how many units that was."""
@@ -92,14 +95,25 @@ class Worker:
         slots = {channel: CHANNEL_SLOTS - self.busy[channel] for channel in channels}
         action_slots = ACTION_SLOTS - self.busy["actions"]
         now = self.clock.now()
-        # Actions first and in a transaction of their own: a storm of messages never delays a tighten.
-        started = await self.store.write(lambda tx: act.claim(tx, plant.rules, plant.actions, action_slots, self.owner, now))
-        for run in started:
-            self.start("actions", self.act(plant, run))
-        claimed = await self.store.write(lambda tx: deliver.claim(tx, plant.rules, slots, self.owner, now))
-        for sending in claimed.sendings:
-            self.start(sending.destination.channel, self.send(plant, sending))
-        return len(started) + claimed.lanes
+        # Each in a transaction of its own: what breaks the one must not keep the other from its work.
+        started, claimed = await asyncio.gather(
+            self.store.write(lambda tx: act.claim(tx, plant.rules, plant.actions, action_slots, self.owner, now)),
+            self.store.write(lambda tx: (deliver.claim(tx, plant.rules, slots, self.owner, now), leases.next_due(tx))),
+            return_exceptions=True)
+        units = 0
+        if not isinstance(started, BaseException):
+            units += len(started)
+            for run in started:
+                self.start("actions", self.act(plant, run))
+        if not isinstance(claimed, BaseException):
+            taken, self.next_due = claimed
+            units += taken.lanes
+            for sending in taken.sendings:
+                self.start(sending.destination.channel, self.send(plant, sending))
+        for outcome in (started, claimed):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return units
 
     def start(self, kind: str, work: Coroutine[Any, Any, None]) -> None:
         self.busy[kind] += 1

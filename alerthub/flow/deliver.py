@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,7 +37,8 @@ from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.deliver")
 SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)     # seconds
-LOOK = 200      # due lanes looked at in one claim: enough to see a storm
+PLACES = 64     # destinations looked at in one claim
+LOOK = 50       # due lanes of one destination looked at: enough to see a storm
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +51,16 @@ class Claimed:
 
 def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], owner: str, now: datetime) -> Claimed:
     """Take what is due, as many per channel as it has slots free, within every destination's budget."""
-    ready = [channel for channel, free in slots.items() if free > 0]
-    found = lanes.due(tx, ready, now, LOOK) if ready else []
-    if not found:
-        return Claimed()
+    busy = [channel for channel, free in slots.items() if free <= 0]
     known = rules.destinations()
     free_slots = dict(slots)
     taken: list[Chosen] = []
-    for key, group in by_destination(found).items():
-        destination = known.get(key)
+    for place in lanes.ready(tx, busy, now, PLACES):
+        group = lanes.due(tx, place, now, LOOK)
+        destination = known.get(place.key)
         if destination is None:
             close(tx, group)
+        if destination is None or not group:
             continue
         allowed = min(tokens(group[0].free_at, destination.every, destination.burst, now), free_slots[destination.channel])
         if allowed <= 0:
@@ -88,13 +88,6 @@ def choose(rules: Rules, destination: Destination, group: Sequence[lanes.DueLane
     if destination.digests and len(loose) > max(rules.storm, allowed) and loose[0] is group[0]:
         return loose[:DIGEST_LINES], True
     return group[:allowed], False
-
-
-def by_destination(found: Iterable[lanes.DueLane]) -> dict[str, list[lanes.DueLane]]:
-    groups: dict[str, list[lanes.DueLane]] = {}
-    for due in found:
-        groups.setdefault(due.lane.destination, []).append(due)
-    return groups
 
 
 def close(tx: Tx, group: Sequence[lanes.DueLane]) -> None:
@@ -158,13 +151,16 @@ def postponed(tx: Tx, destination: Destination, routes: Sequence[Route], lane: L
     incident, attempt = telling.incident, lane.attempt + 1
     if routes and all(route.is_muted(now) for route in routes):
         if lane.is_first and not incident.is_open:
-            return lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq) or True
-        return lanes.settle(tx, lane.id, attempt, due_at=min(route.speaks_at(now) for route in routes)) or True
-    if not is_wanted(destination, lane, incident.episode, is_open=incident.is_open):
-        return lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq, failures=0, failing_since=None) or True
-    if not telling.events and incident.status is not IncidentStatus.triggered:
-        return lanes.settle(tx, lane.id, attempt, due_at=None) or True     # a repeat that has lost its reason
-    return False
+            lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq)
+        else:
+            lanes.settle(tx, lane.id, attempt, due_at=min(route.speaks_at(now) for route in routes))
+    elif not is_wanted(destination, lane, incident.episode, is_open=incident.is_open):
+        lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq, failures=0, failing_since=None)
+    elif not telling.events and incident.status is not IncidentStatus.triggered:
+        lanes.settle(tx, lane.id, attempt, due_at=None)     # a repeat that has lost its reason
+    else:
+        return False
+    return True
 
 
 def share_of(rules: Rules, routes: Sequence[Route], lane: Lane, incident: Incident) -> Share:

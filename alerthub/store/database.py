@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,10 @@ from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from alerthub.errors import AlerthubError, Busy, Conflict
-from alerthub.store.tx import Tx
+from alerthub.store.tx import Tx, is_away
 from alerthub.store.writer import Writer
 
 T = TypeVar("T")
@@ -34,7 +35,11 @@ BUSY_MILLISECONDS = 5000
 POOL = 4
 STATEMENT_SECONDS = 30
 WAL_RESET_FIXED = (3, 51, 3)            # PROTOCOLS 7.2: older ones can lose pages between connections
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"})
+MOUNTS = Path("/proc/self/mounts")
+NETWORK_FILE_SYSTEMS = frozenset({
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs",
+    "fuse.sshfs", "fuse.glusterfs", "fuse.ceph-fuse", "fuse.s3fs", "fuse.rclone",
+})
 
 
 class DatabaseInUse(AlerthubError):
@@ -49,13 +54,16 @@ class Store:
         self.new_id = new_id
         self.is_sqlite = self.url.startswith("sqlite")
         self.lock: IO[str] | None = None
+        self.reading: dict[str, Any]
         if self.is_sqlite:
             self.lock = lock_file(self.path)
             self.engine = sqlite_engine(self.url)
+            self.reading = {"alerthub_readonly": True}
             self.writer: Writer | None = Writer(self._begin)
             self.pool = ThreadPoolExecutor(2, "alerthub-read")
         else:
             self.engine = postgres_engine(self.url)
+            self.reading = {"isolation_level": "REPEATABLE READ"}   # by default every statement would see its own moment
             self.writer = None
             self.pool = ThreadPoolExecutor(POOL, "alerthub-db")
 
@@ -100,7 +108,7 @@ class Store:
 
     def read_now(self, unit: Unit[T]) -> T:
         try:
-            with self.engine.connect().execution_options(alerthub_readonly=True) as conn:
+            with self.engine.connect().execution_options(**self.reading) as conn:
                 return unit(Tx(conn, self.new_id))
         except SQLAlchemyError as error:
             raise busy_or(error) from error
@@ -116,8 +124,11 @@ class Store:
 
 
 def password_of(url: str) -> str:
-    """The password in a database address; empty without one."""
-    return str(make_url(normal_url(url)).password or "")
+    """The password in a database address; empty without one. ValueError, which never repeats it, for what is no address."""
+    try:
+        return str(make_url(normal_url(url)).password or "")
+    except (ArgumentError, ValueError):
+        raise ValueError("not a database address") from None
 
 
 def normal_url(url: str) -> str:
@@ -142,8 +153,8 @@ def busy_or(error: SQLAlchemyError) -> Exception:
     name = type(original).__name__ if original is not None else type(error).__name__
     if isinstance(error, IntegrityError) or not isinstance(error, DBAPIError):
         return Busy(f"database: {name}") if type(error).__name__ == "TimeoutError" else error
-    if isinstance(original, (sqlite3.OperationalError, sqlite3.DatabaseError)):
-        return Busy(f"database: {original}")
+    if isinstance(original, sqlite3.Error):
+        return Busy(f"database: {original}") if is_away(original) else error
     if type(error).__name__ in ("OperationalError", "InterfaceError", "InternalError"):
         return Busy(f"database: {name}")
     return error
@@ -184,9 +195,13 @@ def lock_file(path: str) -> IO[str] | None:
     """Hold the file against a second hub, for as long as this process lives. None for a database in memory."""
     if not path:
         return None
-    target = Path(path).absolute()
+    target = Path(path).resolve()       # one file, one lock, by whatever name it is called
     refuse_network_file_system(target)
-    handle = open(f"{target}.lock", "a", encoding="ascii")  # noqa: SIM115  (held open on purpose)
+    try:
+        handle = open(f"{target}.lock", "a", encoding="ascii")  # noqa: SIM115  (held open on purpose)
+    except OSError as error:
+        raise AlerthubError(f"cannot open {target}: {error.strerror}; name a file in a folder that this user may write to, "
+                            "in database.url") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -198,22 +213,30 @@ def lock_file(path: str) -> IO[str] | None:
     return handle
 
 
-def refuse_network_file_system(path: Path) -> None:
+def refuse_network_file_system(path: Path, mounts: Path = MOUNTS) -> None:
     """WAL needs shared memory on the same host; on a network file system it loses data."""
-    kind = file_system_of(path, Path("/proc/self/mounts"))
+    kind = file_system_of(path, mounts)
     if kind in NETWORK_FILE_SYSTEMS:
         raise DatabaseInUse(f"{path} lies on a network file system ({kind}), where SQLite loses data; "
                             "use a local disk, or PostgreSQL")
 
 
 def file_system_of(path: Path, mounts: Path) -> str:
+    """The kind of file system as in /proc/self/mounts; empty when that cannot be known."""
     try:
         rows = [line.split() for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
         return ""
     real = os.path.realpath(path)
-    best = max((row for row in rows if len(row) > 2 and is_below(real, row[1])), key=lambda row: len(row[1]), default=None)
-    return best[2] if best else ""
+    places = [(unescaped(row[1]), row[2]) for row in rows if len(row) > 2]
+    # Of two on the same place, the later one hides the earlier: autofs, then what it mounted.
+    below = [(len(place), index, kind) for index, (place, kind) in enumerate(places) if is_below(real, place)]
+    return max(below, default=(0, 0, ""))[2]
+
+
+def unescaped(place: str) -> str:
+    """Blanks and backslashes in a mount point are written as three octal digits."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), place)
 
 
 def is_below(path: str, mount: str) -> bool:

@@ -13,8 +13,8 @@ from sqlalchemy import and_, bindparam, case, func, or_, select, update
 from alerthub.domain.delivery import DeliveryState, Lane
 from alerthub.domain.message import Receipt, Why
 from alerthub.domain.rules import Destination
-from alerthub.store.leases import is_due, pick
-from alerthub.store.schema import EPOCH, deliveries, destinations, lanes
+from alerthub.store.leases import first_due, is_due, pick
+from alerthub.store.schema import EPOCH, Instant, deliveries, destinations, lanes
 from alerthub.store.tx import AnyRow, Tx, chunks
 
 
@@ -40,10 +40,11 @@ def ensure(tx: Tx, openings: Sequence[Opening]) -> None:
         for key, channel in sorted(known.items())])
 
 
+MOMENT = bindparam("moment", type_=Instant())
 MARK = (update(lanes).where(lanes.c.incident_id == bindparam("incident"))
         .values(want_seq=bindparam("seq"), is_dead=False,
-                due_at=case((lanes.c.not_before > bindparam("moment", type_=lanes.c.due_at.type), lanes.c.not_before),
-                            else_=bindparam("moment", type_=lanes.c.due_at.type))))
+                due_at=case((lanes.c.lease_until.is_not(None), lanes.c.due_at),     # who holds it will see it, or its lease ends
+                            (lanes.c.not_before > MOMENT, lanes.c.not_before), else_=MOMENT)))
 
 
 def mark(tx: Tx, wanted: Iterable[tuple[str, int]], now: datetime) -> None:
@@ -56,19 +57,25 @@ def mark(tx: Tx, wanted: Iterable[tuple[str, int]], now: datetime) -> None:
 class DueLane:
     lane: Lane
     free_at: datetime
-    failing_since: datetime | None
     moved_to: str
     row: AnyRow
 
 
-def due(tx: Tx, channels: Iterable[str], now: datetime, limit: int) -> list[DueLane]:
-    """Due lanes whose destination has budget, oldest first, locked until the end of the transaction."""
-    query = (select(lanes, destinations.c.free_at, destinations.c.failing_since.label("destination_failing"),
-                    destinations.c.moved_to)
-             .join(destinations, destinations.c.key == lanes.c.destination)
-             .where(lanes.c.channel.in_(list(channels)), is_due(lanes, now), destinations.c.free_at <= now)
+def ready(tx: Tx, busy: Iterable[str], now: datetime, limit: int) -> list[AnyRow]:
+    """Destinations that have budget and a due lane, none of the channels that are busy; whoever waits longest first. Those
+    that the configuration does not know any more are found too: their lanes must be closed."""
+    due_at = first_due(destinations.c.key)
+    query = (select(destinations.c.key, destinations.c.free_at, destinations.c.moved_to)
+             .where(destinations.c.free_at <= now, destinations.c.channel.not_in(list(busy)), due_at <= now)
+             .order_by(due_at).limit(limit))
+    return list(tx.conn.execute(query))
+
+
+def due(tx: Tx, destination: AnyRow, now: datetime, limit: int) -> list[DueLane]:
+    """A destination's due lanes, oldest first, locked until the end of the transaction."""
+    query = (select(lanes).where(lanes.c.destination == destination.key, is_due(lanes, now))
              .order_by(lanes.c.due_at, lanes.c.id).limit(limit))
-    return [DueLane(lane_of(row), row.free_at, row.destination_failing, row.moved_to, row) for row in pick(tx, query, lanes)]
+    return [DueLane(lane_of(row), destination.free_at, destination.moved_to, row) for row in pick(tx, query, lanes)]
 
 
 def lane_of(row: AnyRow) -> Lane:
@@ -154,8 +161,9 @@ def failing(tx: Tx) -> list[tuple[str, datetime, str]]:
 
 def oldest_due(tx: Tx, now: datetime) -> dict[str, datetime]:
     """Per channel, since when the longest waiting lane is due: what `alerthub_oldest_pending_seconds` shows."""
-    query = select(lanes.c.channel, func.min(lanes.c.due_at).label("at")).where(lanes.c.due_at <= now).group_by(lanes.c.channel)
-    return {row.channel: row.at for row in tx.conn.execute(query)}
+    due_at = first_due(destinations.c.key)
+    query = select(destinations.c.channel, func.min(due_at, type_=Instant()).label("at")).where(due_at <= now)
+    return {row.channel: row.at for row in tx.conn.execute(query.group_by(destinations.c.channel))}
 
 
 def replay(tx: Tx, now: datetime, lane_id: int | None = None) -> int:

@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import (
     ColumnElement,
+    ScalarSelect,
     Table,
-    and_,
     bindparam,
     func,
-    or_,
     select,
     union_all,
     update,
@@ -24,8 +23,8 @@ from alerthub.store.tx import AnyRow, AnySelect, Tx
 
 
 def is_due(table: Table, now: datetime) -> ColumnElement[bool]:
-    """Due, and not in the hands of somebody alive."""
-    return and_(table.c.due_at <= now, or_(table.c.lease_until.is_(None), table.c.lease_until <= now))
+    """Due. What somebody holds is due again only when the lease is over: `lease` moves `due_at` there."""
+    return table.c.due_at <= now
 
 
 def pick(tx: Tx, query: AnySelect, table: Table) -> Sequence[AnyRow]:
@@ -37,30 +36,35 @@ def pick(tx: Tx, query: AnySelect, table: Table) -> Sequence[AnyRow]:
 def lease(tx: Tx, table: Table, key: str, rows: Sequence[AnyRow], owner: str, until: datetime) -> None:
     """Take rows that `pick` locked. Their attempt number moves on: results of earlier holders no longer count."""
     statement = update(table).where(table.c[key] == bindparam("the_key"))
-    tx.many(statement, [{"the_key": row._mapping[key], "lease_until": until, "owner": owner,
+    tx.many(statement, [{"the_key": row._mapping[key], "lease_until": until, "due_at": until, "owner": owner,
                          "attempt": row._mapping["attempt"] + 1} for row in rows])
 
 
 def next_due(tx: Tx) -> datetime | None:
     """When something is due next, as far as is known now; None when nothing is."""
-    # A lane waits for its own time, for its lease to end, and for its destination to have budget.
+    # One look into an index per destination, however many lanes wait there for its budget.
     latest = func.greatest if tx.is_postgres else func.max
-    lane_at = latest(lanes.c.due_at, func.coalesce(lanes.c.lease_until, lanes.c.due_at), destinations.c.free_at)
-    run_at = latest(action_runs.c.due_at, func.coalesce(action_runs.c.lease_until, action_runs.c.due_at))
+    lane_at = latest(first_due(destinations.c.key), destinations.c.free_at)
     waiting = union_all(
-        select(func.min(lane_at).label("at")).join_from(lanes, destinations, lanes.c.destination == destinations.c.key)
-        .where(lanes.c.due_at.is_not(None)),
-        select(func.min(run_at)).where(action_runs.c.due_at.is_not(None)),
+        select(func.min(lane_at).label("at")).where(first_due(destinations.c.key).is_not(None)),
+        select(func.min(action_runs.c.due_at)).where(action_runs.c.due_at.is_not(None)),
     ).subquery()
     return tx.conn.execute(select(func.min(waiting.c.at, type_=Instant()))).scalar()
+
+
+def first_due(destination: ColumnElement[str]) -> ScalarSelect[datetime]:
+    """When the first lane of a destination is due; null when none is."""
+    return (select(func.min(lanes.c.due_at)).where(lanes.c.destination == destination, lanes.c.due_at.is_not(None))
+            .correlate(destinations).scalar_subquery())
 
 
 def lead(tx: Tx, name: str, owner: str, now: datetime, term: timedelta) -> bool:
     """Become or stay the one who does `name`. A holder that stopped renewing is followed when its term is over."""
     row = tx.conn.execute(select(leaders).where(leaders.c.name == name).with_for_update()).first()
     if row is None:
-        return bool(tx.conn.execute(tx.insert(leaders).values(name=name, owner=owner, until=now + term)
-                                    .on_conflict_do_nothing()).rowcount)
+        won = (tx.insert(leaders).values(name=name, owner=owner, until=now + term).on_conflict_do_nothing()
+               .returning(leaders.c.owner))     # an INSERT's row count is not told on PostgreSQL
+        return tx.conn.execute(won).first() is not None
     if row.owner != owner and row.until > now:
         return False
     tx.conn.execute(update(leaders).where(leaders.c.name == name).values(owner=owner, until=now + term))

@@ -53,11 +53,10 @@ def propose(tx: Tx, rows: Sequence[dict[str, Any]]) -> list[str]:
     """Insert runs that do not exist yet for their (incident, episode, action, target); the ids of those that are new."""
     new: list[str] = []
     statement = tx.insert(action_runs).on_conflict_do_nothing(
-        index_elements=["incident_id", "episode", "action", "target"])
+        index_elements=["incident_id", "episode", "action", "target"]).returning(action_runs.c.id)
     for row in rows:
         values = {**row, "labels": canonical(row["labels"]), "attempt": 0, "report": ""}
-        if tx.conn.execute(statement, values).rowcount:
-            new.append(row["id"])
+        new.extend(tx.conn.execute(statement, values).scalars())
     return new
 
 

@@ -137,9 +137,8 @@ lanes = Table(
     Column("receipt", Text),
     UniqueConstraint("incident_id", "destination"),
 )
-Index("ix_lanes_due", lanes.c.channel, lanes.c.due_at,
+Index("ix_lanes_due", lanes.c.destination, lanes.c.due_at,
       sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL"))
-Index("ix_lanes_destination", lanes.c.destination)
 Index("ix_lanes_dead", lanes.c.id, sqlite_where=text("is_dead"), postgresql_where=text("is_dead"))
 
 # One row per destination: its rate budget and its health, shared by all replicas.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
@@ -12,6 +13,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 T = TypeVar("T")
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
+# A database that is away, locked, full or broken. Any other code of SQLite says that the statement is what is wrong.
+AWAY = frozenset({
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOTADB,
+})
 CHUNK = 400     # SQLite's oldest limit on variables is 999, and two columns may be asked for at once
 
 
@@ -40,3 +47,7 @@ def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
         yield chunk
 
 
+def is_away(error: sqlite3.Error) -> bool:
+    """Whether SQLite cannot do this now, as against: never."""
+    code = getattr(error, "sqlite_errorcode", None)     # absent when the driver itself refused
+    return code is not None and code & 0xFF in AWAY     # the low byte is the primary code

@@ -6,6 +6,7 @@ Each unit keeps the meaning of a transaction of its own: when one of them fails,
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from alerthub.errors import AlerthubError, Busy, Conflict
-from alerthub.store.tx import Tx
+from alerthub.errors import Busy, Conflict
+from alerthub.store.tx import Tx, is_away
 
 T = TypeVar("T")
 TOGETHER = 64        # units in one commit: bounds how long the first of them waits for the last
@@ -116,17 +117,20 @@ class Writer:
     def _drop(self) -> None:
         if self.conn is not None:
             with suppress(SQLAlchemyError):
+                self.conn.invalidate()      # or the pool would hand out the same one again
                 self.conn.close()
         self.conn = self.tx = None
 
 
 def translated(error: BaseException) -> BaseException:
+    """What the caller is told. A unit's own error is its own."""
     if isinstance(error, Conflict):
         return Busy("the same rows keep changing")
-    if isinstance(error, SQLAlchemyError) and not isinstance(error, AlerthubError):
-        from_database = getattr(error, "orig", None)
-        if type(from_database).__module__ == "sqlite3" and type(from_database).__name__ != "IntegrityError":
-            return Busy(f"database: {from_database}")
+    if isinstance(error, StopIteration):
+        return RuntimeError("a unit of work raised StopIteration")      # a future refuses it: nobody would be told
+    original = getattr(error, "orig", None) if isinstance(error, SQLAlchemyError) else None
+    if isinstance(original, sqlite3.Error) and is_away(original):
+        return Busy(f"database: {original}")
     return error
 
 

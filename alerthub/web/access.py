@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alerthub.web.base import Door, problem
+from alerthub.web.base import Door, HubView, problem
 
-OPEN = ("/hooks/", "/healthz", "/readyz", "/health", "/metrics", "/replies/", "/static/")
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+OPEN = frozenset({"/healthz", "/readyz", "/health", "/metrics"})
+OPEN_BELOW = ("/hooks/", "/replies/", "/static/")
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
 SECURITY_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
                                  b"frame-ancestors 'none'"),
@@ -28,14 +31,14 @@ SECURITY_HEADERS = [
 class Access:
     """ASGI middleware: refuses what may not enter, and puts the security headers on every answer but a webhook's."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
-        self.app, self.door = app, door
+    def __init__(self, app: ASGIApp, hub: HubView) -> None:
+        self.app, self.hub = app, hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith("/hooks/"):
             await self.app(scope, receive, send)
             return
-        refusal = None if is_open(scope["path"]) else self.refusal(Headers(scope=scope), scope["method"])
+        refused = None if is_open(scope["path"]) else refusal(self.hub.door, Headers(scope=scope), scope["method"])
 
         async def with_headers(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
@@ -43,27 +46,34 @@ class Access:
                 message = {**message, "headers": headers + SECURITY_HEADERS}
             await send(message)
 
-        await (refusal or self.app)(scope, receive, with_headers)  # type: ignore[arg-type]
+        await (refused or self.app)(scope, receive, with_headers)  # type: ignore[arg-type]
 
-    def refusal(self, headers: Headers, method: str) -> Response | None:
-        host = headers.get("host", "").rsplit(":", 1)[0] if not headers.get("host", "").endswith("]") else headers.get("host", "")
-        allowed = LOOPBACK | {urlsplit(self.door.public_url).hostname or ""}
-        origin = headers.get("origin")
-        if method not in ("GET", "HEAD") and origin is not None and (urlsplit(origin).hostname or "") not in allowed:
-            return problem(403, "this request was started by another site")
-        if self.door.api_token:
-            if same(bearer(headers), self.door.api_token):
-                return None
-            return problem(401, "send the header Authorization: Bearer with server.api_token", {"www-authenticate": "Bearer"})
-        if not self.door.is_loopback:
-            return problem(403, "set server.api_token (or api_token_file) to use the API and the pages from other machines")
-        if host not in allowed:
-            return problem(403, "this host name is not the hub's; use 127.0.0.1 or server.public_url")
-        return None
+
+def refusal(door: Door, headers: Headers, method: str) -> Response | None:
+    host, origin = headers.get("host", "").lower(), headers.get("origin")
+    public = urlsplit(door.public_url.lower())
+    ours = {f"http://{host}", f"https://{host}", f"{public.scheme}://{public.netloc}"}
+    if method not in ("GET", "HEAD") and origin is not None and origin.lower() not in ours:
+        return problem(403, "this request was started by another site")
+    if door.api_token:
+        if same(bearer(headers), door.api_token):
+            return None
+        return problem(401, "send the header Authorization: Bearer with server.api_token", {"www-authenticate": "Bearer"})
+    if not door.is_loopback:
+        return problem(403, "set server.api_token (or api_token_file) to use the API and the pages from other machines")
+    if name_of(host) not in LOOPBACK | {public.hostname}:       # DNS rebinding: a foreign name that leads to this machine
+        return problem(403, "this host name is not the hub's; use 127.0.0.1 or server.public_url")
+    return None
+
+
+def name_of(host: str) -> str:
+    """Without the port, and an IPv6 address without its brackets; empty for what is no host."""
+    match = HOST.fullmatch(host)
+    return (match[1] or match[2]) if match else ""
 
 
 def is_open(path: str) -> bool:
-    return any(path == prefix or (prefix.endswith("/") and path.startswith(prefix)) for prefix in OPEN)
+    return path.rstrip("/") in OPEN or path.startswith(OPEN_BELOW)
 
 
 def bearer(headers: Headers) -> str:
@@ -75,5 +85,3 @@ def same(given: str, expected: str) -> bool:
     """In constant time, whatever the length."""
     digest = [hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, expected)]
     return hmac.compare_digest(*digest)
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from alerthub.domain.action import RunState
 from alerthub.store import lanes, reading, runs
 from alerthub.store.tx import Tx
 from alerthub.web.base import answer, hub_of, problem
@@ -16,6 +18,11 @@ from alerthub.web.base import answer, hub_of, problem
 LIMIT, MOST = 50, 200
 STATUSES = frozenset({"", "open", "triggered", "acknowledged", "resolved"})
 STATES = frozenset({"", "sending", "sent", "failed", "unknown"})
+RUN_STATES = frozenset({"", *(state.value for state in RunState)})
+YES, YES_OR_NO = frozenset({"1", "true"}), frozenset({"", "0", "1", "false", "true"})
+# What a row can be called by. Nothing else reaches the database: PostgreSQL refuses some of what an address can hold.
+NUMBER = re.compile(r"[0-9]{1,15}")
+REFERENCE = re.compile(rf"{NUMBER.pattern}|[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}")
 
 
 class BadQuery(Exception):
@@ -28,9 +35,16 @@ async def list_incidents(request: Request) -> Response:
 
 
 async def one_incident(request: Request) -> Response:
+    found = await find_incident(request)
+    return answer(200, found) if found else problem(404, f"there is no incident {request.path_params['reference'][:40]!r}")
+
+
+async def find_incident(request: Request) -> dict[str, Any] | None:
+    """The one that the address names by number or id, with its action runs."""
     reference = request.path_params["reference"]
-    found = await hub_of(request).store.read(lambda tx: with_runs(tx, reading.one_incident(tx, reference)))
-    return answer(200, found) if found else problem(404, f"there is no incident {reference[:40]!r}")
+    if not REFERENCE.fullmatch(reference):
+        return None
+    return await hub_of(request).store.read(lambda tx: with_runs(tx, reading.one_incident(tx, reference)))
 
 
 def with_runs(tx: Tx, found: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -45,9 +59,8 @@ def run_view(run: runs.Run) -> dict[str, Any]:
 
 
 async def list_deliveries(request: Request) -> Response:
-    dead = request.query_params.get("dead_letter", "") in ("1", "true")
     return await paged(request, lambda tx, limit, before: reading.list_deliveries(
-        tx, limit, before, choice(request, "state", STATES), only_dead=dead))
+        tx, limit, before, choice(request, "state", STATES), only_dead=choice(request, "dead_letter", YES_OR_NO) in YES))
 
 
 async def list_quarantine(request: Request) -> Response:
@@ -56,10 +69,10 @@ async def list_quarantine(request: Request) -> Response:
 
 async def list_runs(request: Request) -> Response:
     try:
-        limit = number(request, "limit", LIMIT, MOST) or LIMIT
+        limit, state = number(request, "limit", LIMIT, MOST) or LIMIT, choice(request, "state", RUN_STATES)
     except BadQuery as error:
         return problem(400, str(error))
-    found = await hub_of(request).store.read(lambda tx: runs.recent(tx, limit, request.query_params.get("state")))
+    found = await hub_of(request).store.read(lambda tx: runs.recent(tx, limit, state))
     return answer(200, {"items": [run_view(run) for run in found], "next": None})
 
 
@@ -67,10 +80,11 @@ async def replay(request: Request) -> Response:
     """Send dead letters again: one lane, or all of them."""
     hub = hub_of(request)
     reference = request.path_params.get("lane")
-    count = await hub.store.write(lambda tx: lanes.replay(tx, hub.clock.now(), reference))
+    lane = int(reference) if reference and NUMBER.fullmatch(reference) else None
+    count = 0 if reference and lane is None else await hub.store.write(lambda tx: lanes.replay(tx, hub.clock.now(), lane))
     hub.nudge()
-    if reference is not None and not count:
-        return problem(404, f"lane {reference} holds no dead letter")
+    if reference and not count:
+        return problem(404, f"lane {reference[:40]!r} holds no dead letter")
     return answer(200, {"replayed": count})
 
 

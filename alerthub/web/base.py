@@ -26,6 +26,8 @@ class Door:
     is_loopback: bool               # it listens on this machine only
     api_token: str = ""             # bearer of the API and the pages; empty: only loopback may enter
     body_limit: int = 32 * 1024 * 1024
+    body_seconds: float = 15.0      # a body that drips is cut off
+    commit_seconds: float = 1.8     # the sender knows within 2 s
 
 
 class HubView(Protocol):

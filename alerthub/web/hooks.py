@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from datetime import datetime
 from typing import Any
 
@@ -20,9 +21,8 @@ from alerthub.store import events
 from alerthub.web.base import HubView, answer, hub_of, problem
 
 logger = logging.getLogger("alerthub.hooks")
-COMMIT_SECONDS = 1.8        # the sender knows within 2 s
-BODY_SECONDS = 15.0         # a body that drips is cut off
 LARGE_BODY = 256 * 1024     # parsed beside the loop, so that others are answered meanwhile
+LENGTH = re.compile("[0-9]{1,19}")      # what else is announced is not believed: the bytes are counted
 OK = b'{"status":"ok"}'
 REFUSED = "unknown source, or its credentials are wrong"
 
@@ -49,10 +49,10 @@ async def take(hub: HubView, name: str, request: Request, arrived_at: datetime) 
     if source is None or not source.admits(headers, None, arrived_at):
         return problem(401, REFUSED, {"www-authenticate": "Bearer"})
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(hub.door.body_seconds):
             body = await read_body(request, hub.door.body_limit)
     except TimeoutError:
-        return problem(503, f"the body did not arrive within {BODY_SECONDS:.0f} s", {"connection": "close"})
+        return problem(503, f"the body did not arrive within {hub.door.body_seconds:.0f} s", {"connection": "close"})
     except ClientDisconnect:
         return problem(400, "the sender went away before the body was complete")
     except TooLarge:
@@ -64,7 +64,7 @@ async def take(hub: HubView, name: str, request: Request, arrived_at: datetime) 
 
 async def read_body(request: Request, limit: int) -> bytes:
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+    if LENGTH.fullmatch(announced) and int(announced) > limit:
         raise TooLarge
     parts: list[bytes] = []
     size = 0
@@ -79,7 +79,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 async def store_body(hub: HubView, source: Source, body: bytes, arrived_at: datetime) -> Response:
     try:
         batch = await parsed(source, body, arrived_at)
-        async with asyncio.timeout(COMMIT_SECONDS):
+        async with asyncio.timeout(hub.door.commit_seconds):
             await hub.take(batch)
     except BadPayload as error:
         return await set_aside(hub, source, body, error.reason, arrived_at)
@@ -123,7 +123,7 @@ async def too_large(hub: HubView, source: Source) -> Response:
 
 async def paged(hub: HubView, source: Source, status: int, reason: str, alert: Any, unit: Any) -> Response:
     try:
-        async with asyncio.timeout(COMMIT_SECONDS):
+        async with asyncio.timeout(hub.door.commit_seconds):
             if unit is not None:
                 await hub.store.write(unit)
             await hub.raise_own([alert])

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from alerthub.domain.compose import is_web
 from alerthub.domain.runbook import choose
 from alerthub.store import reading
-from alerthub.web.api import with_runs
+from alerthub.web.api import STATUSES, find_incident
 from alerthub.web.base import hub_of
 
 HERE = Path(__file__).parent
@@ -39,7 +39,7 @@ def render(name: str, status: int = 200, **values: Any) -> Response:
 
 async def index(request: Request) -> Response:
     status = request.query_params.get("status", "open")
-    wanted = status if status in ("open", "resolved") else ""
+    wanted = status if status in STATUSES else ""
     before = request.query_params.get("before", "")
     cursor = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
     found = await hub_of(request).store.read(lambda tx: reading.list_incidents(tx, PAGE, cursor, wanted))
@@ -47,8 +47,7 @@ async def index(request: Request) -> Response:
 
 
 async def incident(request: Request) -> Response:
-    hub, reference = hub_of(request), request.path_params["reference"]
-    found = await hub.store.read(lambda tx: with_runs(tx, reading.one_incident(tx, reference)))
+    hub, found = hub_of(request), await find_incident(request)
     if found is None:
         return render("missing.html", 404, what="incident")
     runbook = next((book for alert in found["alert_list"] if (book := choose(hub.rules.runbooks, alert["labels"]))), None)

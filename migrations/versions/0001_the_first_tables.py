@@ -159,8 +159,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('lanes', schema=None) as batch_op:
         batch_op.create_index('ix_lanes_dead', ['id'], unique=False, sqlite_where=sa.text('is_dead'), postgresql_where=sa.text('is_dead'))
-        batch_op.create_index('ix_lanes_destination', ['destination'], unique=False)
-        batch_op.create_index('ix_lanes_due', ['channel', 'due_at'], unique=False, sqlite_where=sa.text('due_at IS NOT NULL'), postgresql_where=sa.text('due_at IS NOT NULL'))
+        batch_op.create_index('ix_lanes_due', ['destination', 'due_at'], unique=False, sqlite_where=sa.text('due_at IS NOT NULL'), postgresql_where=sa.text('due_at IS NOT NULL'))
 
     op.create_table('deliveries',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
@@ -195,7 +194,6 @@ def downgrade() -> None:
     op.drop_table('deliveries')
     with op.batch_alter_table('lanes', schema=None) as batch_op:
         batch_op.drop_index('ix_lanes_due', sqlite_where=sa.text('due_at IS NOT NULL'), postgresql_where=sa.text('due_at IS NOT NULL'))
-        batch_op.drop_index('ix_lanes_destination')
         batch_op.drop_index('ix_lanes_dead', sqlite_where=sa.text('is_dead'), postgresql_where=sa.text('is_dead'))
 
     op.drop_table('lanes')

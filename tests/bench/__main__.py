@@ -16,7 +16,7 @@ import time
 from tests.bench.bodies import Fleet, body
 from tests.bench.load import requests
 from tests.bench.provider import Provider
-from tests.bench.servers import Bare, Hub, Server
+from tests.bench.servers import WEBHOOK, Bare, Hub, Server
 
 ROUNDS = 3
 SECONDS = 2.5
@@ -62,7 +62,7 @@ def line(alerts: int, name: str, bare: float, results: list[dict[str, object]]) 
 async def latency(count: int = 200) -> None:
     """An idle hub; every webhook opens an incident of its own, and its message names the mark."""
     async with Provider() as provider:
-        with Hub(provider.url, group_by="[alertname, instance]") as hub:
+        with Hub(provider.url, group_by="[alertname, instance]", channel=WEBHOOK) as hub:
             reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
             times = []
             for number in range(count):

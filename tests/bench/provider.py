@@ -16,6 +16,8 @@ class Provider:
         self.requests = 0
         self.arrivals: dict[int, float] = {}
         self.changed = asyncio.Event()
+        self.writers: set[asyncio.StreamWriter] = set()
+        self.serving: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Provider:
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
@@ -24,12 +26,17 @@ class Provider:
 
     async def __aexit__(self, *_: object) -> None:
         self.server.close()
+        for writer in self.writers:
+            writer.close()
+        await asyncio.gather(*self.serving, return_exceptions=True)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.add(writer)
+        self.serving.add(asyncio.current_task())
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -40,6 +47,6 @@ class Provider:
                 if mark := NUMBER.search(body):
                     self.arrivals.setdefault(int(mark[1]), now)
                 self.changed.set()
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}")
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok")
         except (asyncio.IncompleteReadError, ConnectionResetError):
             writer.close()

@@ -78,9 +78,9 @@ log: {{level: warning}}
 sources: [{{name: alertmanager, type: alertmanager}}]
 receivers:
   - name: provider
-    webhook_configs: [{{url: "{provider}", secret: whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}}]
+    {channel}
   - name: other
-    webhook_configs: [{{url: "{provider}other", secret: whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}}]
+    slack_configs: [{{channel: "#other", api_url: "{provider}other"}}]
 route:
   receiver: provider
   group_by: {group_by}
@@ -90,15 +90,20 @@ route:
 """
 
 
+SLACK = 'slack_configs: [{{channel: "#alerts", api_url: "{provider}services"}}]'
+WEBHOOK = 'webhook_configs: [{{url: "{provider}", secret: whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}}]'
+
+
 class Hub(Server):
     """`alerthub serve` on SQLite in a folder of its own: routes, lanes, history and metrics on."""
 
     ready_path = "/readyz"
 
-    def __init__(self, provider: str, group_by: str = "[alertname, cluster]", database: str = "sqlite:///hub.db") -> None:
+    def __init__(self, provider: str, group_by: str = "[alertname, cluster]", channel: str = SLACK) -> None:
         super().__init__()
         (self.folder / "alerthub.yml").write_text(CONFIG.format(
-            port=self.port, provider=provider, group_by=group_by, database=database))
+            port=self.port, provider=provider, group_by=group_by, database="sqlite:///hub.db",
+            channel=channel.format(provider=provider)))
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "alerthub", "serve"]

@@ -335,7 +335,7 @@ def test_hostile_text_is_text_in_every_part(value: str) -> None:
 ANY = st.text(alphabet=st.one_of(st.characters(), st.sampled_from("<>&\"'=?\n\r\t\x00\x0b\x85\u2028\u202e🔥 .-_@")), max_size=400)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(value=ANY, count=st.integers(0, 30), threaded=st.booleans())
 def test_any_text_makes_a_mail_that_can_be_read_again(value: str, count: int, threaded: bool) -> None:
     told = hostile_message(value, acknowledged_by=value, status=IncidentStatus.acknowledged, news=(value,) * count, firing=count,
@@ -347,7 +347,7 @@ def test_any_text_makes_a_mail_that_can_be_read_again(value: str, count: int, th
     assert "Bcc" not in mail
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(value=ANY)
 def test_any_subject_survives_its_encoding(value: str) -> None:
     subject = body.header(f"[#1] {value}")

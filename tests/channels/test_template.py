@@ -260,16 +260,10 @@ DATA_ATTACKS = {     # harmless on the samples, too much on a storm
 
 
 def attacked(source: str, told: object) -> str | None:
-    """None for a refusal or a failed rendering, else the text; with the time and the memory of it checked."""
+    """None for a refusal or a failed rendering, else the text; with the time of it checked."""
     began = time.process_time()
     outcome = attempted(source, told)
     assert time.process_time() - began < 1.0
-    tracemalloc.start()
-    try:
-        attempted(source, told)
-        assert tracemalloc.get_traced_memory()[1] < 64 * 1024 * 1024
-    finally:
-        tracemalloc.stop()
     return outcome
 
 
@@ -284,6 +278,17 @@ def attempted(source: str, told: object) -> str | None:
 def test_an_attack_ends_soon_in_nothing_or_a_bounded_text(name: str) -> None:
     told = attacked(ATTACKS[name], message())
     assert told is None or len(told) <= TEXT
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name.startswith(("an allocation", "a list", "doubling", "one repl",
+                                                                               "joining", "a large", "growing", "a growing"))])
+def test_an_attack_on_memory_gets_none(name: str) -> None:
+    tracemalloc.start()
+    try:
+        attempted(ATTACKS[name], message())
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", DATA_ATTACKS)
@@ -363,7 +368,7 @@ TOKENS = st.sampled_from([
 ])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(TOKENS, max_size=30).map("".join))
 def test_any_source_is_refused_or_gives_bounded_text(source: str) -> None:
     try:
@@ -374,7 +379,7 @@ def test_any_source_is_refused_or_gives_bounded_text(source: str) -> None:
     assert told is None or len(told) <= TEXT
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=50), max_size=5))
 def test_labels_of_any_kind_are_told_literally(labels: dict[str, str]) -> None:
     told = say("{% for name, value in labels | items %}{{ name }}\x01{{ value }}\x02{% endfor %}", common_labels=labels)

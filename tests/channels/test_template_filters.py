@@ -150,7 +150,7 @@ def written(value: object) -> str:
     return {"None": "none", "True": "true", "False": "false", "nan": "1e999", "inf": "1e999"}.get(str(value), f"({value})")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(name=st.sampled_from(sorted(name for name in FILTERS)), value=VALUES, arguments=st.lists(VALUES, max_size=2))
 def test_any_filter_on_any_value_gives_text_or_a_plain_refusal(name: str, value: object, arguments: list[object]) -> None:
     call = f"({', '.join(map(written, arguments))})" if arguments else ""

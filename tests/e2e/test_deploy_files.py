@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from alerthub.equipment import Equipment, equip, outbound
+from alerthub.clock import SystemClock
+from alerthub.config import load
 from alerthub.domain import own
 from alerthub.domain.matcher import all_match, parse_matcher
 from alerthub.domain.runbook import choose
@@ -15,8 +24,8 @@ from alerthub.resources import folder
 from alerthub.runbooks import read_runbooks
 from tests.kit.agent import running_agent
 from tests.kit.binaries import Prometheus, amtool, impatient, promtool, wait_until
+from tests.kit.deployment import DEPLOY, ENVIRON, SECRETS, deployed, write_secrets
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules"
 RUNBOOKS = read_runbooks(folder("runbooks"))
 OWN = [own.DELIVERY_FAILED, own.BAD_PAYLOAD, own.BODY_TOO_LARGE, own.ACTION_FAILED, own.SOURCE_UNREACHABLE]
@@ -218,6 +227,77 @@ class TestRoutes:
         named = [(key, value) for key, value in leaves(HUB) if any(word in key for word in secret)]
         assert named
         assert [key for key, value in named if not key.endswith("_file") and not str(value).startswith("${")] == []
+
+
+@pytest.fixture
+def hub_file(tmp_path: Path) -> Path:
+    """deploy/alerthub.yml beside its secrets; nothing but their folder is changed in it."""
+    (tmp_path / "alerthub.yml").write_text(deployed("alerthub.yml", write_secrets(tmp_path)), encoding="utf-8")
+    return tmp_path / "alerthub.yml"
+
+
+def alerthub(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The command, as a user calls it, in this folder and with the environment that the file asks for."""
+    return subprocess.run([sys.executable, "-m", "alerthub", *arguments], env={**os.environ, **ENVIRON, **environ}, cwd=folder,
+                          capture_output=True, text=True, timeout=60, check=False)
+
+
+class TestTheHubTakesIt:
+    """The file as it is: read, checked and constructed by the program itself."""
+
+    def test_everything_that_it_names_is_there(self, hub_file: Path) -> None:
+        async def constructed() -> Equipment:
+            async with outbound() as http:
+                return equip(load(hub_file, ENVIRON), http, SystemClock())
+
+        equipment = asyncio.run(constructed())
+        rules, arsenal = equipment.plant.rules, equipment.plant.actions
+        assert set(rules.receivers) == set(RECEIVERS)
+        assert all(receiver.destinations for receiver in rules.receivers.values())
+        assert set(equipment.plant.channels) == {told.key for one in rules.receivers.values() for told in one.destinations}
+        assert rules.targets == {target["name"] for target in HUB["targets"]}
+        assert {name for name, _ in arsenal} == set(rules.actions) == {action["name"] for action in HUB["actions"]}
+        assert ("safe-mode", "agent-btc") in arsenal
+        assert {book.name for book in rules.runbooks} == {book.name for book in RUNBOOKS}
+        assert set(equipment.askers) == {"alertmanager"}
+        assert equipment.config.warnings == ()
+
+    def test_check_finds_nothing_wrong_and_shows_no_secret(self, hub_file: Path) -> None:
+        done = alerthub(hub_file.parent, "check", "alerthub.yml")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "alerthub.yml: ok\n", "")
+        assert not any(secret in done.stdout + done.stderr for secret in SECRETS.values())
+
+    def test_check_names_each_secret_that_is_missing(self, hub_file: Path) -> None:
+        for name in ("slack-bot-token", "actions"):
+            (hub_file.parent / "secrets" / name).unlink()
+        done = alerthub(hub_file.parent, "check", "alerthub.yml")
+        assert done.returncode == 1
+        places = [re.match(r"alerthub\.yml:(\d+):\d+: cannot read \S+/secrets/(\S+): No such file", line)
+                  for line in done.stderr.splitlines()]
+        lines = hub_file.read_text().splitlines()
+        assert [place and place[2] for place in places] == ["slack-bot-token", *["actions"] * 4]
+        assert all(place and place[2] in lines[int(place[1]) - 1] for place in places)
+
+    def test_check_names_each_channel_that_cannot_work(self, hub_file: Path) -> None:
+        hub_file.write_text(hub_file.read_text().replace("  smtp_from: ${SMTP_FROM}\n", ""))
+        done = alerthub(hub_file.parent, "check", "alerthub.yml")
+        assert done.returncode == 1
+        mails = [number for number, line in enumerate(hub_file.read_text().splitlines(), 1) if "- to: " in line]
+        assert [int(line.split(":")[1]) for line in done.stderr.splitlines()] == mails
+
+    @pytest.mark.parametrize(("alert", "told", "runbook"), [
+        ("EtlFailureRatioHigh", {"slack:#alerts"}, "etl-failure-ratio-high"),
+        ("AgentRewardNegative", {"email:risk@example.com"}, "agent-reward-negative"),
+    ])
+    def test_routes_test_tells_who_would_hear_of_it(self, hub_file: Path, alert: str, told: set[str], runbook: str) -> None:
+        labels = [f"{name}={value}" for name, value in labels_of(alert).items()]
+        done = alerthub(hub_file.parent, "routes", "test", "--json", *labels)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        (first, second) = answer["routes"]
+        assert (set(first["destinations"]), answer["runbook"]) == (told, runbook)
+        assert [*first["actions"], *second["actions"]] == [
+            action for route in routes_of(labels_of(alert)) for action in route.get("actions", [])]
 
 
 def leaves(node: Any, key: str = "") -> list[tuple[str, Any]]:

@@ -91,6 +91,7 @@ class Program:
     """
 
     stop_signal = signal.SIGTERM
+    environ: Mapping[str, str] | None = None      # None: that of the test
 
     def __init__(self, name: str) -> None:
         self.name, self.port = name, free_port()
@@ -111,7 +112,7 @@ class Program:
     def start(self) -> Self:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd=self.folder, start_new_session=True)
+                                            cwd=self.folder, env=self.environ, start_new_session=True)
         atexit.register(self.close)
         wait_until(self.is_up, START_SECONDS, f"{self.name} answers")
         return self
@@ -174,11 +175,14 @@ class Program:
 
 
 class Alertmanager(Program):
-    """The real one, alone (no gossip). `config` is the text of its file; see `posting_to` for the usual one."""
+    """The real one. `config` is the text of its file; see `posting_to` for the usual one. Alone (no gossip), unless
+    `gossip`: then it listens for peers, and joins those that are named."""
 
-    def __init__(self, config: str) -> None:
+    def __init__(self, config: str, gossip: bool = False, peers: Sequence[Alertmanager] = ()) -> None:
         self.binary = program("prometheus-alertmanager", "alertmanager")
         super().__init__("Alertmanager")
+        self.gossip_address = f"127.0.0.1:{free_port()}" if gossip or peers else ""
+        self.peers = [peer.gossip_address for peer in peers]
         self.configure(config)
 
     def configure(self, config: str) -> None:
@@ -186,7 +190,8 @@ class Alertmanager(Program):
 
     def command(self) -> list[str]:
         return [self.binary, f"--config.file={self.folder}/alertmanager.yml", f"--storage.path={self.folder}/data",
-                f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="]
+                f"--web.listen-address=127.0.0.1:{self.port}", f"--cluster.listen-address={self.gossip_address}",
+                *(f"--cluster.peer={address}" for address in self.peers)]
 
     def is_ready(self) -> bool:
         return self.answers("/-/ready")

@@ -1,4 +1,4 @@
-"""What a test of the store gets: a store on either database, or a PostgreSQL database to open as often as it likes."""
+"""What a test of the store gets: a store on either database, on SQLite alone, or a PostgreSQL URL to open several times."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from alerthub.store.database import Store
+from tests.kit.clock import FakeClock
 from tests.kit.stores import clock, database, store
 
-__all__ = ["clock", "postgres", "store"]
+__all__ = ["clock", "postgres", "sqlite", "store"]
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
+    with database("sqlite", tmp_path) as url:
+        opened = Store(url, clock.new_id)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[str]:
-    """The URL of a migrated PostgreSQL database of this test. Mark the test with `postgres`."""
+    """The URL of a migrated database of this test. Mark the test with `postgres`."""
     with database("postgres", tmp_path) as url:
         yield url

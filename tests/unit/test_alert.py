@@ -100,5 +100,6 @@ def test_an_alert_is_a_value_that_nobody_changes() -> None:
     with pytest.raises(AttributeError):
         alert.status = AlertStatus.resolved
     assert alert == firing(host="a")
-    assert (alert.name, alert.is_firing, resolved().is_firing, Alert({}, AlertStatus.firing).name) == ("DiskFull", True, False, "")
+    assert (alert.name, alert.is_firing, resolved().is_firing) == ("DiskFull", True, False)
+    assert Alert({}, AlertStatus.firing).name == ""
     assert (alert.starts_at, alert.ends_at, dict(alert.annotations), dict(alert.links)) == (START, None, {}, {})

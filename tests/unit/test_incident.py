@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from alerthub.domain.alert import Alert, AlertStatus, Severity
@@ -186,7 +186,8 @@ TOLD: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], EventKind 
 ]
 
 
-@pytest.mark.parametrize(("known", "changes", "said", "kind", "text"), [case[1:] for case in TOLD], ids=[case[0] for case in TOLD])
+@pytest.mark.parametrize(("known", "changes", "said", "kind", "text"), [case[1:] for case in TOLD],
+                         ids=[case[0] for case in TOLD])
 def test_what_a_webhook_is_told_as(known: dict[str, Any], changes: dict[str, Any], said: dict[str, Any],
                                    kind: EventKind | None, text: str) -> None:
     incident = incident_of(**known)
@@ -324,8 +325,7 @@ def test_by_all_labels_only_equal_sets_share_a_key(left: dict[str, str], right: 
 
 @given(labels, groupings, st.tuples(names, names))
 def test_labels_that_are_not_grouped_by_do_not_matter(found: dict[str, str], group_by: list[str], other: tuple[str, str]) -> None:
-    if other[0] in group_by or other[0] in ("alertname", "...") or "..." in group_by:
-        return
+    assume(other[0] not in (*group_by, "alertname") and "..." not in group_by)
     assert incident_key("am", {**found, other[0]: other[1]}, ["alertname", *group_by], {}) == incident_key(
         "am", {name: value for name, value in found.items() if name != other[0]}, ["alertname", *group_by], {})
 

@@ -1,6 +1,6 @@
-"""The blocks of the configuration file that belong to no edge. Blocks of the edges join them in config_kinds.py.
+"""The blocks of the configuration file that belong to no edge. Blocks of the edges join them in kinds.py.
 
-Names that refer to each other are checked in config_check.py, when the whole file is read.
+Names that refer to each other are checked in check.py, when the whole file is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJson
 
 from alerthub.actions.base import ActionSettings, TargetSettings
 from alerthub.channels.base import ChannelSettings
-from alerthub.config_times import Location, Name, Restriction, TimeIntervalSettings
+from alerthub.config.times import Location, Name, Restriction, TimeIntervalSettings
 from alerthub.domain import interval
 from alerthub.domain.matcher import Matcher, parse_matchers
 from alerthub.settings import Duration, Settings

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from alerthub.actions.base import ActionSettings
-from alerthub.config_kinds import Kinds, type_of
-from alerthub.config_model import ConfigModel, RouteSettings
+from alerthub.config.kinds import Kinds, type_of
+from alerthub.config.model import ConfigModel, RouteSettings
 from alerthub.domain.alert import canonical
 from alerthub.domain.interval import TimeInterval
 from alerthub.domain.matcher import Matcher, parse_matchers

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from alerthub.config_errors import suggestion
-from alerthub.config_kinds import SUFFIX, Kinds, type_of
-from alerthub.config_model import ConfigModel, host_and_port, is_loopback
-from alerthub.config_yaml import Document, Path
+from alerthub.config.kinds import SUFFIX, Kinds, type_of
+from alerthub.config.mistakes import suggestion
+from alerthub.config.model import ConfigModel, host_and_port, is_loopback
+from alerthub.config.reader import Document, Path
 from alerthub.domain.incident import OWN_SOURCE
 from alerthub.errors import Problem
 
@@ -79,10 +79,10 @@ def check_names(document: Document, kinds: Kinds) -> list[Problem]:
     names.collect()
     for check in (check_routes, check_heartbeats, check_schedules, check_policies, check_actions):
         check(names)
+    lists = [f"{kind}{SUFFIX}" for kind in kinds.channels.names]
     for path, block in blocks(names.data, ("receivers",)):
-        if not any(key.endswith(SUFFIX) and value for key, value in block.items()):
-            found = ", ".join(f"{kind}{SUFFIX}" for kind in kinds.channels.names)
-            names.report(path, f"a receiver needs a destination; add one of {found}")
+        if not any(block.get(key) for key in lists) and set(block) <= {"name", *lists}:      # a wrong key is said already
+            names.report(path, f"a receiver needs a destination; add one of {', '.join(lists)}")
     for path, block in blocks(names.data, ("sources",)):
         if block.get("name") == OWN_SOURCE:
             names.report((*path, "name"), f"{OWN_SOURCE} is the hub's own source; choose another name")

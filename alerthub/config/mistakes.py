@@ -14,17 +14,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from alerthub.config_kinds import Kinds, schema_of
-from alerthub.config_model import ConfigModel
-from alerthub.config_yaml import Document, Path
+from alerthub.config.kinds import Kinds, schema_of
+from alerthub.config.model import ConfigModel
+from alerthub.config.reader import Document, Path
 from alerthub.errors import Problem
 
 T = TypeVar("T", bound=ConfigModel)
 MOST_PASSES = 200           # one for each secret file of a block that cannot be read, and a few
 LISTED = 12                 # more names than this are not listed
 TYPED = ("sources", "actions", "targets")       # sections whose entries `type` decides
-SECRET_FILE = re.compile(r"(\w+_file): ")       # how settings.py begins what it says of one
-UNREADABLE = "; correct the path, or let the hub read it"
+# What settings.py says of a file of a secret: that it cannot be read, or is one too many.
+SECRET_FILE = re.compile(r"(?:(?P<bad>\w+_file): |give \w+ or (?P<twice>\w+_file), )")
 # Keys that Alertmanager has, and why they are not here.
 HINTS = {
     "inhibit_rules": "inhibition is done in Alertmanager; remove it here",
@@ -52,7 +52,7 @@ TEXTS: dict[str, str] = {
     "date_from_datetime_parsing": "a day is expected here, for example 2026-11-30",
     "date_from_datetime_inexact": "a day is expected here, for example 2026-11-30",
     "string_pattern_mismatch": "this does not have the right form: {pattern}",
-    "string_too_short": "this is empty; write at least {min_length} characters",
+    "string_too_short": "this is too short; write at least {min_length} characters",
     "string_too_long": "this is too long; write at most {max_length} characters",
     "too_short": "at least {min_length} entry is needed here",
     "too_long": "at most {max_length} entries fit here",
@@ -109,18 +109,22 @@ class Reading:
             return True
         seen: set[Path] = set()
         for path, one in errors:
-            if path not in seen or one["type"] in ("missing", "extra_forbidden"):      # of a union's members the first counts
-                self.add(path, one)
+            is_first = path not in seen or one["type"] in ("missing", "extra_forbidden")      # of a union's members
             seen.add(path)
+            # A list that a union takes has its mistake inside; that it is no text is none.
+            is_outer = one["type"].endswith("_type") and any(inner[:len(path)] == path != inner for inner, _ in errors)
+            if is_first and not is_outer:
+                self.add(path, one)
         return False
 
     def path_of(self, loc: tuple[str | int, ...]) -> Path:
         """The part of pydantic's location that is in the data: without tags of unions, and without what is missing."""
         path: Path = ()
         here: Any = self.data
-        for part in loc:
-            is_tag = len(path) == 2 and path[0] in TYPED and isinstance(here, dict) and part == here.get("type") and (
-                loc[:2] == path and loc.index(part, 2) == 2)
+        for index, part in enumerate(loc):
+            is_tag = index == 2 and path[:1] and path[0] in TYPED and isinstance(here, dict) and part == here.get("type")
+            if not has(here, part) and has(here, f"{part}_file"):
+                part = f"{part}_file"       # what was read from it
             if not is_tag and has(here, part):
                 here, path = here[part], (*path, part)
         return path
@@ -135,9 +139,9 @@ class Reading:
             block[path[-1]] = self.document.texts[path]  # type: ignore[index]
             return True
         if kind == "value_error" and isinstance(value, dict) and (named := SECRET_FILE.match(text_of(error))):
-            file = named[1]
+            file = named["bad"] or named["twice"]
             if file in value:
-                self.keep((*path, file), text_of(error).removeprefix(named[0]) + UNREADABLE * ("cannot" in text_of(error)))
+                self.keep((*path, file), of_file(text_of(error), named))
                 self.damaged.add(path)
                 del value[file]
                 return True
@@ -147,6 +151,8 @@ class Reading:
         kind = error["type"]
         if kind == "default_factory_not_called" or (path in self.damaged and kind in ("value_error", "missing")):
             return      # follows from another problem
+        if kind == "too_short" and len(at(self.data, path)) >= error["ctx"]["min_length"]:
+            return      # pydantic does not count an entry that is wrong
         if kind == "extra_forbidden":
             self.found[path, kind] = self.document.problem_at_key(path, self.unknown_key(path))
         elif kind == "missing":
@@ -157,9 +163,12 @@ class Reading:
             self.found[path, "key"] = self.document.problem_at_key(path, text_of(error))
         else:
             text = text_of(error)
-            value = at(self.data, path)
-            first = text.replace(":", " ").split(" ", 1)[0]
-            self.keep((*path, first) if isinstance(value, dict) and first in value else path, text)
+            self.keep(self.key_meant(path, text) if kind == "value_error" else path, text)
+
+    def key_meant(self, path: Path, text: str) -> Path:
+        """A sentence about a whole block that begins with one of its keys is about that key."""
+        block, word = at(self.data, path), re.split("[: ]", text, maxsplit=1)[0]
+        return (*path, word) if isinstance(block, dict) and word in block and word != "name" else path
 
     def keep(self, path: Path, text: str, of: str = "") -> None:
         self.found.setdefault((path, of), self.document.problem(path, text))
@@ -231,6 +240,13 @@ def at(data: Any, path: Path) -> Any:
     for part in path:
         data = data[part]
     return data
+
+
+def of_file(text: str, named: re.Match[str]) -> str:
+    if named["twice"]:
+        return text
+    right = "; correct the path, or let the hub read it" if "cannot read" in text else ""
+    return text.removeprefix(named[0]) + right
 
 
 def missing(key: str, path: Path) -> str:

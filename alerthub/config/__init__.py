@@ -1,6 +1,6 @@
 """The configuration: one YAML file in Alertmanager's own words, or none. All mistakes are said at once, each with its place.
 
-Reading is in config_yaml.py, the blocks in config_model.py and the edges' own files, compiling in config_rules.py.
+Reading is in reader.py, the blocks in model.py and the edges' own files, compiling in rules.py.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alerthub.channels.base import ChannelSettings
-from alerthub.config_check import check_blocks, check_names, warnings
-from alerthub.config_errors import validated
-from alerthub.config_kinds import KINDS, SUFFIX, Kinds, build_model, schema, used_channels
-from alerthub.config_model import ConfigModel, entries, host_and_port, is_loopback
-from alerthub.config_rules import rules_of
-from alerthub.config_yaml import Document, read_document
+from alerthub.config.check import check_blocks, check_names, warnings
+from alerthub.config.kinds import KINDS, SUFFIX, Kinds, build_model, schema, used_channels
+from alerthub.config.mistakes import validated
+from alerthub.config.model import ConfigModel, entries, host_and_port, is_loopback
+from alerthub.config.reader import Document, read_document
+from alerthub.config.rules import rules_of
 from alerthub.domain.alert import canonical
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.runbook import Runbook
@@ -125,13 +125,26 @@ def checked(path: Path | None, document: Document, version: str, kinds: Kinds) -
     return Config(path, model, version, warnings(document, model), document, kinds)
 
 
+def beside(data: Any, folder: Path) -> None:
+    """Files are named relative to the configuration file, as in Alertmanager: every `…_file`, and the folder of runbooks."""
+    if isinstance(data, list):
+        for item in data:
+            beside(item, folder)
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            if isinstance(value, str) and value and (str(key).endswith("_file") or key == "folder"):
+                data[key] = str(folder / value)
+            else:
+                beside(value, folder)
+
+
 def partial(document: Document, wrong: Collection[str], kinds: Kinds) -> ConfigModel | None:
     """The sections without a mistake, in a model of their own, so that they are checked together all the same."""
     kept = {key: document.data[key] for key in ("server", "sources", "runbooks") if key in document.data and key not in wrong}
     if not {"targets", "actions"} & set(wrong):
         kept.update((key, document.data[key]) for key in ("targets", "actions") if key in document.data)
     small = Document(document.file, {"receivers": [{"name": "none"}], "route": {}, **kept})
-    return validated(build_model(kinds, {}), small, kinds)[0]
+    return validated(build_model(kinds, frozenset()), small, kinds)[0]
 
 
 def in_order(document: Document, problems: Iterable[Problem]) -> list[Problem]:

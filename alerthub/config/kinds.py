@@ -4,10 +4,11 @@ does not use is not imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from types import GenericAlias
 from typing import Annotated, Any, get_args
@@ -17,7 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from alerthub import actions, channels, sources
 from alerthub.channels.base import ChannelSettings
-from alerthub.config_model import ConfigModel, ReceiverSettings
+from alerthub.config.model import ConfigModel, ReceiverSettings
 from alerthub.settings import UNITS, Settings
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,7 +29,7 @@ SUFFIX = "_configs"
 class Registry:
     """The names of all kinds of one edge, and how the class of one is got."""
 
-    names: Collection[str]
+    names: tuple[str, ...]
     load: Callable[[str], Any]
 
     def all(self) -> list[Any]:
@@ -46,24 +47,24 @@ KINDS = Kinds(Registry(tuple(channels.REGISTRY), channels.load), Registry(tuple(
               Registry(tuple(sources.REGISTRY), sources.load))
 
 
-def used_channels(kinds: Kinds, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The classes of the channels whose settings the file has. All of them, when a key of `global` is of none of those."""
+def used_channels(kinds: Kinds, data: Mapping[str, Any]) -> frozenset[str]:
+    """The channels whose settings the file has. All of them, when a key of `global` is of none of those."""
     receivers = data.get("receivers")
     blocks = receivers if isinstance(receivers, list) else []
     written = {key for block in blocks if isinstance(block, dict) for key in block}
-    used = {kind: kinds.channels.load(kind) for kind in kinds.channels.names if kind + SUFFIX in written}
+    used = frozenset(kind for kind in kinds.channels.names if kind + SUFFIX in written)
     shared = data.get("global")
-    known = {name for channel in used.values() for name in channel.Global.model_fields}
-    if isinstance(shared, dict) and not known.issuperset(shared):
-        return {kind: kinds.channels.load(kind) for kind in kinds.channels.names}
-    return used
+    known = {name for kind in used for name in kinds.channels.load(kind).Global.model_fields}
+    return frozenset(kinds.channels.names) if isinstance(shared, dict) and not known.issuperset(shared) else used
 
 
-def build_model(kinds: Kinds, used: Mapping[str, Any]) -> type[ConfigModel]:
+@lru_cache(maxsize=16)
+def build_model(kinds: Kinds, used: frozenset[str]) -> type[ConfigModel]:
     """The model of a file that has settings of these channels. Of the others it knows that they exist."""
-    shared = create_model("Global", __base__=tuple(dict.fromkeys(channel.Global for channel in used.values())) or Settings)
+    classes = {kind: kinds.channels.load(kind) for kind in kinds.channels.names if kind in used}
+    shared = create_model("Global", __base__=tuple(dict.fromkeys(channel.Global for channel in classes.values())) or Settings)
     lists: dict[str, Any] = {
-        kind + SUFFIX: (many(used[kind].Config if kind in used else ChannelSettings), ()) for kind in kinds.channels.names}
+        kind + SUFFIX: (many(classes[kind].Config if kind in classes else ChannelSettings), ()) for kind in kinds.channels.names}
     receiver = create_model("Receiver", __base__=ReceiverSettings, **lists)
     targets = [action.Target for action in kinds.actions.all() if action.Target is not None]
     blocks: dict[str, Any] = {
@@ -109,7 +110,8 @@ class PlainSchema(GenerateJsonSchema):
         return duration_text(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
-def schema_of(model: type[ConfigModel]) -> dict[str, Any]:
+@lru_cache(maxsize=16)
+def schema_of(model: type[ConfigModel]) -> Mapping[str, Any]:
     found = model.model_json_schema(schema_generator=PlainSchema)
     for section in ("sources", "actions", "targets"):       # whose `type` decides what else may stand there
         for variant in found["properties"][section]["items"].get("oneOf", ()):
@@ -120,4 +122,4 @@ def schema_of(model: type[ConfigModel]) -> dict[str, Any]:
 
 def schema(kinds: Kinds = KINDS) -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the configuration file, for editors. Holds no value of any configuration."""
-    return schema_of(build_model(kinds, {kind: kinds.channels.load(kind) for kind in kinds.channels.names}))
+    return deepcopy(dict(schema_of(build_model(kinds, frozenset(kinds.channels.names)))))

@@ -21,6 +21,7 @@ TOO_DEEP = "nested too deep"
 MAX_VALUES = 200_000        # after aliases: `a: [*b, *b, …]` over `b: [*c, *c, …]` grows without bound
 INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][-+]?[0-9]+)?")
+LONGEST_TEXT = 600          # characters of one message
 LONGEST_NUMBER = 30         # more digits are text: nothing here is counted so far
 SHORTEST_SECRET = 4         # a shorter value of a variable is not looked for in messages: it would be found everywhere
 WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -75,7 +76,7 @@ class Document:
     def problem_at(self, place: Place, text: str) -> Problem:
         for value in sorted(self.expanded, key=len, reverse=True):
             text = text.replace(value, f"${{{self.expanded[value]}}}")
-        return Problem(self.file, place.line, place.column, text)
+        return Problem(self.file, place.line, place.column, one_line(text))
 
 
 def read_document(file: str, content: bytes, environ: Mapping[str, str]) -> Document:
@@ -100,6 +101,12 @@ def read_document(file: str, content: bytes, environ: Mapping[str, str]) -> Docu
     if root is not None:
         document.data = Construction(document, environ).value(root, ())
     return document
+
+
+def one_line(text: str) -> str:
+    """What a message repeats of a file cannot break its line, nor move the cursor, nor fill the screen."""
+    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return shown if len(shown) <= LONGEST_TEXT else f"{shown[:LONGEST_TEXT]}…"
 
 
 def place_in(text: str, index: int) -> Place:
@@ -246,7 +253,7 @@ SYNTAX = (
     ("did not find expected key", "this does not fit here; check the indentation, the quotes and the brackets before it"),
     ("could not find expected ':'", "a key needs a colon; write `key: value`"),
     ("undefined alias", "this alias is not known; define it before with &name"),
-    ("duplicate anchor", "this anchor is defined twice; give the second another name"),
+    ("second occurrence", "this anchor is defined twice; give the second another name"),
     ("unknown escape character", "in double quotes a backslash begins an escape; double it, or use single quotes"),
     ("another document", "a second document begins here; one file holds one"),
     ("tab character", "a tab indents this line; use spaces"),

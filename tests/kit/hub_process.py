@@ -1,0 +1,81 @@
+"""`alerthub serve` as a process of its own, in a folder of its own: started, stopped, killed, and started again there."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from tests.kit.binaries import Program
+
+SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
+
+
+class HubProcess(Program):
+    """`config` is the text of alerthub.yml; in it, ${HUB_LISTEN} is where this hub listens. SQLite files with a relative
+    address lie in its folder, so a new start finds them again."""
+
+    def __init__(self, config: str, environ: Mapping[str, str] | None = None) -> None:
+        super().__init__("AlertHub")
+        self.environ = {**os.environ, "HUB_LISTEN": f"127.0.0.1:{self.port}", **(environ or {})}
+        (self.folder / "alerthub.yml").write_text(config)
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "alerthub", "serve"]
+
+    def is_ready(self) -> bool:
+        return self.answers("/readyz")
+
+    def hook(self, source: str = "alertmanager") -> str:
+        return f"{self.url}/hooks/{source}"
+
+    def post(self, body: bytes | Mapping[str, Any], source: str = "alertmanager") -> int:
+        """The status that the hub answers; 0 when it does not answer at all."""
+        return post(self.hook(source), body)
+
+    def api(self, path: str) -> Any:
+        """What GET /api/v1/… says."""
+        answer = httpx.get(f"{self.url}/api/v1/{path}", timeout=10, trust_env=False)
+        if answer.status_code != 200:
+            raise AssertionError(f"the hub answers {answer.status_code} to {path}: {answer.text}")
+        return answer.json()
+
+    def incidents(self, status: str = "") -> list[dict[str, Any]]:
+        """All of them, oldest first."""
+        found: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"next": 2**62}
+        while page["next"]:
+            page = self.api(f"incidents?limit=200&status={status}&before={page['next']}")
+            found += page["items"]
+        return found[::-1]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All action runs, oldest first."""
+        return list(reversed(self.api("actions/runs?limit=200")["items"]))
+
+    def is_quiet(self) -> bool:
+        """Nothing is due and nothing under way: what the hub has to say by now is said."""
+        pending = [value for name, _, value in self.samples() if name == "alerthub_oldest_pending_seconds"]
+        return not any(pending) and all(run["finished_at"] or run["state"] == "awaiting_approval" for run in self.runs())
+
+    def metric(self, metric: str, **labels: str) -> float:
+        """The sum of the samples of this name that have these labels."""
+        wanted = {f'{name}="{value}"' for name, value in labels.items()}
+        return sum(value for name, found, value in self.samples() if name == metric and wanted <= found)
+
+    def samples(self) -> Iterator[tuple[str, set[str], float]]:
+        text = httpx.get(f"{self.url}/metrics", timeout=10, trust_env=False).text
+        for match in filter(None, map(SAMPLE.fullmatch, text.splitlines())):
+            yield match[1], set((match[2] or "").split(",")), float(match[3])
+
+
+def post(url: str, body: bytes | Mapping[str, Any]) -> int:
+    content = {"content": body} if isinstance(body, bytes) else {"json": body}
+    try:
+        return httpx.post(url, timeout=10, trust_env=False, **content).status_code
+    except httpx.TransportError:
+        return 0

@@ -1,0 +1,202 @@
+"""What people see: nothing that a stranger wrote can act, and no page grows with the number of incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from alerthub.domain.alert import Alert, AlertStatus
+from tests.kit.alerts import batch, firing, resolved
+from tests.kit.clock import START, FakeClock
+from tests.kit.hub import PLAIN, RunningHub, running_hub
+from tests.sources.cases import HOSTILE
+
+pytestmark = pytest.mark.anyio
+
+EVIL = [
+    *HOSTILE, "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<a href=javascript:alert(1)>x</a>", "</title><svg/onload=x>",
+    "' onmouseover='alert(1)", "<!--", "{% raw %}", "&lt;b&gt;", "javascript:alert(1)", "<style>*{display:none}</style>", "<base href=//x>",
+]
+KNOWN = {"html", "head", "meta", "title", "link", "body", "header", "nav", "main", "a", "h1", "h2", "h3", "p", "ul", "ol", "li", "span",
+         "article", "code", "b", "strong", "em", "pre", "br", "hr", "table", "thead", "tbody", "tr", "th", "td", "blockquote"}
+ALLOWED = {"class", "href", "rel", "lang", "charset", "name", "content", "title", "start"}
+
+
+class Reader(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in ("meta", "link", "br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"a comment: {data[:80]}")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.words)
+
+    def links(self) -> Iterator[str]:
+        yield from (attributes["href"] for tag, attributes in self.tags if "href" in attributes)
+
+
+def read(page: str) -> Reader:
+    """The page, after it was seen that it can do nothing but show text and link to this site and the web."""
+    reader = Reader(page)
+    assert reader.open == []
+    for tag, attributes in reader.tags:
+        assert tag in KNOWN, tag
+        assert set(attributes) <= ALLOWED, (tag, attributes)
+    for link in reader.links():
+        assert link.startswith(("/", "http://", "https://", "mailto:", "#")), link
+        assert not link.startswith("//"), link
+    return reader
+
+
+async def page(hub: RunningHub, path: str, status: int = 200) -> Reader:
+    answer = await hub.get(path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return read(answer.text)
+
+
+def evil_alert(text: str, **fields: Any) -> Alert:
+    labels = {"alertname": text, "severity": text, text: text, "host": text}
+    return Alert(labels, AlertStatus.firing, {"summary": text, "description": text, text: text, "runbook_url": text}, START, **fields)
+
+
+# -- what strangers write
+
+@pytest.mark.parametrize("text", EVIL, ids=lambda text: ascii(text[:20]))
+async def test_what_a_stranger_writes_is_shown_as_it_stands(hub: RunningHub, clock: FakeClock, text: str) -> None:
+    await hub.hub.take(batch(evil_alert(text), at=clock.now(), group_labels={"alertname": text}, receiver=text, sender=text))
+    await hub.drain()
+    first = await page(hub, "/")
+    one = await page(hub, "/incidents/1")
+    shown = text if len(text) < 200 else text[:100]
+    assert shown.split("\n")[0] in first.text
+    assert shown in one.text
+    assert "49" not in one.text.replace(text, "").split("History")[0]
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "//evil.example", "vbscript:x", " http://x"])
+async def test_only_a_web_address_becomes_a_link(hub: RunningHub, clock: FakeClock, address: str) -> None:
+    await hub.hub.take(batch(evil_alert("X", generator_url=address), evil_alert("Y", generator_url="https://prom/g?a=1&b=\"2"),
+                             at=clock.now()))
+    outside = [link for link in (await page(hub, "/incidents/1")).links() if not link.startswith("/")]
+    outside += [link for link in (await page(hub, "/incidents/2")).links() if not link.startswith("/")]
+    assert outside == ['https://prom/g?a=1&b="2']
+
+
+async def test_a_link_to_elsewhere_tells_nothing_about_here(hub: RunningHub, clock: FakeClock) -> None:
+    await hub.hub.take(batch(evil_alert("X", generator_url="https://prom/g"), at=clock.now()))
+    tags = (await page(hub, "/incidents/1")).tags
+    (link,) = [attributes for tag, attributes in tags if attributes.get("href") == "https://prom/g"]
+    assert link["rel"] == "noopener noreferrer"
+
+
+@pytest.mark.parametrize("query", ["<script>", "open&before=<b>", "all&before=²", "all&before=" + "9" * 5000, "all&before=-1", "%00", "triggered"])
+async def test_an_odd_question_is_a_page_all_the_same(hub: RunningHub, clock: FakeClock, query: str) -> None:
+    await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
+    assert "DiskFull" in (await page(hub, f"/?status={query}")).text
+
+
+@pytest.mark.parametrize("path", ["/incidents/999", "/incidents/<script>", "/incidents/%00", "/incidents/²", "/runbooks/nothing",
+                                  "/runbooks/..%2f..%2fREADME", "/runbooks/<b>"])
+async def test_what_is_missing_is_said_on_a_page(hub: RunningHub, path: str) -> None:
+    assert "There is no such" in (await page(hub, path, 404)).text
+
+
+# -- what is shown
+
+async def test_the_first_page_shows_what_is_open(hub: RunningHub, clock: FakeClock) -> None:
+    assert "Nothing is burning." in (await page(hub, "/")).text
+    await hub.hub.take(batch(firing("DiskFull", severity="critical"), firing("Calm"), at=clock.now()))
+    clock.advance(minutes=1)
+    await hub.hub.take(batch(resolved("Calm", ends_at=clock.now()), at=clock.now()))
+    for query, names in (("", {"DiskFull"}), ("?status=open", {"DiskFull"}), ("?status=all", {"DiskFull", "Calm"}),
+                         ("?status=resolved", {"Calm"}), ("?status=triggered", {"DiskFull"}), ("?status=acknowledged", set())):
+        text = (await page(hub, f"/{query}")).text
+        assert {name for name in ("DiskFull", "Calm") if name in text} == names, query
+
+
+async def test_an_incident_shows_its_alerts_history_and_messages(hub: RunningHub, clock: FakeClock) -> None:
+    await hub.hub.take(batch(firing("DiskFull", severity="critical", annotations={"summary": "95 % full"}), at=clock.now(), truncated=3))
+    await hub.drain()
+    text = (await page(hub, "/incidents/1")).text
+    for words in ("triggered", "critical", "#1", "95 % full", "1 of 1 alerts firing", "2026-11-21 03:00:00 UTC", "console:stdout: sent",
+                  "Incomplete: the sender cut off 3 alerts", "severity=critical"):
+        assert words in text
+
+
+async def test_every_runbook_has_its_page_and_is_linked_from_its_incidents(hub: RunningHub, clock: FakeClock) -> None:
+    books = hub.hub.rules.runbooks
+    assert books
+    for book in books:
+        shown = await page(hub, f"/runbooks/{book.name}")
+        assert book.title in shown.text
+        assert len(shown.text) > 500
+    await hub.hub.take(batch(firing("AgentRewardNegative", agent="agent-btc"), at=clock.now()))
+    assert "/runbooks/agent-reward-negative" in list((await page(hub, "/incidents/1")).links())
+
+
+async def test_a_runbook_of_the_user_cannot_act_either(tmp_path: Any) -> None:
+    (tmp_path / "evil.md").write_text(
+        "---\ntitle: \"<script>alert(1)</script>\"\nmatchers: ['alertname=\"X\"']\n---\n"
+        "<script>alert(1)</script>\n\n[here](javascript:alert(1)) <img src=x onerror=alert(1)>\n")
+    async with running_hub(f"runbooks: {{folder: '{tmp_path}'}}\n{PLAIN}") as hub:
+        shown = await page(hub, "/runbooks/evil")
+        assert "<script>alert(1)</script>" in shown.text
+        await hub.hub.take(batch(firing("X"), at=hub.hub.clock.now()))
+        assert "Runbook: <script>alert(1)</script>" in (await page(hub, "/incidents/1")).text
+
+
+async def test_the_style_comes_from_here(hub: RunningHub) -> None:
+    assert "/static/hub.css" in list((await page(hub, "/")).links())
+    answer = await hub.get("/static/hub.css")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
+
+
+# -- bounds
+
+@pytest.mark.slow
+async def test_of_ten_thousand_incidents_a_page_shows_a_hundred(hub: RunningHub, clock: FakeClock) -> None:
+    for start in range(0, 10_000, 2_000):
+        await hub.hub.take(batch(*(firing(f"Disk{number:05}") for number in range(start, start + 2_000)), at=clock.now()))
+    seen: list[str] = []
+    path = "/"
+    for _ in range(3):
+        shown = await page(hub, path)
+        found = [link for link in shown.links() if link.startswith("/incidents/")]
+        assert len(found) == 100
+        seen += found
+        (path,) = [link for link in shown.links() if "before=" in link]
+    assert seen == [f"/incidents/{number}" for number in range(10_000, 9_700, -1)]
+    assert len((await hub.get("/")).content) < 100_000
+
+
+async def test_a_thousand_alerts_of_one_incident_are_a_bounded_page() -> None:
+    async with running_hub(PLAIN.replace("[alertname]", "[job]")) as hub:
+        alerts = (firing("X", job="etl", host=f"host-{number}", annotations={"summary": "s" * 1000}) for number in range(1_000))
+        await hub.hub.take(batch(*alerts, at=hub.hub.clock.now()))
+        shown = await page(hub, "/incidents/1")
+        assert "1000 of 1000 alerts firing" in shown.text
+        assert sum(tag == "article" for tag, _ in shown.tags) == 500
