@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from alerthub.config import Config, load, schema
 from alerthub.demo import run_demo
 from alerthub.domain.route import resolve
 from alerthub.domain.runbook import choose
-from alerthub.equipment import Equipment, equip, outbound, send_test
+from alerthub.equipment import Equipment, equip, hide_secrets, outbound, send_test
 from alerthub.errors import AlerthubError, ConfigError
 from alerthub.store.database import Store
 from alerthub.store.migrate import migrate as migrate_store
@@ -48,10 +49,10 @@ def fails_plainly(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except ConfigError as error:
             for problem in error.problems:
-                click.echo(str(problem), err=True)
+                click.echo(log.redact(str(problem)), err=True)
             sys.exit(1)
         except AlerthubError as error:
-            click.echo(f"alerthub: {error}", err=True)
+            click.echo(log.redact(f"alerthub: {error}"), err=True)
             sys.exit(1)
 
     return run
@@ -66,7 +67,10 @@ def find_config(path: Path | None) -> Path | None:
 
 
 def configured(path: Path | None) -> Config:
-    return load(find_config(path), os.environ)
+    """The configuration that counts. None of its secrets is printed from now on."""
+    config = load(find_config(path), os.environ)
+    hide_secrets(config)
+    return config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -89,6 +93,12 @@ def serve(path: Path | None) -> None:
 
 class Server(uvicorn.Server):
     """uvicorn without its signal handling: it would end the process before the hub has let go of its leases."""
+
+    greeting = ""       # said when connections are taken, and not before
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        click.echo(self.greeting, err=True)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -113,14 +123,14 @@ async def serve_hub(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.end)
     await hub.start()
-    click.echo(f"alerthub listens on http://{host}:{port}, database {hub.store.public_url}", err=True)
+    server.greeting = f"alerthub listens on http://{config.model.server.listen}, database {hub.store.public_url}"
     try:
         with suppress(SystemExit):      # uvicorn's word for an address that it cannot have
             await server.serve()
     finally:
         await hub.stop()
     if not server.started:
-        raise AlerthubError(f"cannot listen on {host}:{port}; is another program using it?")
+        raise AlerthubError(f"cannot listen on {config.model.server.listen}; is another program using it?")
 
 
 @main.command()
@@ -137,7 +147,8 @@ def check(file: Path | None, path: Path | None, as_json: bool) -> None:
     except ConfigError as error:
         if not as_json:
             raise
-        found = [{"file": it.file, "line": it.line, "column": it.column, "text": it.text} for it in error.problems]
+        found = [{"file": it.file, "line": it.line, "column": it.column, "text": log.redact(it.text)}
+                 for it in error.problems]
         click.echo(json.dumps({"ok": False, "problems": found}))
         sys.exit(1)
     if as_json:

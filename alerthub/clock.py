@@ -46,5 +46,5 @@ class SystemClock:
 def uuid7(milliseconds: int, noise: bytes) -> str:
     """UUIDv7 from Unix milliseconds and ten random bytes."""
     digits = f"{milliseconds & 0xFFFFFFFFFFFF:012x}{noise[:10].hex()}"
-    variant = "89ab"[noise[2] & 0x3]
+    variant = "89ab"[noise[2] >> 4 & 0x3]
     return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"

@@ -25,7 +25,7 @@ def parse_duration(value: Any) -> Any:
     """Prometheus durations: `30s`, `5m`, `1h30m`, `2d`, `0`. A timedelta passes."""
     if isinstance(value, timedelta):
         return value
-    if value in (0, "0"):
+    if value == "0" or (type(value) is int and value == 0):
         return timedelta(0)
     if not isinstance(value, str) or not DURATION.fullmatch(value):
         raise ValueError("not a duration; write a number with a unit, for example 30s, 5m or 1h30m")

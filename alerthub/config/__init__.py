@@ -115,6 +115,8 @@ def checked(path: Path | None, document: Document, version: str, kinds: Kinds) -
         raise ConfigError(document.problems)
     if document.data.get("sources") is None:
         document.data["sources"] = [dict(DEFAULT_SOURCE)]
+    if path is not None:
+        beside(document.data, path.parent)
     model, reading = validated(build_model(kinds, used_channels(kinds, document.data)), document, kinds)
     problems = [*reading.problems(), *check_names(document, kinds)]
     whole = model or partial(document, reading.sections(), kinds)

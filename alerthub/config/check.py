@@ -6,6 +6,8 @@ needs whole blocks is checked in the model.
 
 from __future__ import annotations
 
+import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -225,7 +227,21 @@ def warnings(document: Document, model: ConfigModel) -> tuple[str, ...]:
                 (*path, "group_interval"), "group_interval has no effect: Alertmanager has grouped, and news are told at once"))
         waiting.extend(((*path, "routes", index), child) for index, child in enumerate(route.routes))
     found.extend(unapproved(document, model))
+    found.extend(readable_by_all(document, document.data, ()))
     return tuple(str(one) for one in sorted(found, key=lambda one: (one.line, one.column)))
+
+
+def readable_by_all(document: Document, data: Any, path: Path) -> Iterator[Problem]:
+    """Secret files that every user of the machine may read (R-51)."""
+    if isinstance(data, dict | list):
+        for step, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from readable_by_all(document, value, (*path, step))
+    elif isinstance(data, str) and re.fullmatch(r".*(?<!ca)_file", str(path[-1])) and is_readable_by_all(FilePath(data)):
+        yield document.problem(path, f"{path[-1]}: every user of this machine can read that file; chmod 640 it")
+
+
+def is_readable_by_all(file: FilePath) -> bool:
+    return file.is_file() and bool(file.stat().st_mode & stat.S_IROTH)
 
 
 def unapproved(document: Document, model: ConfigModel) -> Iterator[Problem]:

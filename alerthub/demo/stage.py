@@ -193,6 +193,7 @@ class Stage:
                    "pagerduty-routing-key": self.accounts.routing_key, "actions": self.accounts.action_secret,
                    "agent-btc": self.accounts.agent_secret}
         for name, secret in secrets.items():
+            (self.folder / name).touch(mode=0o600)
             (self.folder / name).write_text(secret, encoding="utf-8")
         values = {"PORT": self.hub.getsockname()[1], "FOLDER": self.folder, "OUTSIDE": f"http://{address(self.outside)}",
                   "AGENT": f"http://{address(self.agent)}", "SMARTHOST": address(self.post), "CHAT": CHAT}

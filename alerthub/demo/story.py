@@ -115,7 +115,7 @@ class Story:
     async def show_samples(self, act: Act) -> None:
         """What Prometheus would scrape: the lines are read from the agent."""
         answer = await self.ask("GET", f"{self.cast.agent}/metrics")
-        self.screen.say("Prometheus reads from the agent:")
+        self.screen.say("What Prometheus reads from the agent:")
         for line in answer.text.splitlines():
             if line.startswith(act.alert.samples):
                 self.screen.shown(line)
@@ -155,11 +155,14 @@ class Story:
                 await self.see_resolved(act)
         for alert in ENDING:
             self.screen.seen(f"Incident #{self.numbers[alert.name]} is resolved: {alert.name}.")
-        mode = await self.until("the agent to answer", self.mode)
-        self.screen.seen(f"The agent is still in mode {mode['mode']}: the end of an alert never releases it, people do.")
+        await self.see_still_safe()
         incidents = await self.get("/api/v1/incidents?status=open") or {}
         for incident in incidents.get("items", ()):
             self.screen.seen(f"Incident #{incident['number']} stays open, until its alert ends too: {incident['title']}.")
+
+    async def see_still_safe(self) -> None:
+        mode = await self.until("the agent to be in safe mode still", self.safe)
+        self.screen.seen(f"The agent is still in mode {mode['mode']}: the end of an alert never releases it, people do.")
 
     async def see_resolved(self, act: Act) -> None:
         number = self.numbers[act.alert.name]

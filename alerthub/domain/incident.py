@@ -85,7 +85,7 @@ class Verdict(StrEnum):
     refired = "refired"                # was resolved
     cleared = "cleared"                # was firing
     repeated = "repeated"              # nothing new
-    late = "late"                      # arrived before the observation that counts
+    late = "late"                      # arrived before the last observation of the alert
     before_start = "before_start"      # ended before this episode began
     stray = "stray"                    # resolved, and never seen firing
 
@@ -96,7 +96,7 @@ def judge(state: AlertState | None, alert: Alert, arrived_at: datetime) -> Verdi
         return Verdict.fired if alert.is_firing else Verdict.stray
     if state.status is alert.status:
         return Verdict.repeated
-    if arrived_at < state.changed_at:
+    if arrived_at < max(state.changed_at, state.seen_at):
         return Verdict.late
     if alert.is_firing:
         return Verdict.refired if state.incident_id else Verdict.fired

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,9 +38,10 @@ class Finding:
     missing: tuple[AlertState, ...] = ()
     present: tuple[AlertState, ...] = ()
     suppressed: frozenset[str] = frozenset()     # identities
+    listed: frozenset[str] = frozenset()         # identities of ours
 
 
-def compare(ours: Iterable[AlertState], peers: Sequence[Peer], asked_at: datetime) -> Finding:
+def compare(ours: Collection[AlertState], peers: Sequence[Peer], asked_at: datetime) -> Finding:
     """`peers` are all configured ones, all of which answered. An alert that no peer lists is resolved when it was absent
     from an earlier list too, and no peer can have forgotten it in a restart."""
     listed: dict[str, bool] = {}
@@ -60,14 +61,15 @@ def compare(ours: Iterable[AlertState], peers: Sequence[Peer], asked_at: datetim
             resolved.append(state)
         else:
             missing.append(state)
+    known = frozenset(state.identity for state in ours if state.identity in listed)
     suppressed = frozenset(identity for identity, is_suppressed in listed.items() if is_suppressed)
-    return Finding(tuple(resolved), tuple(missing), tuple(present), suppressed)
+    return Finding(tuple(resolved), tuple(missing), tuple(present), suppressed, known)
 
 
 def may_have_forgotten(peer: Peer, state: AlertState, asked_at: datetime) -> bool:
     """True when the peer started after we last heard of the alert, and not long enough ago to have heard of it again."""
     if peer.started_at is None:
-        return False
+        return True
     return peer.started_at > state.seen_at and asked_at - peer.started_at < FORGETFUL
 
 

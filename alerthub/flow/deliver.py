@@ -133,7 +133,8 @@ def read_tellings(tx: Tx, taken: Sequence[Lane]) -> dict[int, Telling]:
     incidents = alert_store.read_incidents(tx, {lane.incident_id for lane in taken})
     lines = {key: tuple(map(alert_line, alert_store.of_incident(tx, key, ALERTS_SHOWN))) for key in incidents}
     return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id],
-                             event_store.after(tx, lane.incident_id, lane.told_seq)) for lane in taken}
+                             event_store.after(tx, lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq))
+            for lane in taken}
 
 
 def routes_to(rules: Rules, destination: Destination, telling: Telling) -> list[Route]:

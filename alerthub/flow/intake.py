@@ -186,7 +186,8 @@ class Folding:
             if incident.is_stale and alert.is_firing:
                 incident.is_stale, shift.refreshed = False, True
         content = content_of(alert)
-        if content == state.content and batch.arrived_at - state.seen_at < SEEN_RESOLUTION:
+        is_fresh = batch.arrived_at - state.seen_at < SEEN_RESOLUTION and state.missing_since is None
+        if is_fresh and content == state.content:
             return
         if batch.arrived_at >= state.seen_at:
             state.content, state.seen_at, state.missing_since = content, batch.arrived_at, None

@@ -83,8 +83,9 @@ def settle_failed(tx: Tx, rules: Rules, sending: Sending, share: Share, error: S
         columns["is_degraded"] = True
     if verdict.next in (Next.repost, Next.move):
         columns["receipt"] = None
-    if verdict.next is Next.dead:
-        columns |= {"failures": 0, "failing_since": None, "is_degraded": False}
+    if verdict.next is Next.dead:       # but for what happened during this attempt: that is tried
+        columns |= {"failures": 0, "failing_since": None, "is_degraded": False, "is_dead": lanes.knows_all(share.up_to),
+                    "due_at": lanes.due_again(share.up_to, now, None)}
     if verdict.next is Next.move and error.moved_to:
         lanes.destination_moved(tx, sending.destination.key, error.moved_to)
     if not lanes.settle(tx, lane.id, share.attempt, **columns):

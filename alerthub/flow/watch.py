@@ -52,10 +52,11 @@ def mark_seen(tx: Tx, finding: Finding, asked_at: datetime) -> None:
 
 
 def mark_silenced(tx: Tx, ours: Sequence[AlertState], finding: Finding, now: datetime) -> None:
-    """An incident is silenced when every alert of it that fires is suppressed at the source."""
+    """An incident is silenced when every alert of it that fires is suppressed at the source. What the source does not list
+    is left as it was: that it is gone does not mean that its silence has ended."""
     firing: dict[str, list[bool]] = {}
     for state in ours:
-        if state.incident_id:
+        if state.incident_id and state.identity in finding.listed:
             firing.setdefault(state.incident_id, []).append(state.identity in finding.suppressed)
     known = alert_store.read_incidents(tx, firing)
     wrong = [key for key, held in firing.items() if key in known and known[key].is_silenced != all(held)]

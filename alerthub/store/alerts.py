@@ -12,7 +12,7 @@ from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.message import IncidentStatus
 from alerthub.errors import Conflict
-from alerthub.store.schema import alerts, incidents
+from alerthub.store.schema import Instant, alerts, incidents
 from alerthub.store.tx import AnyRow, Tx, chunks
 
 ALERT_COLUMNS = (
@@ -24,9 +24,8 @@ BY_SOURCE = select(*ALERT_COLUMNS).where(
     alerts.c.is_current.is_(True))
 BY_INCIDENT = select(*ALERT_COLUMNS).where(alerts.c.incident_id == bindparam("incident"))
 INCIDENTS_BY_ID = select(incidents).where(incidents.c.id.in_(bindparam("ids", expanding=True)))
-OPEN_BY_KEY = select(incidents).where(
-    incidents.c.key.in_(bindparam("keys", expanding=True)), incidents.c.status != "resolved")
 UPDATE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
+LOCKED_BY_ID = INCIDENTS_BY_ID.order_by(incidents.c.id).with_for_update()
 TOUCH_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
 RETIRE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row")).values(is_current=False)
 
@@ -96,23 +95,25 @@ def incidents_for_change(tx: Tx, ids: Iterable[str]) -> dict[str, Incident]:
     """These incidents by id, locked against other replicas until the end of the transaction, in one order for all."""
     found: dict[str, Incident] = {}
     for chunk in chunks(sorted(ids)):
-        query = INCIDENTS_BY_ID.order_by(incidents.c.id).with_for_update()
-        for row in tx.conn.execute(query, {"ids": chunk}):
+        for row in tx.conn.execute(LOCKED_BY_ID, {"ids": chunk}):
             incident = incident_of(row)
             found[incident.id] = incident
     return found
+
+
+NEWEST = (select(incidents.c.key, func.max(incidents.c.number).label("number"))
+          .where(incidents.c.key.in_(bindparam("keys", expanding=True))).group_by(incidents.c.key).subquery())
+LATEST = (select(incidents.c.key, incidents.c.id)
+          .join(NEWEST, and_(NEWEST.c.key == incidents.c.key, NEWEST.c.number == incidents.c.number))
+          .where((incidents.c.status != "resolved") | (incidents.c.resolved_at >= bindparam("since", type_=Instant()))))
 
 
 def latest_by_key(tx: Tx, keys: Iterable[str], resolved_since: datetime) -> dict[str, str]:
     """For each key the id of its open incident, else of the newest one resolved since then; keys without are absent."""
     found: dict[str, str] = {}
     for chunk in chunks(keys):
-        newest = (select(incidents.c.key, func.max(incidents.c.number).label("number"))
-                  .where(incidents.c.key.in_(chunk)).group_by(incidents.c.key).subquery())
-        query = (select(incidents.c.key, incidents.c.id)
-                 .join(newest, and_(newest.c.key == incidents.c.key, newest.c.number == incidents.c.number))
-                 .where((incidents.c.status != "resolved") | (incidents.c.resolved_at >= resolved_since)))
-        found.update((key, incident_id) for key, incident_id in tx.conn.execute(query))
+        rows = tx.conn.execute(LATEST, {"keys": chunk, "since": resolved_since})
+        found.update((key, incident_id) for key, incident_id in rows)
     return found
 
 

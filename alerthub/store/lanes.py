@@ -6,16 +6,17 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, case, func, or_, select, update
 
 from alerthub.domain.delivery import DeliveryState, Lane
 from alerthub.domain.message import Receipt, Why
 from alerthub.domain.rules import Destination
-from alerthub.store.leases import first_due, is_due, pick
+from alerthub.store.leases import first_due
 from alerthub.store.schema import EPOCH, Instant, deliveries, destinations, lanes
-from alerthub.store.tx import AnyRow, Tx, chunks
+from alerthub.store.tx import AnyRow, Tx, chunks, inserting
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,25 @@ class Opening:
     not_before: datetime
 
 
+@cache
+def new_lane(is_postgres: bool) -> Any:
+    return inserting(lanes, is_postgres).on_conflict_do_nothing(index_elements=["incident_id", "destination"])
+
+
+@cache
+def new_destination(is_postgres: bool) -> Any:
+    return inserting(destinations, is_postgres).on_conflict_do_nothing(index_elements=["key"])
+
+
 def ensure(tx: Tx, openings: Sequence[Opening]) -> None:
     """One lane per (incident, destination); those that exist stay as they are."""
-    tx.many(tx.insert(lanes).on_conflict_do_nothing(index_elements=["incident_id", "destination"]), [
+    tx.many(new_lane(tx.is_postgres), [
         {"incident_id": opening.incident_id, "destination": opening.destination.key,
          "channel": opening.destination.channel, "told_seq": 0, "want_seq": 0, "told_episode": 0, "repeats": 0,
          "not_before": opening.not_before, "attempt": 0, "failures": 0, "is_degraded": False, "is_dead": False}
         for opening in openings])
     known = {opening.destination.key: opening.destination.channel for opening in openings}
-    tx.many(tx.insert(destinations).on_conflict_do_nothing(index_elements=["key"]), [
+    tx.many(new_destination(tx.is_postgres), [
         {"key": key, "channel": channel, "free_at": EPOCH, "last_error": "", "moved_to": ""}
         for key, channel in sorted(known.items())])
 
@@ -61,21 +72,25 @@ class DueLane:
     row: AnyRow
 
 
+NOW, LIMIT = bindparam("now", type_=Instant()), bindparam("most", type_=Integer())
+FIRST_DUE = first_due(destinations.c.key)
+READY = (select(destinations.c.key, destinations.c.free_at, destinations.c.moved_to)
+         .where(destinations.c.free_at <= NOW, destinations.c.channel.not_in(bindparam("busy", expanding=True)), FIRST_DUE <= NOW)
+         .order_by(FIRST_DUE).limit(LIMIT))
+DUE = (select(lanes).where(lanes.c.destination == bindparam("place"), lanes.c.due_at <= NOW)
+       .order_by(lanes.c.due_at, lanes.c.id).limit(LIMIT).with_for_update(skip_locked=True))
+
+
 def ready(tx: Tx, busy: Iterable[str], now: datetime, limit: int) -> list[AnyRow]:
     """Destinations that have budget and a due lane, none of the channels that are busy; whoever waits longest first. Those
     that the configuration does not know any more are found too: their lanes must be closed."""
-    due_at = first_due(destinations.c.key)
-    query = (select(destinations.c.key, destinations.c.free_at, destinations.c.moved_to)
-             .where(destinations.c.free_at <= now, destinations.c.channel.not_in(list(busy)), due_at <= now)
-             .order_by(due_at).limit(limit))
-    return list(tx.conn.execute(query))
+    return list(tx.conn.execute(READY, {"now": now, "busy": list(busy), "most": limit}))
 
 
 def due(tx: Tx, destination: AnyRow, now: datetime, limit: int) -> list[DueLane]:
     """A destination's due lanes, oldest first, locked until the end of the transaction."""
-    query = (select(lanes).where(lanes.c.destination == destination.key, is_due(lanes, now))
-             .order_by(lanes.c.due_at, lanes.c.id).limit(limit))
-    return [DueLane(lane_of(row), destination.free_at, destination.moved_to, row) for row in pick(tx, query, lanes)]
+    rows = tx.conn.execute(DUE, {"place": destination.key, "now": now, "most": limit})
+    return [DueLane(lane_of(row), destination.free_at, destination.moved_to, row) for row in rows]
 
 
 def lane_of(row: AnyRow) -> Lane:
@@ -131,6 +146,11 @@ def due_again(told: int, now: datetime, repeat_at: datetime | None) -> Any:
     webhook that commits at the same moment is never missed."""
     instant = lanes.c.due_at.type
     return case((lanes.c.want_seq > told, bindparam(None, now, type_=instant)), else_=bindparam(None, repeat_at, type_=instant))
+
+
+def knows_all(told: int) -> Any:
+    """Whether nothing has happened since; decided by the row itself, as `due_again`."""
+    return case((lanes.c.want_seq > told, False), else_=True)
 
 
 def destination_failed(tx: Tx, key: str, now: datetime, error: str, pause_until: datetime | None) -> None:

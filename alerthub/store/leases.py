@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 
 from sqlalchemy import (
     ColumnElement,
@@ -42,14 +43,19 @@ def lease(tx: Tx, table: Table, key: str, rows: Sequence[AnyRow], owner: str, un
 
 def next_due(tx: Tx) -> datetime | None:
     """When something is due next, as far as is known now; None when nothing is."""
+    return tx.conn.execute(next_due_query(tx.is_postgres)).scalar()
+
+
+@cache
+def next_due_query(is_postgres: bool) -> AnySelect:
     # One look into an index per destination, however many lanes wait there for its budget.
-    latest = func.greatest if tx.is_postgres else func.max
+    latest = func.greatest if is_postgres else func.max
     lane_at = latest(first_due(destinations.c.key), destinations.c.free_at)
     waiting = union_all(
         select(func.min(lane_at).label("at")).where(first_due(destinations.c.key).is_not(None)),
         select(func.min(action_runs.c.due_at)).where(action_runs.c.due_at.is_not(None)),
     ).subquery()
-    return tx.conn.execute(select(func.min(waiting.c.at, type_=Instant()))).scalar()
+    return select(func.min(waiting.c.at, type_=Instant()))
 
 
 def first_due(destination: ColumnElement[str]) -> ScalarSelect[datetime]:

@@ -29,6 +29,9 @@ def migrate(store: Store) -> str:
     try:
         with store.engine.begin() as conn:
             if conn.dialect.name == "postgresql":
+                # A long migration, or one that waits for another replica's, is not a statement that hangs.
+                conn.execute(text("SET LOCAL statement_timeout = 0"))
+                conn.execute(text("SET LOCAL lock_timeout = 0"))
                 conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             before = current(conn)
             head = known_head(scripts, before)

@@ -34,11 +34,15 @@ class Tx:
 
     def insert(self, table: Table) -> Any:
         """An INSERT that can say ON CONFLICT, in this database's dialect."""
-        return postgresql.insert(table) if self.is_postgres else sqlite.insert(table)
+        return inserting(table, self.is_postgres)
 
     def many(self, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
         """Run once per row; how many rows of the table that touched."""
         return self.conn.execute(statement, rows).rowcount if rows else 0
+
+
+def inserting(table: Table, is_postgres: bool) -> Any:
+    return postgresql.insert(table) if is_postgres else sqlite.insert(table)
 
 
 def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:

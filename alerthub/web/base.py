@@ -13,6 +13,7 @@ from starlette.responses import Response
 from alerthub.clock import Clock
 from alerthub.domain.alert import Alert, Batch
 from alerthub.domain.rules import Rules
+from alerthub.log import redact
 from alerthub.metrics import Metrics
 from alerthub.sources.base import Source
 from alerthub.store.database import Store
@@ -65,7 +66,8 @@ TITLES = {400: "bad request", 401: "not authorised", 403: "forbidden", 404: "not
 
 
 def problem(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
-    """RFC 9457. `detail` says what happened and what to do; `reason` is the same, as senders' logs show it."""
+    """RFC 9457. `detail` says what happened and what to do, without secrets; `reason` is the same, as senders' logs show it."""
+    reason = redact(reason)
     body = {"type": "about:blank", "title": TITLES.get(status, "error"), "status": status, "detail": reason, "reason": reason}
     return Response(json.dumps(body, ensure_ascii=False), status, {**(headers or {}), "cache-control": "no-store"},
                     "application/problem+json")

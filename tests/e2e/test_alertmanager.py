@@ -172,8 +172,9 @@ class TestASilence:
                 alertmanager.resolve({"alertname": "DiskFull"})
                 wait_for_end(hub, slack, "DiskFull")
                 assert hub.metric("alerthub_webhooks_total") == posted
-                history = [event["actor"] for event in hub.api("incidents/1")["events"]]
-                assert history == ["source:alertmanager", "hub:reconciler", "source:alertmanager"]
+                history = [(event["kind"], event["actor"]) for event in hub.api("incidents/1")["events"]]
+                assert [kind for kind, _ in history] == ["opened", "silenced", "resolved"]
+                assert history[1:] == [("silenced", "hub:reconciler"), ("resolved", "hub:reconciler")]
 
 
 class TestACrash:

@@ -49,7 +49,7 @@ FRAMES = {
           "Training queue · asked to": "the signature is right"},
     "5": {"Email to risk@example.com": "RESOLVED: AgentRewardNegative", "PagerDuty · resolved": "RESOLVED: InferenceLatencyHigh",
           "Telegram · edited in place": "RESOLVED · #2", "Telegram · in reply": "Resolved: 1 alert cleared",
-          "Slack #alerts · edited in place": "RESOLVED: EtlFailureRatioHigh", "Slack #alerts · in the thread": "Resolved: 1 alert"},
+          "Slack #alerts · edited in place": "RESOLVED: EtlFailureRatioHigh", "Slack #alerts · in the thread": "Resolved: 1"},
 }
 SECRETS = re.compile(r"xoxb-|whsec_|Bearer|\d{6}:[0-9a-f]{8}|[0-9a-f]{24}")
 
@@ -86,8 +86,9 @@ def frames(act: str) -> Iterator[tuple[str, str]]:
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     """The whole story, once, through a pipe."""
     tmp_path = tmp_path_factory.mktemp("demo")
-    done = subprocess.run([PROGRAM, "demo", "--once", "--port", str(free_port())], env=environment(tmp_path), cwd=tmp_path / "here",
-                          capture_output=True, text=True, timeout=STORY_SECONDS, check=False)
+    command = [PROGRAM, "demo", "--once", "--port", str(free_port())]
+    done = subprocess.run(command, env=environment(tmp_path), cwd=tmp_path / "here", capture_output=True,
+                          text=True, timeout=STORY_SECONDS, check=False)
     return done, tmp_path
 
 
@@ -289,7 +290,7 @@ async def test_a_fault_ends_it_with_its_reason_and_clears_away_all_the_same(tmp_
     """Here: two secrets that the hub refuses to start with."""
     paper = Paper()
     accounts = Accounts(telegram_token="no token", action_secret="no key")
-    with pytest.raises(AlerthubError, match="the bot token does not look like one|a signing secret is whsec_"):
+    with pytest.raises(AlerthubError, match=r"the bot token does not look like one|a signing secret is whsec_"):
         await perform(0, Screen(paper), asyncio.Event(), once=True, accounts=accounts, place=tmp_path)
     assert paper.getvalue() == ""
     assert list(tmp_path.iterdir()) == []

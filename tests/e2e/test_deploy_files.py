@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from alerthub.equipment import Equipment, equip, outbound
 from alerthub.clock import SystemClock
 from alerthub.config import load
 from alerthub.domain import own
 from alerthub.domain.matcher import all_match, parse_matcher
 from alerthub.domain.runbook import choose
+from alerthub.equipment import Equipment, equip, outbound
 from alerthub.resources import folder
 from alerthub.runbooks import read_runbooks
 from tests.kit.agent import running_agent

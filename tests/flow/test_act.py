@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from alerthub.actions.base import Outcome, Report
 from alerthub.domain.action import Reason, RunState
@@ -132,6 +133,8 @@ async def crash(world: World) -> None:
     for action in world.actions.values():
         action.hold = hold
     await world.worker.run_once()
+    while not any(action.calls for action in world.actions.values()):
+        await checkpoint()
     for task in world.worker.under_way:
         task.cancel()
     await asyncio.gather(*world.worker.under_way, return_exceptions=True)

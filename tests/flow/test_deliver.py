@@ -341,3 +341,16 @@ async def test_an_event_during_the_sending_is_told_right_after_it(world: World) 
     await asyncio.gather(*world.worker.under_way)
     await world.drain()
     assert [message.firing for message in world.slack.messages] == [1, 2]
+
+
+async def test_what_happens_while_a_delivery_is_given_up_is_tried_all_the_same(world: World) -> None:
+    """The letter is dead; the news that came during the attempt is not."""
+    world.slack.gate = asyncio.Event()
+    world.slack.failures = [SendFailed(Failure.configuration, "token_revoked")]
+    await world.receive(firing(host="a"))
+    await world.worker.run_once()
+    await world.receive(firing(host="b"))
+    world.slack.gate.set()
+    await asyncio.gather(*world.worker.under_way)
+    await world.drain()
+    assert world.slack.expect("opened").firing == 2

@@ -191,3 +191,12 @@ async def test_ten_thousand_alerts_in_one_group_are_one_incident(world: World) -
     await world.receive(*[firing(host=f"h{number}") for number in range(10_000)])
     state = await world.state()
     assert (state.firing, state.alerts) == (10_000, 10_000)
+
+
+async def test_a_resolve_that_is_older_than_a_repeat_does_not_close(world: World) -> None:
+    """The last that was heard counts, also when it was only a repeat: a page in doubt is sent."""
+    await world.receive(firing(host="a"), at=START)
+    await world.receive(firing(host="a"), at=START + timedelta(seconds=21))
+    taken = await world.receive(resolved(host="a"), at=START + timedelta(seconds=20))
+    assert taken.verdicts == {Verdict.late: 1}
+    assert (await world.state()).is_open

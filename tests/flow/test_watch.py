@@ -100,6 +100,15 @@ async def test_silenced_at_the_source_is_shown_and_taken_back(world: World) -> N
     assert [event["kind"] for event in (await world.incident(1))["events"]] == ["opened", "silenced", "silenced"]
 
 
+async def test_what_ends_under_a_silence_is_told_as_over_not_as_audible_again(world: World) -> None:
+    alert = firing(host="a")
+    await world.receive(alert)
+    await reconcile(world, peer(alert, suppressed=True))
+    for _ in range(2):
+        await reconcile(world, peer())
+    assert [event["kind"] for event in (await world.incident(1))["events"]] == ["opened", "silenced", "resolved"]
+
+
 async def test_a_source_that_cannot_be_asked_pages_once_and_recovers(world: World) -> None:
     for _ in range(3):
         await world.store.write(lambda tx: watch.unreachable(tx, world.rules, "alertmanager", "no answer", world.clock.now()))

@@ -18,7 +18,7 @@ def end_leases(url: str, owner: str = "") -> int:
     try:
         with engine.begin() as connection:
             ended = [connection.execute(update(table).where(
-                table.c.lease_until.is_not(None), table.c.owner.contains(owner)).values(lease_until=EPOCH)).rowcount
+                table.c.lease_until.is_not(None), table.c.owner.contains(owner)).values(lease_until=EPOCH, due_at=EPOCH)).rowcount
                 for table in LEASED]
             connection.execute(update(destinations).values(free_at=EPOCH))
         return sum(ended)

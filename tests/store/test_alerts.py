@@ -142,7 +142,8 @@ def test_the_last_resolve_and_a_new_alert_at_once_never_lose_the_new_one(shared:
 # -- the same on both databases
 
 TEXTS = [*HOSTILE, "", " ", "'; drop table incidents; --", "%s %(x)s :name ? $1 {}", "\\x00 \\u0000 \\", "\x01\x1b[31m\x7f",
-         "\r\n\t", "e\u0301 é", "\uffff\U0010ffff", "👩‍👩‍👧‍👦" * 20, "null", '{"a": 1}', "ı İ ß ς", "\ufeffbom", "z\u0335\u0322" * 500]
+         "\r\n\t", "e\u0301 é", "\uffff\U0010ffff", "👩‍👩‍👧‍👦" * 20, "null", '{"a": 1}', "ı İ ß ς", "\ufeffbom",
+         "z\u0335\u0322" * 500]
 
 
 @pytest.mark.postgres
@@ -225,8 +226,8 @@ def test_which_incident_a_key_leads_to(store: Store) -> None:
 
     def unit(tx: Tx) -> dict[str, str]:
         closed = {"status": IncidentStatus.resolved, "resolved_at": START}
-        for key, fields in [("open", closed), ("open", {}), ("closed", {**closed, "resolved_at": START - hour}), ("closed", closed),
-                            ("long closed", {**closed, "resolved_at": START - hour - SECOND}), ("other", {})]:
+        for key, fields in [("open", closed), ("open", {}), ("closed", {**closed, "resolved_at": START - hour}),
+                            ("closed", closed), ("long closed", {**closed, "resolved_at": START - hour - SECOND}), ("other", {})]:
             made = replace(incident(tx, key), **fields)
             made.title = f"{key} {made.status} {made.resolved_at}"
             alert_store.save_incidents(tx, [made])

@@ -128,7 +128,6 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.slow
 def test_another_process_is_refused_and_the_file_is_free_when_it_is_killed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hub.db"
     holder = subprocess.Popen([sys.executable, "-c", HOLD, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -49,7 +49,6 @@ def row(tx: Tx, lane_id: int = 1) -> Any:
 
 # -- each row once
 
-@pytest.mark.slow
 def test_eight_threads_claim_five_hundred_lanes_each_exactly_once(store: Store) -> None:
     store.new_id = SystemClock().new_id
     store.write_now(lambda tx: add_lanes(tx, 500))
@@ -256,7 +255,6 @@ def test_a_busy_channel_is_left_alone(store: Store) -> None:
 
 # -- runs are claimed by the same means
 
-@pytest.mark.slow
 def test_eight_threads_claim_a_hundred_runs_each_exactly_once(store: Store) -> None:
     store.new_id = SystemClock().new_id
     store.write_now(lambda tx: add_runs(tx, 100))

@@ -64,4 +64,5 @@ route:
 def example(folder: Path, secret: str = "0123456789abcdef") -> str:
     for name in SECRETS:
         (folder / name).write_text(f"{secret}-{name}\n")
+        (folder / name).chmod(0o600)
     return EXAMPLE.replace("@/", f"{folder}/")

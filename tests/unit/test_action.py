@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alerthub.domain.action import (
@@ -112,12 +112,14 @@ any_rules = st.builds(ActionRule, st.just("a"), st.just("http"), st.sampled_from
                       max_per_hour=st.integers(0, 5), approval=approvals)
 
 
+@settings(deadline=None)
 @given(any_rules, any_facts, instants)
 def test_a_tighten_is_approved_whatever_the_facts(any_rule: ActionRule, world: Facts, now: datetime) -> None:
     tighten = replace(any_rule, direction=Direction.tighten)
     assert may_start(tighten, world, now) == Decision(S.approved, R.tighten)
 
 
+@settings(deadline=None)
 @given(any_rules, any_facts, instants)
 def test_nothing_else_starts_past_a_guard(any_rule: ActionRule, world: Facts, now: datetime) -> None:
     decision = may_start(any_rule, world, now)
@@ -186,6 +188,7 @@ values = near | st.text(max_size=20)
 narrowed = st.lists(st.sampled_from([*AGENTS, "agent-gone"]), unique=True).map(tuple)
 
 
+@settings(deadline=None)
 @given(values, narrowed, st.dictionaries(st.text(max_size=5), values, max_size=3))
 @example("agent-btc", (), {})
 def test_a_hostile_label_never_yields_a_target_that_is_not_configured(value: str, narrow: tuple[str, ...],

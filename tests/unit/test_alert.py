@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerthub.domain.alert import SYNONYMS, Alert, AlertStatus, Severity, canonical, identity_of, severity_of
@@ -49,6 +49,7 @@ def test_every_rank_is_its_own_word_and_worse_ranks_are_higher() -> None:
 labels = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=5)
 
 
+@settings(deadline=None)
 @given(labels, st.randoms(use_true_random=False))
 def test_the_order_of_labels_is_irrelevant(pairs: dict[str, str], dice: object) -> None:
     shuffled = list(pairs.items())
@@ -56,6 +57,7 @@ def test_the_order_of_labels_is_irrelevant(pairs: dict[str, str], dice: object) 
     assert identity_of(dict(shuffled)) == identity_of(pairs)
 
 
+@settings(deadline=None)
 @given(labels, labels)
 def test_only_equal_label_sets_share_an_identity(left: dict[str, str], right: dict[str, str]) -> None:
     assert (identity_of(left) == identity_of(right)) is (left == right)

@@ -6,7 +6,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerthub.clock import SystemClock, uuid7
@@ -16,6 +16,7 @@ milliseconds = st.integers(0, 2**48 - 1)
 noise = st.binary(min_size=10, max_size=10)
 
 
+@settings(deadline=None)
 @given(milliseconds, noise)
 def test_an_id_is_a_uuid_of_version_7_and_the_rfc_variant(at: int, dice: bytes) -> None:
     """RFC 9562, 5.7."""
@@ -25,12 +26,14 @@ def test_an_id_is_a_uuid_of_version_7_and_the_rfc_variant(at: int, dice: bytes) 
     assert str(found) == uuid7(at, dice)
 
 
+@settings(deadline=None)
 @given(milliseconds, noise, milliseconds, noise)
 def test_ids_sort_by_time_as_text(at: int, dice: bytes, later: int, other: bytes) -> None:
     if at != later:
         assert (uuid7(at, dice) < uuid7(later, other)) is (at < later)
 
 
+@settings(deadline=None)
 @given(milliseconds, st.sets(noise, min_size=2, max_size=2))
 def test_the_last_seven_bytes_of_noise_tell_ids_of_one_millisecond_apart(at: int, dice: set[bytes]) -> None:
     left, right = dice

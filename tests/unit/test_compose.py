@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerthub.domain.alert import Alert, AlertStatus, Severity
@@ -111,6 +111,7 @@ def test_shared_are_the_pairs_that_all_have(maps: list[dict[str, str]], common: 
 small = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"), max_size=3)
 
 
+@settings(deadline=None)
 @given(st.lists(small, min_size=1, max_size=5))
 def test_shared_is_what_an_obvious_search_finds(maps: list[dict[str, str]]) -> None:
     assert shared(maps) == {name: value for name, value in maps[0].items() if all(other.get(name) == value for other in maps)}
@@ -151,6 +152,7 @@ def test_anything_else_is_never_linked(url: str) -> None:
     assert message.links == (Link("Incident #17", f"{HUB}/incidents/17"),)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_every_link_is_http_and_one_word(text: str) -> None:
     lines = [line(annotations={"runbook_url": text}, generator_url=text),

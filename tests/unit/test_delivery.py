@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerthub.domain.delivery import (
@@ -45,6 +45,7 @@ def lane(**fields: Any) -> Lane:
 dice = st.floats(0, 1, exclude_max=True)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**6), dice)
 def test_the_wait_grows_up_to_five_minutes_and_is_never_nothing(failures: int, drawn: float) -> None:
     """PROTOCOLS 7.4."""
@@ -52,6 +53,7 @@ def test_the_wait_grows_up_to_five_minutes_and_is_never_nothing(failures: int, d
     assert ceiling * 0.1 <= backoff(failures, drawn) <= ceiling
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), dice, dice)
 def test_the_dice_alone_decide_within_the_ceiling(failures: int, low: float, high: float) -> None:
     low, high = sorted((low, high))
@@ -119,6 +121,7 @@ def test_a_lane_that_has_just_begun_to_fail_is_not_old() -> None:
     assert after_failure(lane(failing_since=None), SendFailed(Failure.timeout, ""), NOW, 0.5, timedelta(0)).next is RETRY
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), dice)
 def test_a_retry_waits_as_the_back_off_says(failures: int, drawn: float) -> None:
     verdict = after_failure(lane(failures=failures), SendFailed(Failure.unavailable, "503"), NOW, drawn, HOUR)
@@ -190,6 +193,7 @@ budgets = st.tuples(st.integers(1, 5_000_000).map(lambda micro: timedelta(micros
 visits = st.lists(st.tuples(st.integers(0, 20_000_000), st.integers(0, 30)), max_size=30)
 
 
+@settings(deadline=None)
 @given(budgets, visits)
 def test_the_budget_allows_what_a_bucket_allows_and_never_more(budget: tuple[timedelta, int],
                                                                wanted: list[tuple[int, int]]) -> None:
@@ -207,6 +211,7 @@ def test_the_budget_allows_what_a_bucket_allows_and_never_more(budget: tuple[tim
         assert last - first + 1 <= burst + (sent[last] - sent[first]) // every
 
 
+@settings(deadline=None)
 @given(budgets, st.integers(1, 20), st.integers(0, 30))
 def test_no_budget_starves(budget: tuple[timedelta, int], spent: int, waits: int) -> None:
     """After every pause of `every` there is one more, up to a full burst."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerthub.domain.event import ORDER, WHY, Actor, Event, EventKind, why_of
@@ -43,6 +43,7 @@ def test_why_a_destination_is_told(kinds: tuple[EventKind, ...], first: bool, wh
     assert why_of(events(*kinds), first=first) is why
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(EventKind)), st.booleans(), st.randoms(use_true_random=False))
 def test_the_order_of_what_happened_does_not_change_why(kinds: list[EventKind], first: bool, dice: object) -> None:
     shuffled = list(kinds)
@@ -50,6 +51,7 @@ def test_the_order_of_what_happened_does_not_change_why(kinds: list[EventKind], 
     assert why_of(events(*kinds), first=first) is why_of(events(*shuffled), first=first)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(EventKind), min_size=1), st.booleans())
 def test_news_is_never_called_a_repeat(kinds: list[EventKind], first: bool) -> None:
     assert why_of(events(*kinds), first=first) is not Why.repeat

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from alerthub.domain.alert import Alert, AlertStatus, Severity
@@ -118,6 +118,7 @@ def observe(known: AlertState | None, incident: Incident, alert: Alert, after: i
     return known, conclude(incident, shift, said, said.arrived_at)
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=12), st.booleans())
 def test_in_order_the_last_word_counts_and_repeats_say_nothing(words: list[bool], twice: bool) -> None:
     known, incident = None, incident_of(firing=0, alerts=0, seq=0)
@@ -136,6 +137,7 @@ def test_in_order_the_last_word_counts_and_repeats_say_nothing(words: list[bool]
         assert (incident.alerts, incident.episode, incident.seq) == (1, max(1, changes.count(True)), len(changes))
 
 
+@settings(deadline=None)
 @given(st.permutations(list(range(6))))
 def test_out_of_order_nothing_that_arrived_before_the_last_change_undoes_it(order: list[int]) -> None:
     """R-14, for a row of firing and resolved committed in any order."""
@@ -299,6 +301,7 @@ def shuffled(pairs: dict[str, str], seed: int) -> dict[str, str]:
     return dict(items)
 
 
+@settings(deadline=None)
 @given(labels, groupings, labels, st.integers())
 def test_the_order_of_labels_and_of_groups_is_irrelevant(found: dict[str, str], group_by: list[str], sent: dict[str, str],
                                                          seed: int) -> None:
@@ -306,6 +309,7 @@ def test_the_order_of_labels_and_of_groups_is_irrelevant(found: dict[str, str], 
     assert other == incident_key("am", found, group_by, sent)
 
 
+@settings(deadline=None)
 @given(labels, groupings, labels, names, names)
 def test_another_source_is_another_key(found: dict[str, str], group_by: list[str], sent: dict[str, str], left: str,
                                        right: str) -> None:
@@ -313,6 +317,7 @@ def test_another_source_is_another_key(found: dict[str, str], group_by: list[str
     assert same is (left == right)
 
 
+@settings(deadline=None)
 @given(labels, labels)
 def test_by_all_labels_only_equal_sets_share_a_key(left: dict[str, str], right: dict[str, str]) -> None:
     def told(pairs: dict[str, str]) -> dict[str, str]:
@@ -323,6 +328,7 @@ def test_by_all_labels_only_equal_sets_share_a_key(left: dict[str, str], right: 
     assert same is (told(left) == told(right))
 
 
+@settings(deadline=None)
 @given(labels, groupings, st.tuples(names, names))
 def test_labels_that_are_not_grouped_by_do_not_matter(found: dict[str, str], group_by: list[str], other: tuple[str, str]) -> None:
     assume(other[0] not in (*group_by, "alertname") and "..." not in group_by)
@@ -380,6 +386,7 @@ def test_a_short_name_tells_what_and_where(found: dict[str, str], text: str) -> 
     assert short_name(found) == text
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["alertname", "instance", "agent", "job"]), st.text(max_size=100), max_size=3))
 @example({"alertname": "🔥" * 200, "instance": "\x85\x0b\x1c"})
 @example({"alertname": "\u2028"})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -30,7 +30,7 @@ DURATIONS = [
     ("30s", timedelta(seconds=30)), ("5m", timedelta(minutes=5)), ("4h", timedelta(hours=4)), ("2d", timedelta(days=2)),
     ("1w", timedelta(weeks=1)), ("1y", timedelta(days=365)), ("1h30m", timedelta(minutes=90)),
     ("1d12h5m1s500ms", timedelta(days=1, hours=12, minutes=5, seconds=1, milliseconds=500)),
-    ("090s", timedelta(seconds=90)), (timedelta(seconds=7), timedelta(seconds=7)),
+    ("090s", timedelta(seconds=90)), ("100y", timedelta(days=36500)), (timedelta(seconds=7), timedelta(seconds=7)),
 ]
 
 
@@ -53,7 +53,14 @@ def test_what_is_not_a_duration_is_refused_with_an_example(written: Any) -> None
     assert "for example 30s, 5m or 1h30m" in problem["msg"]
 
 
-@given(st.integers(0, 10**6), st.integers(0, 59), st.integers(0, 59))
+@pytest.mark.parametrize("written", ["101y", "36501d", "99y9999999h", "9999999999999999s", "9" * 5000 + "ms"])
+def test_a_duration_beyond_all_dates_is_refused(written: str) -> None:
+    with pytest.raises(ValidationError, match="too long; write at most 100y"):
+        Block(wait=written)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 800_000), st.integers(0, 59), st.integers(0, 59))
 def test_hours_minutes_and_seconds_add_up(hours: int, minutes: int, seconds: int) -> None:
     assert parse_duration(f"{hours}h{minutes}m{seconds}s") == timedelta(hours=hours, minutes=minutes, seconds=seconds)
 

