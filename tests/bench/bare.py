@@ -19,4 +19,5 @@ async def hook(request: Request) -> Response:
 app = Starlette(routes=[Route("/hooks/alertmanager", hook, methods=["POST"])])
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), http="httptools", loop="asyncio", access_log=False, log_level="warning")
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), http="httptools", loop="asyncio", access_log=False,
+                log_level="warning")

@@ -36,7 +36,8 @@ class Fleet:
                   "job": "node", "severity": "warning", "team": "platform"}
         return {"status": status, "labels": labels,
                 "annotations": {"summary": f"host {number} is down", "description": "It has not been scraped for 5 minutes."},
-                "startsAt": "2026-11-21T03:00:00.000Z", "endsAt": FIRING_END if status == "firing" else "2026-11-21T04:00:00.000Z",
+                "startsAt": "2026-11-21T03:00:00.000Z",
+                "endsAt": FIRING_END if status == "firing" else "2026-11-21T04:00:00.000Z",
                 "generatorURL": "http://prometheus:9090/graph?g0.expr=up+%3D%3D+0", "fingerprint": f"{number:016x}"}
 
     def bodies(self, count: int, alerts: int) -> Iterator[bytes]:
@@ -47,6 +48,7 @@ class Fleet:
 def body(alerts: list[dict[str, object]]) -> bytes:
     firing = any(alert["status"] == "firing" for alert in alerts)
     return json.dumps({
-        "receiver": "hub", "status": "firing" if firing else "resolved", "alerts": alerts, "groupLabels": {"alertname": "HostDown"},
+        "receiver": "hub", "status": "firing" if firing else "resolved", "alerts": alerts,
+        "groupLabels": {"alertname": "HostDown"},
         "commonLabels": {"alertname": "HostDown"}, "commonAnnotations": {}, "externalURL": "http://am:9093", "version": "4",
         "groupKey": '{}:{alertname="HostDown"}', "truncatedAlerts": 0}, separators=(",", ":")).encode() + b"\n"

@@ -15,7 +15,7 @@ import pytest
 
 from alerthub.toy_agent import ToyAgent
 from tests.kit.agent import RunningAgent, running_agent
-from tests.kit.binaries import PLAIN, Alertmanager, Prometheus, impatient, wait_until
+from tests.kit.binaries import LOCAL, Alertmanager, Prometheus, impatient, wait_until
 from tests.kit.deployment import AGENT_SIGNING, DEPLOY, ENVIRON, SECRETS, SIGNING, deployed, write_secrets
 from tests.kit.hub_process import HubProcess, post
 from tests.kit.providers.pagerduty import FakePagerDuty
@@ -72,7 +72,7 @@ class Stage:
 
     def mode(self) -> str:
         """What the agent says of itself."""
-        return str(httpx.get(f"{self.agent.url}/mode", **PLAIN).json()["mode"])
+        return str(httpx.get(f"{self.agent.url}/mode", **LOCAL).json()["mode"])
 
     def resolved(self) -> set[str]:
         return {one["title"].split(" ")[0] for one in self.hub.incidents("resolved")}
@@ -209,7 +209,7 @@ def check_end(stage: Stage) -> None:
 
 def check_health(stage: Stage) -> None:
     """No attempt failed on the way, and no alert was told by a message of its own twice."""
-    health = httpx.get(f"{stage.hub.url}/health", **PLAIN).json()
+    health = httpx.get(f"{stage.hub.url}/health", **LOCAL).json()
     assert health["status"] == "healthy", health
     assert {delivery["state"] for delivery in stage.hub.api("deliveries?limit=200")["items"]} == {"sent"}
     assert len(stage.slack.roots) == 5

@@ -242,7 +242,8 @@ async def test_a_thousand_waiting_messages_do_not_delay_a_tighten(world: World) 
 async def test_an_action_on_a_parent_route_holds_for_its_children(world: World) -> None:
     """The configuration accumulates them; here it is seen that a matched child runs what it inherited."""
     child = Route("alerts", group_by=("alertname",), actions=("safe-mode",), place="route.routes[0]")
-    world.configure(rules_for(Route("alerts", actions=("safe-mode",), routes=(child,)), actions=[safe_mode()], targets=["agent-btc"]))
+    root = Route("alerts", actions=("safe-mode",), routes=(child,))
+    world.configure(rules_for(root, actions=[safe_mode()], targets=["agent-btc"]))
     await world.receive(firing("Reward", agent="agent-btc"))
     await world.drain()
     assert len(world.actions["safe-mode", "agent-btc"].calls) == 1

@@ -125,7 +125,8 @@ async def test_a_refire_a_second_after_the_resolve_reopens_even_with_the_same_st
 
 async def test_a_refire_in_the_same_commit_as_its_resolve_ends_open(world: World) -> None:
     await world.receive(firing())
-    await world.receive_batches(batch(resolved(), at=START + timedelta(seconds=1)), batch(firing(), at=START + timedelta(seconds=2)))
+    first, second = START + timedelta(seconds=1), START + timedelta(seconds=2)
+    await world.receive_batches(batch(resolved(), at=first), batch(firing(), at=second))
     state = await world.state()
     assert (state.is_open, state.firing, state.episode) == (True, 1, 2)
 

@@ -182,7 +182,8 @@ async def test_one_replica_leads_and_is_followed_when_it_stops_renewing(world: W
 
 
 async def test_old_closed_incidents_are_forgotten_open_and_untold_ones_never(world: World) -> None:
-    world.configure(rules_for(Route("alerts", group_by=("alertname",), repeat_interval=timedelta(0)), retention=timedelta(days=30)))
+    quiet = Route("alerts", group_by=("alertname",), repeat_interval=timedelta(0))
+    world.configure(rules_for(quiet, retention=timedelta(days=30)))
     await world.receive(firing("Closed"), firing("Open"), firing("Untold"))
     await world.receive(resolved("Closed"))
     await world.drain()

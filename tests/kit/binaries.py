@@ -28,7 +28,7 @@ import yaml
 T = TypeVar("T")
 STEP = 0.02              # seconds between two looks
 START_SECONDS = 30.0     # a cold start on two busy cores
-PLAIN: dict[str, bool] = {"trust_env": False, "verify": False}      # http on the loopback: no proxies, no authorities to load
+LOCAL: dict[str, bool] = {"trust_env": False, "verify": False}      # http on the loopback: no proxies, no authorities to load
 LOG_TAIL = 4000          # characters of a dead program's log that the failure shows
 
 
@@ -126,7 +126,7 @@ class Program:
 
     def answers(self, path: str) -> bool:
         try:
-            return httpx.get(self.url + path, timeout=2, **PLAIN).status_code == 200
+            return httpx.get(self.url + path, timeout=2, **LOCAL).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -221,7 +221,7 @@ class Alertmanager(Program):
             "createdBy": "test", "comment": "test"})["silenceID"])
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        answer = httpx.request(method, self.url + path, json=body, timeout=10, **PLAIN)
+        answer = httpx.request(method, self.url + path, json=body, timeout=10, **LOCAL)
         if not answer.is_success:
             raise AssertionError(f"Alertmanager answers {answer.status_code} to {method} {path}: {answer.text}")
         return answer.json() if answer.content else None
@@ -262,13 +262,13 @@ class Prometheus(Program):
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The instant vector: [{"metric": {label: value}, "value": [time, "figure"]}]."""
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=10, **PLAIN).json()
+        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=10, **LOCAL).json()
         assert answer["status"] == "success", answer
         return list(answer["data"]["result"])
 
     def firing(self) -> set[str]:
         """The names of the alerts that fire now."""
-        answer = httpx.get(f"{self.url}/api/v1/alerts", timeout=10, **PLAIN).json()
+        answer = httpx.get(f"{self.url}/api/v1/alerts", timeout=10, **LOCAL).json()
         return {alert["labels"]["alertname"] for alert in answer["data"]["alerts"] if alert["state"] == "firing"}
 
 

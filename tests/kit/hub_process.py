@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.kit.binaries import PLAIN, Program
+from tests.kit.binaries import LOCAL, Program
 
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
 
@@ -39,7 +39,7 @@ class HubProcess(Program):
 
     def api(self, path: str) -> Any:
         """What GET /api/v1/… says."""
-        answer = httpx.get(f"{self.url}/api/v1/{path}", timeout=10, **PLAIN)
+        answer = httpx.get(f"{self.url}/api/v1/{path}", timeout=10, **LOCAL)
         if answer.status_code != 200:
             raise AssertionError(f"the hub answers {answer.status_code} to {path}: {answer.text}")
         return answer.json()
@@ -69,7 +69,7 @@ class HubProcess(Program):
         return sum(value for name, found, value in self.samples() if name == metric and wanted <= found)
 
     def samples(self) -> Iterator[tuple[str, set[str], float]]:
-        text = httpx.get(f"{self.url}/metrics", timeout=10, **PLAIN).text
+        text = httpx.get(f"{self.url}/metrics", timeout=10, **LOCAL).text
         for match in filter(None, map(SAMPLE.fullmatch, text.splitlines())):
             yield match[1], set((match[2] or "").split(",")), float(match[3])
 
@@ -77,6 +77,6 @@ class HubProcess(Program):
 def post(url: str, body: bytes | Mapping[str, Any]) -> int:
     content = {"content": body} if isinstance(body, bytes) else {"json": body}
     try:
-        return httpx.post(url, timeout=10, **PLAIN, **content).status_code
+        return httpx.post(url, timeout=10, **LOCAL, **content).status_code
     except httpx.TransportError:
         return 0

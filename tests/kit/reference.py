@@ -12,8 +12,9 @@ BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 # Where each model stands in the file, in the order in which a reader meets them.
 PLACES = {
     "Server": "server", "Database": "database", "Log": "log", "Runbooks": "runbooks", "Global": "global",
-    "AlertmanagerSettings": "sources, type alertmanager", "Reconcile": "sources, reconcile", "GrafanaSettings": "sources, type grafana",
-    "GenericSettings": "sources, type generic", "RouteSettings": "route and routes", "Receiver": "receivers",
+    "AlertmanagerSettings": "sources, type alertmanager", "Reconcile": "sources, reconcile",
+    "GrafanaSettings": "sources, type grafana", "GenericSettings": "sources, type generic",
+    "RouteSettings": "route and routes", "Receiver": "receivers",
     "SlackConfig": "slack_configs", "TelegramConfig": "telegram_configs", "EmailConfig": "email_configs",
     "PagerdutyConfig": "pagerduty_configs", "WebhookConfig": "webhook_configs", "ConsoleConfig": "console_configs",
     "TimeIntervalSettings": "time_intervals", "PeriodSettings": "time_intervals, one period", "Times": "time_intervals, times",

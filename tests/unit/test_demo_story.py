@@ -266,14 +266,16 @@ class TestNothingIsToldThatWasNotSeen:
             await teller.end(5)
         assert "✔" not in paper.getvalue()
 
-    @pytest.mark.parametrize(("mode", "is_told"), [("safe", True), ("trading", False)])
-    async def test_that_the_agent_stays_safe_is_told_only_when_it_does(self, mode: str, is_told: bool) -> None:
-        teller, paper = told_by(hub(mode=mode))
-        try:
+    async def test_an_agent_that_stays_safe_is_told(self) -> None:
+        teller, paper = told_by(hub(mode="safe"))
+        await teller.see_still_safe()
+        assert "still in mode safe" in paper.getvalue()
+
+    async def test_an_agent_that_left_safe_mode_is_not(self) -> None:
+        teller, paper = told_by(hub(mode="trading"))
+        with pytest.raises(AlerthubError, match="in vain for the agent to be in safe mode still"):
             await teller.see_still_safe()
-        except AlerthubError as error:
-            assert "to be in safe mode still" in str(error)
-        assert ("still in mode safe" in paper.getvalue()) is is_told
+        assert paper.getvalue() == ""
 
     async def test_a_hub_that_does_not_answer_is_a_plain_error(self) -> None:
         def silent(request: httpx.Request) -> httpx.Response:

@@ -219,7 +219,7 @@ def test_migrate_makes_the_database_once() -> None:
     assert Path("mine.db").stat().st_size > 0
 
 
-@pytest.mark.parametrize("url", ["sqlite:///nowhere/x.db", "sqlite:////proc/x.db", f"postgresql://u:canary-pw@127.0.0.1:{free_port()}/x"])
+@pytest.mark.parametrize("url", ["sqlite:///nowhere/x.db", "sqlite:////proc/x.db", "postgresql://u:canary-pw@127.0.0.1:1/x"])
 def test_a_database_that_cannot_be_opened_is_said_plainly(url: str) -> None:
     written(f"database: {{url: '{url}'}}\n{PLAIN}")
     for command in ("migrate", "serve"):
