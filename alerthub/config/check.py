@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
+from urllib.parse import urlsplit
 
 from alerthub.config.kinds import SUFFIX, Kinds, type_of
 from alerthub.config.mistakes import suggestion
@@ -228,6 +229,10 @@ def warnings(document: Document, model: ConfigModel) -> tuple[str, ...]:
         waiting.extend(((*path, "routes", index), child) for index, child in enumerate(route.routes))
     found.extend(unapproved(document, model))
     found.extend(readable_by_all(document, document.data, ()))
+    server = model.server
+    if not is_loopback(urlsplit(server.public_url).hostname or "") and server.api_token is None:
+        found.append(document.problem(("server",), "a proxy on this machine lets everybody who reaches it use the API and the "
+                                      "pages; set api_token_file, or keep /api and / from them in the proxy"))
     return tuple(str(one) for one in sorted(found, key=lambda one: (one.line, one.column)))
 
 

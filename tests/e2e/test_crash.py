@@ -5,24 +5,31 @@ Nothing that was answered 200 is lost, duplicates are as few as PROTOCOLS 7.3 al
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from sqlalchemy import create_engine, select
 
+from alerthub.store.database import normal_url
+from alerthub.store.schema import lanes
 from alerthub.toy_agent import ToyAgent
 from tests.kit.agent import running_agent
 from tests.kit.binaries import wait_until
 from tests.kit.forked_hub import ForkedHub
 from tests.kit.passed_time import end_leases
 from tests.kit.providers.http import Answer, FakeProvider, Request
-from tests.kit.providers.pagerduty import FakePagerDuty
+from tests.kit.providers.pagerduty import FakePagerDuty, Paged
 from tests.kit.providers.receiver import FakeReceiver
-from tests.kit.providers.slack import FakeSlack
+from tests.kit.providers.slack import FakeSlack, Posted
 from tests.kit.served import served
 from tests.kit.stores import EACH_DATABASE, database
 from tests.kit.verdict import first_texts, violations
@@ -222,3 +229,112 @@ class TestAnAction:
         stage.end("Losing")
         assert stage.agent.mode == "safe"
         assert stage.violations() == []
+
+
+REPLICAS_CONFIG = """
+server: {{listen: "${{HUB_LISTEN}}"}}
+database: {{url: "{database}"}}
+sources: [{{name: alertmanager, type: alertmanager}}]
+receivers: [{{name: machine, webhook_configs: [{{url: "{machine.url}/in", secret: {signing}}}]}}]
+route: {{receiver: machine, group_by: [alertname]}}
+"""
+ALERTS = 40
+
+
+class HeldReceiver(FakeReceiver):
+    """It does what it is asked for at once, and answers only when it is released."""
+
+    async def __aenter__(self) -> FakeProvider:
+        self.loop, self.released = asyncio.get_running_loop(), asyncio.Event()
+        return await super().__aenter__()
+
+    def release(self) -> None:
+        self.loop.call_soon_threadsafe(self.released.set)
+
+    async def _reply(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
+        await self.released.wait()
+        await super()._reply(writer, answer)
+
+
+def held_by(url: str, hub: ForkedHub) -> int:
+    """How many lanes this replica has under way."""
+    engine = create_engine(normal_url(url))
+    try:
+        with engine.begin() as connection:
+            owned = lanes.c.lease_until.is_not(None) & lanes.c.owner.contains(f"/{hub.pid}/")
+            return len(connection.execute(select(lanes.c.id).where(owned)).all())
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.postgres
+def test_one_of_two_replicas_is_killed_in_the_middle_of_its_sending(tmp_path: Path) -> None:
+    """Behind a load balancer: what one does not answer, the other is asked."""
+    machine = HeldReceiver(SIGNING)
+    names = [f"Host{number:02}Down" for number in range(ALERTS)]
+    with database("postgres", tmp_path) as url, served(machine), ExitStack() as stack:
+        config = REPLICAS_CONFIG.format(database=url, machine=machine, signing=SIGNING)
+        first, second = (stack.enter_context(ForkedHub(config)) for _ in range(2))
+
+        def post(number: int) -> None:
+            hubs = itertools.cycle((first, second) if number % 2 else (second, first))
+            wait_until(lambda: next(hubs).post(webhook(alert(names[number]))) == 200, 30, f"{names[number]} is answered 200")
+
+        with ThreadPoolExecutor(4) as senders:
+            posted = [senders.submit(post, number) for number in range(ALERTS // 2)]
+            wait_until(lambda: held_by(url, first) and held_by(url, second), 30, "both have something under way")
+            posted += [senders.submit(post, number) for number in range(ALERTS // 2, ALERTS)]
+            lost, pid = held_by(url, first), first.pid
+            first.strike()
+            first.wait_for_death()
+            for one in posted:
+                one.result()
+        ended = end_leases(url, f"/{pid}/")
+        machine.release()
+        wait_until(second.is_quiet, 60, "the other has done all of it")
+        assert [one["title"] for one in sorted(second.incidents(), key=lambda one: one["title"])] == names
+        assert sorted(body["data"]["incident"]["title"] for body in machine.effects.values()) == names
+        times = Counter(machine.ids())
+        assert max(times.values()) <= 2
+        assert 1 <= lost <= ended
+        assert sum(times.values()) - ALERTS <= ended
+        assert machine.refused == []
+        doubles = {one for one, count in times.items() if count == 2}
+        marks = {request.headers["webhook-id"]: request.json()["data"]["possible_duplicate"] for request in machine.requests}
+        assert all(marks[one] for one in doubles)
+        assert second.api("deliveries?state=sending")["items"] == []
+
+
+class TestTheJudge:
+    """It must be able to say no."""
+
+    def seen(self, *texts: str, paged: int = 1) -> tuple[FakeSlack, FakePagerDuty]:
+        slack, pagerduty = FakeSlack(), FakePagerDuty(ROUTING_KEY)
+        for text in texts:
+            sent = {"channel": "#alerts", "text": text}
+            slack.posted.append(Posted("1.0", sent))
+            slack.requests.append(Request("POST", "/api/chat.postMessage", {}, json.dumps(sent).encode()))
+        for number in range(paged):
+            pagerduty.incidents[str(number)] = Paged("triggered", events=[{"payload": {"summary": "DiskFull"}}])
+        return slack, pagerduty
+
+    OPEN: ClassVar = {"title": "DiskFull", "status": "triggered", "source": "alertmanager"}
+    TOLD, MARKED = "DiskFull FIRING", "DiskFull FIRING This may be a duplicate"
+
+    @pytest.mark.parametrize(("texts", "paged", "incidents", "broken"), [
+        ([TOLD], 1, [OPEN], ""),
+        ([TOLD, MARKED], 1, [OPEN], ""),
+        ([], 1, [OPEN], "never told"),
+        ([TOLD, TOLD], 1, [OPEN], "not marked"),
+        ([TOLD, MARKED, MARKED], 1, [OPEN], "told 3 times"),
+        (["DiskFull RESOLVED"], 1, [OPEN], "does not say FIRING"),
+        ([TOLD], 0, [OPEN], "PagerDuty paged []"),
+        ([TOLD], 2, [OPEN], "PagerDuty paged [1, 1]"),
+        ([TOLD], 1, [], "its incidents are []"),
+        ([TOLD], 1, [OPEN, OPEN], "its incidents are"),
+        ([TOLD], 1, [{**OPEN, "status": "resolved"}], "its incidents are"),
+        ([TOLD], 1, [OPEN, {**OPEN, "title": "Other"}], "nobody sent it"),
+    ])
+    def test_it_names_what_is_broken(self, texts: list[str], paged: int, incidents: list[dict[str, str]], broken: str) -> None:
+        found = violations({"DiskFull": "firing"}, incidents, *self.seen(*texts, paged=paged))
+        assert [broken in one for one in found] == ([True] if broken else []), found

@@ -29,6 +29,7 @@ T = TypeVar("T")
 STEP = 0.02              # seconds between two looks
 START_SECONDS = 30.0     # a cold start on two busy cores
 LOCAL: dict[str, bool] = {"trust_env": False, "verify": False}      # http on the loopback: no proxies, no authorities to load
+PEER_SECONDS = 3         # that the second of two Alertmanagers waits for the first to speak; by itself it would be 15
 LOG_TAIL = 4000          # characters of a dead program's log that the failure shows
 
 
@@ -192,7 +193,7 @@ class Alertmanager(Program):
     def command(self) -> list[str]:
         return [self.binary, f"--config.file={self.folder}/alertmanager.yml", f"--storage.path={self.folder}/data",
                 f"--web.listen-address=127.0.0.1:{self.port}", f"--cluster.listen-address={self.gossip_address}",
-                *(f"--cluster.peer={address}" for address in self.peers)]
+                *(f"--cluster.peer={address}" for address in self.peers), f"--cluster.peer-timeout={PEER_SECONDS}s"]
 
     def is_ready(self) -> bool:
         return self.answers("/-/ready")

@@ -49,3 +49,13 @@ def test_a_secret_that_every_user_can_read_is_warned_of(file: Path, mode: int, w
     (file.parent / "secrets" / "token").chmod(mode)
     warnings = load(file, {}).warnings
     assert any("alerthub.yml:2:" in warning and "chmod 640" in warning for warning in warnings) is warned
+
+
+@pytest.mark.parametrize(("server", "warned"), [
+    ("{public_url: 'https://hub.example.com'}", True),
+    ("{public_url: 'https://hub.example.com', api_token: 0123456789abcdef}", False),
+    ("{listen: '127.0.0.1:9000'}", False),
+])
+def test_an_open_api_behind_a_proxy_of_this_machine_is_warned_of(file: Path, server: str, warned: bool) -> None:
+    file.write_text(f"server: {server}\n{TEXT}")
+    assert any("api_token_file" in warning for warning in load(file, {}).warnings) is warned

@@ -35,7 +35,7 @@ def test_the_example_of_the_design_loads(tmp_path: Path) -> None:
     assert rules.route.routes[0].actions == ("safe-mode",)
     assert rules.route.routes[0].escalation_policy == "trading"
     assert rules.actions["safe-mode"].targets == ("agent-btc",)
-    assert len(config.warnings) == 4       # schedules, policies, heartbeats, and nobody with the role ml
+    assert len(config.warnings) == 5       # schedules, policies, heartbeats, nobody with the role ml, an open API behind a proxy
 
 
 def test_the_action_of_the_design_that_is_not_there_yet_is_said_so(tmp_path: Path) -> None:

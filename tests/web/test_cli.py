@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -338,7 +339,9 @@ def is_free(port: int) -> bool:
 
 @pytest.mark.slow
 def test_without_any_configuration_an_alert_is_on_the_console_and_on_the_page() -> None:
-    wait_until(lambda: is_free(8095), 60, "nobody else uses port 8095")
+    if not is_free(8095) and os.environ.get("CI") != "true":
+        pytest.skip("somebody uses port 8095, which a hub without a configuration listens on")
+    wait_until(lambda: is_free(8095), 60, "nobody uses port 8095")
     hub = ServedHub(None)
     hub.port = 8095
     with hub:
