@@ -83,6 +83,8 @@ class TestADatabaseThatIsAway:
         answers = {status: hub.metric("alerthub_webhooks_total", status=status) for status in ("200", "500", "429")}
         assert answers["200"] >= 3
         assert answers["500"] == answers["429"] == 0
+        assert [hub.metric("alerthub_errors_total", where=room) for room in ("web", "claim", "deliver", "act")] == [0] * 4
+        assert set(hub.health().values()) == {"healthy"}
 
     def test_a_locked_sqlite_file(self, slack: FakeSlack) -> None:
         with HubProcess(told_by_slack(slack)) as hub, Alertmanager(posting_to(hub.hook())) as alertmanager:

@@ -59,9 +59,23 @@ class HubProcess(Program):
 
     def is_quiet(self) -> bool:
         """Nothing is due and nothing under way: what the hub has to say by now is said."""
-        pending = [value for name, _, value in self.samples() if name == "alerthub_oldest_pending_seconds"]
-        at_rest = all(run["finished_at"] or run["state"] == "awaiting_approval" for run in self.runs())
-        return not any(pending) and at_rest and not self.api("deliveries?state=sending")["items"]
+        before = self.newest_delivery()
+        if self.api("deliveries?state=sending&limit=1")["items"]:
+            return False
+        if not all(run["finished_at"] or run["state"] == "awaiting_approval" for run in self.runs()):
+            return False
+        if any(value for name, _, value in self.samples() if name == "alerthub_oldest_pending_seconds"):
+            return False
+        return self.newest_delivery() == before     # else one was claimed between the looks
+
+    def newest_delivery(self) -> int:
+        items = self.api("deliveries?limit=1")["items"]
+        return int(items[0]["id"]) if items else 0
+
+    def health(self) -> dict[str, str]:
+        """By component: healthy, degraded or unhealthy."""
+        answer = httpx.get(f"{self.url}/health", timeout=10, **LOCAL).json()
+        return {name: part["status"] for name, part in answer["components"].items()}
 
     def metric(self, metric: str, **labels: str) -> float:
         """The sum of the samples of this name that have these labels."""
