@@ -77,8 +77,10 @@ class Hub:
     async def stop(self) -> None:
         """Claim nothing more, let what is under way end, hand over what this replica leads, close."""
         self.rounds.stop()
+        self.worker.stop_claiming()
+        if self.loops:
+            await asyncio.wait(self.loops.values(), timeout=DRAIN_SECONDS)
         await self.worker.stop(DRAIN_SECONDS)
-        await asyncio.gather(*self.loops.values(), return_exceptions=True)
         try:
             await self.store.write(lambda tx: resign(tx, self.owner))
         except Busy as error:

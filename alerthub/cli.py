@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
+import logging
 import os
 import signal
 import socket
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
+import httpx
 import uvicorn
 
 from alerthub import log
@@ -26,11 +29,13 @@ from alerthub.domain.route import resolve
 from alerthub.domain.runbook import choose
 from alerthub.equipment import Equipment, equip, hide_secrets, outbound, send_test
 from alerthub.errors import AlerthubError, ConfigError
+from alerthub.settings import revealed
 from alerthub.store.database import Store
 from alerthub.store.migrate import migrate as migrate_store
 
 P = ParamSpec("P")
 T = TypeVar("T")
+logger = logging.getLogger("alerthub.cli")
 GRACE_SECONDS = 10           # for requests under way at the stop; with the worker's drain below Kubernetes' 30 s (R-60)
 CONNECTIONS = 2000           # more at once are answered 503 (R-60)
 KEEP_ALIVE_SECONDS = 75      # longer than what senders and proxies keep a connection for
@@ -87,18 +92,20 @@ def serve(path: Path | None) -> None:
     config = configured(path)
     log.configure(sys.stderr, json=config.model.log.format == "json", level=config.model.log.level)
     for warning in config.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        logger.warning("%s", warning, extra={"event": "config.warning"})
     asyncio.run(serve_hub(config))
 
 
 class Server(uvicorn.Server):
     """uvicorn without its signal handling: it would end the process before the hub has let go of its leases."""
 
-    greeting = ""       # said when connections are taken, and not before
+    address = database = ""      # for the greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Greets when connections are taken, and not before."""
         await super().startup(sockets)
-        click.echo(self.greeting, err=True)
+        logger.info("alerthub listens on http://%s, database %s", self.address, self.database,
+                    extra={"event": "hub.listening"})
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -123,7 +130,7 @@ async def serve_hub(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.end)
     await hub.start()
-    server.greeting = f"alerthub listens on http://{config.model.server.listen}, database {hub.store.public_url}"
+    server.address, server.database = config.model.server.listen, hub.store.public_url
     try:
         with suppress(SystemExit):      # uvicorn's word for an address that it cannot have
             await server.serve()
@@ -167,14 +174,16 @@ async def equipped(config: Config) -> Equipment:
 
 @main.command()
 @config_option
+@json_option
 @fails_plainly
-def migrate(path: Path | None) -> None:
+def migrate(path: Path | None, as_json: bool) -> None:
     """Bring the database to what this version needs."""
     store = Store(configured(path).model.database.url, SystemClock().new_id)
     try:
-        click.echo(f"database is at revision {migrate_store(store)}")
+        revision = migrate_store(store)
     finally:
         store.close()
+    click.echo(json.dumps({"revision": revision}) if as_json else f"database is at revision {revision}")
 
 
 @main.group()
@@ -228,9 +237,47 @@ def send_test_message(receiver: str, path: Path | None, as_json: bool) -> None:
     sys.exit(1 if any(error for _, error in results) else 0)
 
 
+@main.command()
+@click.option("--lane", type=click.IntRange(min=0), help="Only this one (default: all).")
+@config_option
+@json_option
+@fails_plainly
+def replay(lane: int | None, path: Path | None, as_json: bool) -> None:
+    """Let the running hub send again what it gave up (R-27)."""
+    count = asyncio.run(replayed(configured(path), lane))
+    click.echo(json.dumps({"replayed": count}) if as_json else f"{count} lane{'' if count == 1 else 's'} will be told again")
+
+
+async def replayed(config: Config, lane: int | None) -> int:
+    """How many lanes the hub tells again. Raises AlerthubError when it does not run, or refuses."""
+    url = f"http://{reachable(*config.listen)}/api/v1/{'deliveries' if lane is None else f'lanes/{lane}'}/replay"
+    token = revealed(config.model.server.api_token)
+    try:
+        async with outbound() as http:
+            answer = await http.post(url, headers={"authorization": f"Bearer {token}"} if token else {})
+        told = answer.json()
+        if answer.status_code == 200:
+            return int(told["replayed"])
+        raise AlerthubError(f"the hub answered {answer.status_code}: {told['detail']}")
+    except httpx.HTTPError:
+        raise AlerthubError(f"no hub answers on {config.model.server.listen}; start it with alerthub serve") from None
+    except (ValueError, KeyError, TypeError):
+        raise AlerthubError(f"what answers on {config.model.server.listen} is not alerthub") from None
+
+
+def reachable(host: str, port: int) -> str:
+    """The address on which this machine reaches what listens there; also when that is on all addresses."""
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        found = ("127.0.0.1" if address.version == 4 else "::1") if address.is_unspecified else host
+        host = f"[{found}]" if address.version == 6 else found
+    return f"{host}:{port}"
+
+
 @main.command("schema")
-def print_schema() -> None:
-    """Print the JSON Schema of the configuration file, for editors."""
+@config_option
+def print_schema(path: Path | None) -> None:
+    """Print the JSON Schema of the configuration file, for editors. It is the same whatever a file holds."""
     click.echo(json.dumps(schema(), indent=2))
 
 
@@ -242,5 +289,3 @@ def demo(port: int, once: bool) -> None:
     """The hub, a toy trading agent and its alerts, on the screen. No account, nothing leaves this machine."""
     with suppress(KeyboardInterrupt):
         asyncio.run(run_demo(port, once=once))
-
-

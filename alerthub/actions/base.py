@@ -22,6 +22,7 @@ from alerthub.regex import compile_pattern
 from alerthub.settings import Duration, Settings
 
 LABEL_VALUE = r"^[A-Za-z0-9 ._:/@-]{1,200}$"      # what a label may say to an action, unless the action says otherwise
+LONGEST_TIGHTEN = timedelta(seconds=45)     # what is not safe by then is paged within 60 s
 Scalar = str | int | float | bool
 
 
@@ -107,6 +108,9 @@ class ActionSettings(Settings):
         guards = {"approve": self.approve, "cooldown": self.cooldown, "max_per_hour": self.max_per_hour, "labels": self.labels}
         if self.direction is Direction.tighten and (given := next((name for name, value in guards.items() if value), None)):
             raise ValueError(f"direction tighten is never delayed or refused; remove {given}, or make it neutral")
+        if self.direction is Direction.tighten and self.deadline > LONGEST_TIGHTEN:
+            raise ValueError("deadline is at most 45s with direction tighten: when it is not done by then, a person must be "
+                             "paged within a minute")
         return self
 
 

@@ -19,7 +19,6 @@ from alerthub.errors import ActionFailed, ActionUnknown
 from alerthub.settings import Settings
 
 SAFE = "safe"
-LONGEST_DEADLINE = timedelta(seconds=45)     # what did not become safe is paged within 60 s
 FIRST_POLL, LONGEST_POLL = 0.2, 1.0          # seconds between looks at the mode
 PUSH_SECONDS, LOOK_SECONDS = 5.0, 2.0        # of one attempt; a silent agent must leave time for the next
 PUSH_AGAIN = 5.0                             # seconds that an accepted push has to show; a restart may have lost it
@@ -32,12 +31,6 @@ def check_base(url: str) -> str:
     if "?" in check_url(url):
         raise ValueError("the address of an agent has no query: /mode is added to it")
     return url.rstrip("/")
-
-
-def check_deadline(deadline: timedelta) -> timedelta:
-    if deadline > LONGEST_DEADLINE:
-        raise ValueError("at most 45s: when the agent is not safe by then, a person must be paged within a minute")
-    return deadline
 
 
 class PermitSettings(Settings):
@@ -55,7 +48,6 @@ class AgentTarget(WebTarget):
 class SafeModeSettings(ActionSettings):
     type: Literal["safe_mode"] = "safe_mode"
     direction: Literal[Direction.tighten] = Direction.tighten
-    deadline: Annotated[Span, AfterValidator(check_deadline)] = timedelta(seconds=30)
 
 
 @dataclass(slots=True)

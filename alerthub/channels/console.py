@@ -11,7 +11,7 @@ from typing import ClassVar, TextIO
 from pydantic import BaseModel
 
 from alerthub.channels.base import Budget, ChannelSettings, Wire
-from alerthub.channels.text import one_line, plain_text
+from alerthub.channels.text import one_line, plain_text, unremarked
 from alerthub.domain.message import Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
 from alerthub.settings import Settings
@@ -87,6 +87,6 @@ def text_of(message: Message) -> str:
     """`2026-11-21 12:00:00Z [FIRING] title`, and the rest indented under it, so no text can pretend to be a message."""
     lines = plain_text(message, TEXT).split("\n")
     if not message.is_degraded and message.why is not Why.digest:
-        lines += [f"> {one_line(line, NEWS_LINE)}" for line in message.news[-NEWS:]]
+        lines += [f"> {one_line(line, NEWS_LINE)}" for line in unremarked(message)[-NEWS:]]
     text = f"{message.at:%Y-%m-%d %H:%M:%SZ} " + f"\n{INDENT}".join(lines)
     return UNPRINTABLE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text) + "\n"

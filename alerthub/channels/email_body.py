@@ -18,8 +18,10 @@ from html import escape
 import nh3
 
 from alerthub.channels.text import (
-    alert_text,
+    action_lines,
+    alert_list,
     clip,
+    description,
     digest_line,
     digest_text,
     facts,
@@ -29,6 +31,8 @@ from alerthub.channels.text import (
     plain_text,
     remarks,
     status_word,
+    still,
+    unremarked,
 )
 from alerthub.domain.alert import Severity
 from alerthub.domain.message import IncidentStatus, Link, Message, Why
@@ -106,6 +110,8 @@ def header(text: str, limit: int = HEADER_LIMIT) -> str:
 
 def subject_of(message: Message) -> str:
     """Without the state: a subject that changes would tear the thread apart (PROTOCOLS 5)."""
+    if message.why is Why.test:
+        return "[AlertHub] Test message"
     if message.why is Why.digest:
         return header(f"[AlertHub] {message.title}")
     return header(f"[#{message.number}] {message.title}")
@@ -161,11 +167,14 @@ def sanitised(html: str) -> str:
 
 def text_body(message: Message, *, is_first: bool) -> str:
     """State, what is new, remarks, alerts, links: what matters stands where a preview shows it."""
-    head = [f"{status_word(message)}: {one_line(message.title, NEWS_LIMIT)}", facts(message)]
-    parts = ["\n".join(head), "\n".join(f"* {line}" for line in news(message, is_first=is_first)), "\n".join(remarks(message))]
+    title = one_line(message.title, NEWS_LIMIT)
+    first = still(message) if message.why is Why.repeat else f"{status_word(message)}: {title}"
+    head = [line for line in (first, description(message), facts(message)) if line]
+    parts = ["\n".join(head), "\n".join(f"* {line}" for line in news(message, is_first=is_first)),
+             "\n".join((*remarks(message), *action_lines(message)))]
     tail = "\n".join(f"{label}: {url}" for label, url in safe_links(message.links))
     room = TEXT_LIMIT - sum(len(part) + 2 for part in (*parts, tail))
-    alerts = digest_text(message.digest, room) if message.digest else listed(alerts_of(message), total(message), room)
+    alerts = digest_text(message.digest, room) if message.digest else listed(*alerts_of(message), room)
     return encodable("\n\n".join(part for part in (*parts, alerts, tail) if part) + "\n")
 
 
@@ -173,17 +182,14 @@ def news(message: Message, *, is_first: bool) -> list[str]:
     """What this destination has not seen. In the first mail the opening itself is no news."""
     if is_first and message.why is Why.opened and len(message.news) <= 1:
         return []
-    latest = [one_line(line, NEWS_LIMIT) for line in message.news[-NEWS:]]
-    earlier = len(message.news) - len(latest)
+    fresh = unremarked(message)
+    latest = [one_line(line, NEWS_LIMIT) for line in fresh[-NEWS:]]
+    earlier = len(fresh) - len(latest)
     return [*([f"{earlier} earlier, see the incident"] if earlier else []), *latest]
 
 
-def alerts_of(message: Message) -> list[str]:
-    return [alert_text(alert, message.common_labels, ALERT_LIMIT) for alert in message.alerts[:ALERTS]]
-
-
-def total(message: Message) -> int:
-    return max(message.firing + message.resolved, len(message.alerts))
+def alerts_of(message: Message) -> tuple[list[str], int]:
+    return alert_list(message, ALERTS, ALERT_LIMIT, said=(message.title, description(message)))
 
 
 def safe_links(links: Sequence[Link]) -> list[tuple[str, str]]:
@@ -196,13 +202,17 @@ def safe_links(links: Sequence[Link]) -> list[tuple[str, str]]:
 
 def html_body(message: Message, *, is_first: bool) -> str:
     """The same as the text, larger. The state is a word first and a colour second."""
+    title = still(message) if message.why is Why.repeat else one_line(message.title, NEWS_LIMIT)
+    described = description(message)
     head = [
         f'<div style="background-color:{colour(message)};color:#ffffff;font-size:22px;font-weight:bold;padding:12px 16px">'
         f"{escape(status_word(message))} · {message.severity.value}</div>",
-        f'<h1 style="font-size:20px;line-height:1.3;margin:16px 0 4px">{escape(one_line(message.title, NEWS_LIMIT))}</h1>',
+        f'<h1 style="font-size:20px;line-height:1.3;margin:16px 0 4px">{escape(title)}</h1>',
+        f'<p style="margin:0 0 8px">{escape(described)}</p>' if described else "",
         f'<p style="color:#444444;margin:0 0 12px">{escape(facts(message))}</p>',
         items("", news(message, is_first=is_first)),
         *(f'<p style="border:1px solid #8a6100;padding:8px">{escape(line)}</p>' for line in remarks(message)),
+        items("Actions", action_lines(message)),
     ]
     tail = [f'<p style="margin:8px 0"><a href="{escape(url)}" style="font-size:18px">{escape(label)}</a></p>'
             for label, url in safe_links(message.links)]
@@ -213,9 +223,9 @@ def html_body(message: Message, *, is_first: bool) -> str:
 
 def html_alerts(message: Message, room: int) -> str:
     """As many alerts as fit once they are escaped, then how many are missing."""
-    lines = alerts_of(message)
+    lines, total = alerts_of(message)
     for kept in range(len(lines), -1, -1):
-        missing = more(total(message) - kept)
+        missing = more(total - kept)
         made = items("Alerts", [*lines[:kept], missing] if missing else lines[:kept])
         if weight(made) <= room:
             return made
@@ -252,7 +262,7 @@ def page(inner: str) -> str:
 def colour(message: Message) -> str:
     if message.status is IncidentStatus.resolved:
         return CALM
-    return SEEN if message.status is IncidentStatus.acknowledged else COLOURS[message.severity]
+    return SEEN if message.status is IncidentStatus.acknowledged or message.is_silenced else COLOURS[message.severity]
 
 
 def encodable(text: str) -> str:

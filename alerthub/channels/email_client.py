@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import aiosmtplib
 
+from alerthub.channels.answers import not_reached
 from alerthub.channels.text import one_line
 from alerthub.errors import Failure, SendFailed
 
@@ -128,7 +129,7 @@ def before_content(error: Exception) -> SendFailed:
         case aiosmtplib.SMTPResponseException():
             return SendFailed(failure_for_code(error.code), reply(error))
         case OSError():     # refused, reset, timed out: aiosmtplib's connection errors are OSErrors too
-            return SendFailed(Failure.unavailable, f"no connection ({type(error).__name__})")
+            return SendFailed(Failure.unavailable, not_reached(error))
         case _:             # STARTTLS or AUTH is not offered
             return SendFailed(Failure.configuration, one_line(str(error), DETAIL))
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from alerthub.channels.answers import not_reached
 from alerthub.channels.base import RESPONSE_BYTES
 from alerthub.errors import Failure, SendFailed
 
@@ -64,7 +65,7 @@ async def post(client: httpx.AsyncClient, url: str, content: bytes, headers: Map
         async with request as response:
             return Answer(response.status_code, response.headers, await read_capped(response))
     except NOT_REACHED as error:
-        raise SendFailed(Failure.unavailable, f"no connection ({type(error).__name__})") from None
+        raise SendFailed(Failure.unavailable, not_reached(error)) from None
     except httpx.HTTPError as error:
         raise SendFailed(Failure.timeout, f"no complete answer ({type(error).__name__})") from None
 

@@ -8,15 +8,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
+from alerthub.channels.answers import failure_for_status, retry_after
 from alerthub.channels.base import Budget, ChannelSettings, Wire
 from alerthub.channels.http import Answer, checked_url, post
 from alerthub.channels.template import Template
-from alerthub.channels.text import alert_text, clip, facts, failure_for_status, one_line, remarks, retry_after, status_word
+from alerthub.channels.text import (
+    action_lines,
+    alert_text,
+    began,
+    clip,
+    facts,
+    one_line,
+    remarks,
+    status_word,
+    unremarked,
+)
 from alerthub.domain.alert import SYNONYMS, Labels
 from alerthub.domain.message import IncidentStatus, Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
@@ -140,10 +150,19 @@ class PagerDuty:
         receipt = Receipt({"dedup_key": dedup_key(message)})
         if message.why is Why.repeat and previous is not None and previous.handle == receipt.handle:
             return receipt
-        answer = await post(self._wire.http, self._url, self._body(message), {"Content-Type": "application/json"})
+        older = previous.handle.get("dedup_key") if previous is not None else None
+        if older and older != receipt.handle["dedup_key"]:
+            # An episode whose end was never told, because the next one began meanwhile: nobody else would close it there.
+            end = {"routing_key": self.config.key, "event_action": "resolve", "dedup_key": older}
+            await self._post(encoded(end))
+        if older == receipt.handle["dedup_key"] or message.status.is_open or older is None:
+            await self._post(self._body(message))
+        return receipt
+
+    async def _post(self, body: bytes) -> None:
+        answer = await post(self._wire.http, self._url, body, {"Content-Type": "application/json"})
         if answer.status != 202:
             raise self._failure(answer)
-        return receipt
 
     async def aclose(self) -> None:
         """Holds nothing of its own."""
@@ -206,7 +225,7 @@ class PagerDuty:
         more = {name: word for name in ("component", "group", "class") if (word := self._word(name, message))}
         return {
             "summary": described or summary(message, SUMMARY), "source": self._word("source", message) or source(message),
-            "severity": self._severity(message), "timestamp": message.opened_at.astimezone(UTC).isoformat(), **more,
+            "severity": self._severity(message), "timestamp": began(message).isoformat(), **more,
         }
 
     def _severity(self, message: Message) -> str:
@@ -250,9 +269,10 @@ def source(message: Message) -> str:
 def custom_details(message: Message) -> dict[str, Any]:
     lines = [alert_text(alert, message.common_labels) for alert in message.alerts[:ALERTS]]
     return {
-        "status": status_word(message), "incident": facts(message), "remarks": remarks(message), "alerts": lines,
+        "status": status_word(message), "incident": facts(message), "remarks": remarks(message),
+        "actions": action_lines(message), "alerts": lines,
         "alerts_left_out": max(0, message.firing + message.resolved - len(lines)),
-        "news": [clip(line, VALUE) for line in message.news[-NEWS:]],
+        "news": [clip(line, VALUE) for line in unremarked(message)[-NEWS:]],
         "labels": pairs(message.common_labels), "annotations": pairs(message.common_annotations),
     }
 

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from alerthub.channels.answers import not_reached
 from alerthub.channels.base import Budget, ChannelSettings, Wire
 from alerthub.channels.http import checked_url, post
 from alerthub.channels.slack_blocks import (
@@ -153,7 +154,8 @@ class Slack:
         return {"unfurl_links": False, "unfurl_media": False, **looks}
 
     def _thread_post(self, message: Message, line: str, handle: Mapping[str, str]) -> dict[str, Any]:
-        broadcast = message.why in BROADCAST or message.is_worse
+        failed = message.why is Why.action and any(action.is_bad for action in message.actions)
+        broadcast = failed or message.why in BROADCAST or message.is_worse
         mentions = self._mentions(message) if broadcast else ()
         called = mention_text(mentions)
         text = f"{called} {escaped(line, TEXT - len(called) - 1)}".lstrip()
@@ -183,7 +185,7 @@ class Slack:
         except SlackApiError as error:
             raise self._refused(error, has_handle) from None
         except aiohttp.ClientConnectorError as error:
-            raise SendFailed(Failure.unavailable, f"{method}: no connection ({type(error).__name__})") from None
+            raise SendFailed(Failure.unavailable, f"{method}: {not_reached(error)}") from None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise SendFailed(Failure.timeout, f"{method}: no complete answer ({type(error).__name__})") from None
         return response.data if isinstance(response.data, dict) else {}

@@ -12,20 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from alerthub.channels.text import (
-    alert_text,
+    ACTION_LIMIT,
+    action_lines,
+    alert_list,
     clip,
-    counts,
     digest_text,
     facts,
-    human_age,
     listed,
+    mark,
     one_line,
     plain_text,
     remarks,
     status_word,
+    still,
 )
-from alerthub.domain.alert import Severity
-from alerthub.domain.message import IncidentStatus, Link, Message, Why
+from alerthub.domain.message import Link, Message, Why
 
 BLOCKS = 50
 HEADER_TEXT = 150
@@ -45,7 +46,6 @@ FIELD_VALUE = 200
 CONTEXT_TEXT = 300
 OMITTED_FIELDS = ("alertname", "severity")      # already in the header and the facts
 
-MARKS = {Severity.critical: "🔴", Severity.error: "🟠", Severity.warning: "🟡", Severity.info: "🔵"}
 # Posted into the channel as well as into the thread: what nobody may miss. The rest is for who follows the thread.
 BROADCAST = (Why.reopened, Why.escalated, Why.repeat)
 
@@ -97,15 +97,6 @@ def mention_block(mentions: Sequence[str]) -> Block:
     return context([{"type": "mrkdwn", "text": mention_text(mentions)}])
 
 
-def mark(message: Message) -> str:
-    """A sign beside the word, never instead of it."""
-    if message.status is IncidentStatus.resolved:
-        return "✅"
-    if message.is_stale:
-        return "⌛"
-    return "👀" if message.status is IncidentStatus.acknowledged else MARKS[message.severity]
-
-
 def fallback_text(message: Message, mentions: Sequence[str] = ()) -> str:
     """`text`: what a notification and a screen reader say, and all of a degraded message. At most TEXT characters."""
     prefix = f"{mention_text(mentions)} " if mentions else ""
@@ -135,7 +126,10 @@ def build(message: Message, room: Room, title: str | None, text: str | None,
     blocks += body(message, room, text)
     if notes := [plain(note, CONTEXT_TEXT) for note in remarks(message)]:
         blocks.append(context(notes))
-    blocks.append(context([plain(facts(message), CONTEXT_TEXT)]))
+    if done := action_lines(message, min(ACTION_LIMIT, room.text // 5)):
+        blocks.append(section("\n".join(done)))
+    if message.why is not Why.test:
+        blocks.append(context([plain(facts(message), CONTEXT_TEXT)]))
     if actions := actions_block(message):
         blocks.append(actions)
     return blocks
@@ -147,14 +141,19 @@ def body(message: Message, room: Room, text: str | None) -> Iterator[Block]:
         for part in pieces(digest_text(message.digest, 2 * room.text), SECTION_TEXT):
             yield section(part)
         return
-    if said := text or message.common_annotations.get("summary") or message.common_annotations.get("message"):
+    if message.why is Why.test:
+        yield section(clip(text or facts(message), room.text))
+        return
+    said = text or message.common_annotations.get("summary") or message.common_annotations.get("message") or ""
+    if said:
         yield section(clip(said, room.text))
     if fields := fields_of(message, room):
         yield {"type": "section", "fields": fields}
-    if description := message.common_annotations.get("description"):
-        yield section(clip(description, room.text // 2))
-    lines = [alert_text(alert, message.common_labels) for alert in message.alerts[: room.alerts]]
-    if alerts := listed(lines, max(message.firing + message.resolved, len(lines)), room.text, prefix="• "):
+    described = message.common_annotations.get("description", "")
+    if described and described != said:
+        yield section(clip(described, room.text // 2))
+    lines, total = alert_list(message, room.alerts, said=(said, described))
+    if alerts := listed(lines, total, room.text, prefix="• "):
         yield section(alerts)
 
 
@@ -222,6 +221,5 @@ def shown_links(links: Sequence[Link]) -> list[Link]:
 def news_line(message: Message) -> str:
     """One line for the thread: what is new. Empty when there is nothing to say."""
     if message.why is Why.repeat:
-        age = human_age(message.at - message.opened_at)
-        return f"Still {status_word(message)} after {age}: {counts(message)}".removesuffix(": ")
+        return still(message)
     return clip("\n".join(one_line(line, 500) for line in message.news[-10:]), SECTION_TEXT)

@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 from aiohttp import ClientSession, TraceConfig
 
+from alerthub.channels.answers import failure_for_status, retry_after
 from alerthub.channels.base import ATTEMPT_SECONDS, RESPONSE_BYTES
 from alerthub.channels.http import Answer
-from alerthub.channels.text import failure_for_status, retry_after
 from alerthub.errors import Failure, SendFailed
 
 CODE = re.compile(r"[a-z_]{2,60}")              # an error code of Slack; anything else is not repeated

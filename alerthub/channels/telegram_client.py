@@ -24,8 +24,9 @@ from telegram.error import (
 )
 from telegram.request import BaseRequest, RequestData
 
+from alerthub.channels.answers import RETRY_AFTER_CAP, failure_for_status, retry_after
 from alerthub.channels.http import Answer, post
-from alerthub.channels.text import RETRY_AFTER_CAP, clip, failure_for_status, one_line, retry_after
+from alerthub.channels.text import clip, one_line
 from alerthub.clock import Clock
 from alerthub.errors import Failure, SendFailed
 

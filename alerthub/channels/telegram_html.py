@@ -11,23 +11,28 @@ from dataclasses import dataclass
 from html import escape
 
 from alerthub.channels.text import (
-    alert_text,
+    action_lines,
+    alert_list,
+    description,
     digest_text,
     facts,
+    mark,
     more,
     one_line,
     plain_text,
     remarks,
     status_word,
+    still,
+    unremarked,
     utf16_clip,
     utf16_length,
 )
-from alerthub.domain.alert import Severity
-from alerthub.domain.message import IncidentStatus, Link, Message, Why
+from alerthub.domain.message import Link, Message, Why
 
 TEXT_LIMIT = 4096       # after the entities are parsed (PROTOCOLS 3.1); in UTF-16 units, the stricter reading
 REPLY_LIMIT = 1024      # of one reply: it interrupts, the live message holds the rest
 TITLE_LIMIT = 300
+STILL_LIMIT = 500       # of a repeat's line: title, state and how many
 LABEL_LIMIT = 60        # of a link's name
 LINK_LIMIT = 2_000      # an address longer than this is left out: half of one leads nowhere
 PLAIN_LINKS = 2_500     # of all addresses together, where they are part of the text
@@ -35,8 +40,9 @@ LINKS = 8               # with title, state and remarks far from 100 entities (P
 NEWS = 5
 NEWS_LIMIT = 200
 ALERTS = 30
-
-MARKS = {Severity.critical: "🔴", Severity.error: "🟠", Severity.warning: "🟡", Severity.info: "🔵"}
+ALERTS_ROOM = 500       # kept for alerts, before what was done and what it means are shown
+DESCRIPTION_LIMIT = 500
+ACTION_LIMIT = 200
 
 # What is worth a reply, and so a sound, beside the silent edit of the live message (PROTOCOLS 7.4 keeps their order).
 REPLIED = frozenset({Why.resolved, Why.reopened, Why.changed, Why.escalated, Why.action, Why.comment, Why.repeat, Why.stale})
@@ -64,10 +70,17 @@ SEPARATOR = Piece(" · ")
 
 
 def live(message: Message, *, first: bool, html: bool = True) -> str:
-    """The live message: state, title, remarks, alerts, links. `first` adds the news that no reply will tell."""
-    head = [*heading(message), *((Piece(line, "i"),) for line in remarks(message))]
+    """The live message: state, title, description, remarks, actions, alerts, links. `first` adds the news that no reply will
+    tell."""
+    remarked: list[Line] = [(Piece(line, "i"),) for line in remarks(message)]
     tail = link_lines(message.links, html=html)
-    told = news_lines(message) if first and (message.why is not Why.opened or len(message.news) > 1) else []
+    told = news_lines(unremarked(message)) if first and (message.why is not Why.opened or len(message.news) > 1) else []
+    spare = TEXT_LIMIT - ALERTS_ROOM - measure([*heading(message), *remarked, (), *told, *tail])
+    done: list[Line] = [(Piece(utf16_clip(line, ACTION_LIMIT)),) for line in action_lines(message)]
+    done = fitting(done, len(done), spare)
+    described: list[Line] = [(Piece(utf16_clip(text, DESCRIPTION_LIMIT)),)] if (text := description(message)) else []
+    described = described if measure([*done, *described]) <= spare else []
+    head = [*heading(message), *described, *remarked, *done]
     room = TEXT_LIMIT - measure([*head, (), *told, *tail])
     body = digest_lines(message, room) if message.digest else alert_lines(message, room)
     return rendered([*head, (), *body, *told, *tail], html=html)
@@ -75,9 +88,11 @@ def live(message: Message, *, first: bool, html: bool = True) -> str:
 
 def reply(message: Message, *, html: bool = True) -> str:
     """What is new, as a reply to the live message."""
-    lines = news_lines(message) or [(Piece(one_line(facts(message), TITLE_LIMIT)),)]
-    room = REPLY_LIMIT - measure(heading(message)[:1])
-    return rendered([*heading(message)[:1], *fitting(lines, len(lines), room)], html=html)
+    head = heading(message)
+    if message.why is Why.repeat:
+        head = [(Piece(f"{mark(message)} "), Piece(utf16_clip(still(message), STILL_LIMIT), "b"))]
+    lines = news_lines(message.news)
+    return rendered([*head, *fitting(lines, len(lines), REPLY_LIMIT - measure(head))], html=html)
 
 
 def heading(message: Message) -> list[Line]:
@@ -85,23 +100,15 @@ def heading(message: Message) -> list[Line]:
     return [state, (Piece(utf16_clip(one_line(message.title), TITLE_LIMIT) or f"Incident #{message.number}", "b"),)]
 
 
-def mark(message: Message) -> str:
-    if message.why is Why.test:
-        return "🧪"
-    if message.status is IncidentStatus.resolved:
-        return "✅"
-    return "👀" if message.status is IncidentStatus.acknowledged else MARKS[message.severity]
-
-
-def news_lines(message: Message) -> list[Line]:
-    latest = [(Piece(f"▸ {utf16_clip(one_line(line), NEWS_LIMIT)}"),) for line in message.news[-NEWS:]]
-    earlier = len(message.news) - len(latest)
+def news_lines(news: Sequence[str]) -> list[Line]:
+    latest = [(Piece(f"▸ {utf16_clip(one_line(line), NEWS_LIMIT)}"),) for line in news[-NEWS:]]
+    earlier = len(news) - len(latest)
     return [*([(Piece(f"▸ {earlier} earlier, see the incident"),)] if earlier else []), *latest]
 
 
 def alert_lines(message: Message, room: int) -> list[Line]:
-    lines = [(Piece(f"• {alert_text(alert, message.common_labels)}"),) for alert in message.alerts[:ALERTS]]
-    return fitting(lines, max(message.firing + message.resolved, len(message.alerts)), room)
+    lines, total = alert_list(message, ALERTS, said=(message.title, description(message)))
+    return fitting([(Piece(f"• {line}"),) for line in lines], total, room)
 
 
 def digest_lines(message: Message, room: int) -> list[Line]:

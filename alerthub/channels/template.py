@@ -50,6 +50,7 @@ VARIABLES = {
     "firing": "how many alerts fire",
     "resolved": "how many alerts are resolved",
     "news": "lines that this destination has not seen yet",
+    "actions": "what automatic actions did, each with text and is_bad",
     "links": "each with label and url",
     "url": "the incident's page",
     "source": "the source's name",
@@ -135,6 +136,7 @@ def variables(message: Message) -> dict[str, Any]:
         "number": message.number, "why": message.why.value, "labels": LabelSet(message.common_labels),
         "annotations": LabelSet(message.common_annotations), "alerts": [alert_record(alert) for alert in message.alerts],
         "firing": message.firing, "resolved": message.resolved, "news": [line[:VALUE] for line in message.news],
+        "actions": [Record({"text": action.text[:VALUE], "is_bad": action.is_bad}) for action in message.actions],
         "links": [Record({"label": link.label, "url": link.url}) for link in message.links], "url": page_of(message),
         "source": message.source, "opened_at": instant(message.opened_at), "resolved_at": instant(message.resolved_at),
         "acknowledged_by": message.acknowledged_by, "incomplete": message.incomplete, "is_stale": message.is_stale,
@@ -152,7 +154,7 @@ def alert_record(alert: AlertLine) -> Record:
 
 def page_of(message: Message) -> str:
     """The incident's page: the link called Incident, else the first one."""
-    named = [link.url for link in message.links if link.label == "Incident"]
+    named = [link.url for link in message.links if link.label.startswith("Incident")]
     return next(iter([*named, *(link.url for link in message.links)]), "")
 
 

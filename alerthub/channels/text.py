@@ -1,4 +1,4 @@
-"""What channels share about words: cutting, the state in a word, the minimal plain text, what a status means.
+"""What channels share about words: cutting, the state in a word, the minimal plain text.
 
 Pure. Nothing here escapes: markup belongs to the channel that speaks it, and it escapes after cutting (R-25).
 """
@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, date, datetime, timedelta
 
-from alerthub.domain.alert import Labels
-from alerthub.domain.message import AlertLine, DigestLine, IncidentStatus, Message, Why
-from alerthub.errors import Failure
+from alerthub.domain.alert import AlertStatus, Labels, Severity
+from alerthub.domain.message import ActionLine, AlertLine, DigestLine, IncidentStatus, Message, Why
 
-RETRY_AFTER_CAP = 3600.0    # PROTOCOLS 7.4
 NAME_LIMIT = 80             # of a person, in a line that must stay short
 TITLE_LIMIT = 200           # of a title, where everything has to fit into one plain text
 ALERT_LIMIT = 300
 LINK_LIMIT = 2_000
+DESCRIPTION_LIMIT = 500
+ACTION_LIMIT = 300
+ACTIONS = 5                 # shown; what went wrong is shown first of all
+TEST = "Test of AlertHub. Nothing is wrong; messages of incidents look like this one."
+SILENCED = "Silenced or inhibited at the source."
+MARKS = {Severity.critical: "🔴", Severity.error: "🟠", Severity.warning: "🟡", Severity.info: "🔵"}
 BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")     # white space of any alphabet, and control characters
-SECONDS = re.compile(r"(\d+)(?:\.\d+)?")
 
 
 def clip(text: str, limit: int, more: str = "…") -> str:
@@ -74,25 +76,77 @@ def status_word(message: Message) -> str:
         return "SUMMARY"
     if message.status is IncidentStatus.resolved:
         return "RESOLVED"
-    if message.status is IncidentStatus.acknowledged:
-        by = one_line(message.acknowledged_by, NAME_LIMIT)
-        word = f"ACKNOWLEDGED by {by}" if by else "ACKNOWLEDGED"
-        return f"{word}, STALE" if message.is_stale else word
-    return "STALE" if message.is_stale else "FIRING"
+    by = one_line(message.acknowledged_by, NAME_LIMIT)
+    acknowledged = f"ACKNOWLEDGED by {by}" if by else "ACKNOWLEDGED"
+    words = (acknowledged if message.status is IncidentStatus.acknowledged else "", "SILENCED" if message.is_silenced else "",
+             "STALE" if message.is_stale else "")
+    return ", ".join(word for word in words if word) or "FIRING"
+
+
+def mark(message: Message) -> str:
+    """A sign beside the word, never instead of it."""
+    if message.why is Why.test:
+        return "🧪"
+    if message.status is IncidentStatus.resolved:
+        return "✅"
+    if message.is_silenced or message.is_stale:
+        return "🔕" if message.is_silenced else "⌛"
+    return "👀" if message.status is IncidentStatus.acknowledged else MARKS[message.severity]
 
 
 def facts(message: Message) -> str:
-    """`#17 · critical · 3 firing, 1 resolved · open for 5 min`: what stands under a title."""
+    """`#17 · critical · 3 firing, 1 resolved · since 02:41 UTC (19 min)`: what stands under a title."""
+    if message.why is Why.test:
+        return TEST
     if message.why is Why.digest:
         return f"{message.severity.value} · {len(message.digest)} incidents"
-    parts = [f"#{message.number}", message.severity.value, counts(message)]
-    if message.resolved_at is not None:
-        parts.append(f"resolved after {human_age(message.resolved_at - message.opened_at)}")
-    else:
-        parts.append(f"open for {human_age(message.at - message.opened_at)}")
-    if message.episode > 1:
-        parts.append(f"episode {message.episode}")
+    again = f"reopened ({ordinal(message.episode - 1)} time)" if message.episode > 2 else "reopened"
+    parts = [f"#{message.number}", message.severity.value, counts(message), span(message), again if message.episode > 1 else ""]
     return " · ".join(part for part in parts if part)
+
+
+def began(message: Message) -> datetime:
+    """When it began at the source: the earliest start of the alerts that fire, or of those that did in this episode; where
+    none is known, when the incident was opened. In UTC."""
+    if message.resolved_at is None:
+        ours = [alert for alert in message.alerts if alert.status is AlertStatus.firing]
+    else:
+        ours = [alert for alert in message.alerts
+                if message.episode == 1 or (alert.ends_at is not None and alert.ends_at >= message.opened_at)]
+    return min((alert.starts_at for alert in ours if alert.starts_at), default=message.opened_at).astimezone(UTC)
+
+
+def span(message: Message) -> str:
+    """`since 02:41 UTC (19 min)`, `02:41–07:03 UTC (4 h 22 min)`; with the date of another day than today."""
+    start, today = began(message), message.at.astimezone(UTC).date()
+    if message.resolved_at is None:
+        return f"since {minute(start, today)} UTC ({human_age(message.at - start)})"
+    end = message.resolved_at.astimezone(UTC)
+    return f"{minute(start, today)}–{minute(end, start.date())} UTC ({human_age(end - start)})"
+
+
+def minute(moment: datetime, known: date) -> str:
+    """`02:41`, with its date unless that is the `known` one."""
+    return f"{moment:%H:%M}" if moment.date() == known else f"{moment.date().isoformat()} {moment:%H:%M}"
+
+
+def ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def still(message: Message, limit: int = TITLE_LIMIT) -> str:
+    """`Still firing after 4 h: TITLE, 3 firing`: what a repeat says first."""
+    word, _, rest = status_word(message).partition(" ")
+    state = f"{word.lower()} {rest}".strip()
+    told = ", ".join(part for part in (one_line(message.title, limit) or f"Incident #{message.number}", counts(message)) if part)
+    return f"Still {state} after {human_age(message.at - began(message))}: {told}"
+
+
+def description(message: Message, limit: int = DESCRIPTION_LIMIT) -> str:
+    """The description that all alerts share, on one line; empty where it would only repeat the title."""
+    text = one_line(message.common_annotations.get("description", ""))
+    return "" if message.why is Why.test or text == one_line(message.title) else clip(text, limit)
 
 
 def counts(message: Message) -> str:
@@ -108,19 +162,50 @@ def remarks(message: Message) -> list[str]:
     if message.incomplete:
         lines.append(f"INCOMPLETE: the sender cut off {message.incomplete} more alerts (its max_alerts).")
     if message.is_silenced:
-        lines.append("Silenced or inhibited at the source.")
+        lines.append(SILENCED)
     if message.possible_duplicate:
         lines.append("This may be a duplicate: an earlier attempt was interrupted.")
     return lines
 
 
+def unremarked(message: Message) -> list[str]:
+    """The news, for a text that has the remarks too: what these say already is left out."""
+    return [line for line in message.news if not (message.is_silenced and line.rstrip(".") == SILENCED.rstrip("."))]
+
+
+def action_lines(message: Message, limit: int = ACTION_LIMIT) -> list[str]:
+    """`✔ …` or `✖ …` for each action, oldest first, cut to `limit`; of many those that went wrong and the newest."""
+    order = sorted(range(len(message.actions)), key=lambda index: (not message.actions[index].is_bad, -index))
+    shown = [action_line(message.actions[index], limit) for index in sorted(order[:ACTIONS])]
+    return [*shown, *([more(len(message.actions) - ACTIONS)] if len(message.actions) > ACTIONS else [])]
+
+
+def action_line(action: ActionLine, limit: int) -> str:
+    return one_line(f"{'✖' if action.is_bad else '✔'} {action.text}", limit)
+
+
 def alert_text(alert: AlertLine, common: Labels, limit: int = ALERT_LIMIT) -> str:
     """One alert on one line: its summary, else its name, and the labels that tell it from the others."""
+    text = alert_words(alert, common)
+    return clip(text if alert.status is AlertStatus.firing else f"resolved: {text}", limit)
+
+
+def alert_words(alert: AlertLine, common: Labels) -> str:
     own = [f"{name}={value}" for name, value in sorted(alert.labels.items())
-           if name not in ("alertname", "severity") and common.get(name) != value]
+           if name != "alertname" and common.get(name) != value]
     said = one_line(alert.summary) or one_line(alert.labels.get("alertname", "")) or "alert"
-    text = f"{said} ({one_line(', '.join(own))})" if own else said
-    return clip(text if alert.status == "firing" else f"resolved: {text}", limit)
+    return f"{said} ({one_line(', '.join(own))})" if own else said
+
+
+def alert_list(message: Message, count: int, limit: int = ALERT_LIMIT, said: Sequence[str] = ()) -> tuple[list[str], int]:
+    """The lines of the first `count` alerts, and how many alerts there are to name. None in a test, and none where the only
+    alert would repeat what the message `said` above."""
+    total = max(message.firing + message.resolved, len(message.alerts))
+    if message.why is Why.test:
+        return [], 0
+    if total == len(message.alerts) == 1 and alert_words(message.alerts[0], message.common_labels) in map(one_line, said):
+        return [], 0
+    return [alert_text(alert, message.common_labels, limit) for alert in message.alerts[:count]], total
 
 
 def listed(lines: Sequence[str], total: int, limit: int, prefix: str = "- ") -> str:
@@ -168,8 +253,9 @@ def number_ranges(numbers: Iterable[int]) -> str:
 def plain_text(message: Message, limit: int) -> str:
     """The message without any form: title, state, severity, first alerts, links. What is sent when the rich form
     was refused, and the fallback beside it. At most `limit` code points; the links stay when alerts must go."""
-    title = one_line(message.title, TITLE_LIMIT)
-    head = [f"[{status_word(message)}] {title}", facts(message), *remarks(message)]
+    title, described = one_line(message.title, TITLE_LIMIT), description(message, min(DESCRIPTION_LIMIT, limit // 4))
+    head = [f"[{status_word(message)}] {title}", *([described] if described else []), facts(message), *remarks(message),
+            *action_lines(message, min(ACTION_LIMIT, limit // 20))]
     tail = [f"{one_line(link.label, NAME_LIMIT)}: {link.url}"
             for link in message.links if len(link.url) <= LINK_LIMIT]
     while tail and len("\n".join([*head, *tail])) > limit:
@@ -178,36 +264,6 @@ def plain_text(message: Message, limit: int) -> str:
     if message.digest:
         body = digest_text(message.digest, room) if room > 0 else ""
     else:
-        lines = [alert_text(alert, message.common_labels) for alert in message.alerts[:50]]
-        body = listed(lines, max(message.firing + message.resolved, len(lines)), room)
+        lines, total = alert_list(message, 50, said=(title, described))
+        body = listed(lines, total, room)
     return clip("\n".join(part for part in (*head, body, *tail) if part), limit)
-
-
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds that a `Retry-After` (number or HTTP date) asks for, at most an hour; None for nonsense."""
-    word = (value or "").strip()
-    if number := SECONDS.fullmatch(word) if word.isascii() else None:
-        return RETRY_AFTER_CAP if len(number[1]) > 9 else min(float(word), RETRY_AFTER_CAP)
-    try:
-        moment = parsedate_to_datetime(word)
-        seconds = (moment - now).total_seconds() if moment.tzinfo else None
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return None if seconds is None else min(max(seconds, 0.0), RETRY_AFTER_CAP)
-
-
-STATUS = {
-    400: Failure.content, 408: Failure.unavailable, 413: Failure.content, 422: Failure.content,
-    425: Failure.unavailable, 429: Failure.rate_limited,
-    504: Failure.timeout,       # a gateway waited in vain: the provider behind it may have taken it
-}
-
-
-def failure_for_status(status: int) -> Failure:
-    """What a status means where the provider documents nothing else. Redirects (never followed) and refusals need
-    a person; 5xx is tried again; a success that is asked about here was not one, and may have delivered."""
-    if status in STATUS:
-        return STATUS[status]
-    if 300 <= status < 500:
-        return Failure.configuration
-    return Failure.unavailable if status >= 500 else Failure.bug

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
+from alerthub.channels.answers import failure_for_status, retry_after
 from alerthub.channels.base import ATTEMPT_SECONDS, Budget, ChannelSettings, Wire
 from alerthub.channels.http import checked_url, post
-from alerthub.channels.text import clip, failure_for_status, plain_text, retry_after
+from alerthub.channels.text import clip, plain_text
 from alerthub.domain.alert import Labels
 from alerthub.domain.message import AlertLine, DigestLine, Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
@@ -30,6 +31,7 @@ URL_LIMIT = 2_000
 LABELS = 64                 # of one thing
 LINKS = 10
 NEWS = 10
+ACTIONS = 10
 DIGEST = 1_000              # incidents of one storm
 
 
@@ -169,6 +171,7 @@ def incident(message: Message, alerts: list[dict[str, Any]], limit: int) -> dict
         "incomplete": message.incomplete,
         "common_labels": pairs(message.common_labels, limit),
         "common_annotations": pairs(message.common_annotations, limit),
+        "actions": [{"text": clip(action.text, limit), "bad": action.is_bad} for action in message.actions[-ACTIONS:]],
         "links": [{"label": clip(link.label, limit), "url": link.url} for link in links],
         "alerts": alerts,
         "alerts_left_out": max(0, message.firing + message.resolved - len(alerts)),

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alerthub.channels.base import ChannelSettings
-from alerthub.config.check import check_blocks, check_names, warnings
+from alerthub.config.advice import warnings
+from alerthub.config.check import check_blocks, check_names
 from alerthub.config.kinds import KINDS, SUFFIX, Kinds, build_model, schema, used_channels
-from alerthub.config.mistakes import validated
+from alerthub.config.mistakes import GO_TEMPLATE, at, go_templates, validated
 from alerthub.config.model import ConfigModel, entries, host_and_port, is_loopback
 from alerthub.config.reader import Document, read_document
 from alerthub.config.rules import rules_of
@@ -67,11 +68,14 @@ class Config:
                 yield receiver.name, kind, settings
 
     def constructed(self, receiver: str, kind: str, settings: ChannelSettings, make: Callable[[], T]) -> T:
-        """What `make` makes of an entry. Its ValueError becomes a ConfigError with the entry's place."""
+        """What `make` makes of an entry. Its ValueError becomes a ConfigError with the entry's place; or, when texts of the
+        entry are templates of Alertmanager, with theirs."""
         try:
             return make()
         except ValueError as error:
-            raise ConfigError([self.document.problem(self.path_of(receiver, kind, settings), str(error))]) from None
+            path = self.path_of(receiver, kind, settings)
+            foreign = [self.document.problem(found, GO_TEMPLATE) for found in go_templates(at(self.document.data, path), path)]
+            raise ConfigError(foreign or [self.document.problem(path, str(error))]) from None
 
     def path_of(self, name: str, kind: str, settings: ChannelSettings) -> tuple[str | int, ...]:
         return next((("receivers", number, kind + SUFFIX, index) for number, receiver in enumerate(self.model.receivers)

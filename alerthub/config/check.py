@@ -6,13 +6,10 @@ needs whole blocks is checked in the model.
 
 from __future__ import annotations
 
-import re
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
-from urllib.parse import urlsplit
 
 from alerthub.config.kinds import SUFFIX, Kinds, type_of
 from alerthub.config.mistakes import suggestion
@@ -201,58 +198,3 @@ def target_places(settings: Any, path: Path) -> list[tuple[str, Path]]:
 def check_folder(document: Document, model: ConfigModel) -> Iterator[Problem]:
     if model.runbooks is not None and not FilePath(model.runbooks.folder).is_dir():
         yield document.problem(("runbooks", "folder"), "there is no such folder; make it, or correct the path")
-
-
-# -- what is right, and worth a word all the same
-
-# Read and checked, but nothing is done with it in this version.
-NOT_YET: Mapping[str, Callable[[ConfigModel], bool]] = {
-    "schedules": lambda model: bool(model.schedules),
-    "escalation_policies": lambda model: bool(model.escalation_policies),
-    "heartbeats": lambda model: bool(model.heartbeats),
-}
-
-
-def warnings(document: Document, model: ConfigModel) -> tuple[str, ...]:
-    """Deprecated keys, and keys without effect, each with its place."""
-    found = [document.problem_at_key((name,), f"{name} is read and checked, but not acted on by this version")
-             for name, is_used in NOT_YET.items() if is_used(model)]
-    waiting: list[tuple[Path, Any]] = [(("route",), model.route)]
-    while waiting:
-        path, route = waiting.pop()
-        for key, right in (("match", "name=\"value\""), ("match_re", "name=~\"value\"")):
-            if getattr(route, key):
-                found.append(document.problem_at_key((*path, key), f"{key} is deprecated; write matchers: ['{right}']"))
-        if route.group_interval is not None:
-            found.append(document.problem_at_key(
-                (*path, "group_interval"), "group_interval has no effect: Alertmanager has grouped, and news are told at once"))
-        waiting.extend(((*path, "routes", index), child) for index, child in enumerate(route.routes))
-    found.extend(unapproved(document, model))
-    found.extend(readable_by_all(document, document.data, ()))
-    server = model.server
-    if not is_loopback(urlsplit(server.public_url).hostname or "") and server.api_token is None:
-        found.append(document.problem(("server",), "a proxy on this machine lets everybody who reaches it use the API and the "
-                                      "pages; set api_token_file, or keep /api and / from them in the proxy"))
-    return tuple(str(one) for one in sorted(found, key=lambda one: (one.line, one.column)))
-
-
-def readable_by_all(document: Document, data: Any, path: Path) -> Iterator[Problem]:
-    """Secret files that every user of the machine may read (R-51)."""
-    if isinstance(data, dict | list):
-        for step, value in data.items() if isinstance(data, dict) else enumerate(data):
-            yield from readable_by_all(document, value, (*path, step))
-    elif isinstance(data, str) and re.fullmatch(r".*(?<!ca)_file", str(path[-1])) and is_readable_by_all(FilePath(data)):
-        yield document.problem(path, f"{path[-1]}: every user of this machine can read that file; chmod 640 it")
-
-
-def is_readable_by_all(file: FilePath) -> bool:
-    return file.is_file() and bool(file.stat().st_mode & stat.S_IROTH)
-
-
-def unapproved(document: Document, model: ConfigModel) -> Iterator[Problem]:
-    for index, settings in enumerate(model.actions):
-        if settings.approve is not None:
-            able = sum(person.role == settings.approve.role for person in model.people)
-            if able < settings.approve.count:
-                yield document.problem(("actions", index, "approve"), f"{settings.approve.count} must approve "
-                                       f"{settings.name}, but {able} of people have the role {settings.approve.role}")

@@ -25,6 +25,9 @@ LISTED = 12                 # more names than this are not listed
 TYPED = ("sources", "actions", "targets")       # sections whose entries `type` decides
 # What settings.py says of a file of a secret: that it cannot be read, or is one too many.
 SECRET_FILE = re.compile(r"(?:(?P<bad>\w+_file): |give \w+ or (?P<twice>\w+_file), )")
+# How a template of Alertmanager can be told from one of ours: `{{ .Labels }}`, `{{ range … }}`, `{{ end }}`.
+GO = re.compile(r"\{\{-?\s*(?:\.|range\b|end\b)")
+GO_TEMPLATE = "this is a Go template; here templates are Jinja2: write {{ labels.alertname }}"
 # Keys that Alertmanager has, and why they are not here.
 HINTS = {
     "inhibit_rules": "inhibition is done in Alertmanager; remove it here",
@@ -240,6 +243,15 @@ def at(data: Any, path: Path) -> Any:
     for part in path:
         data = data[part]
     return data
+
+
+def go_templates(data: Any, path: Path) -> Iterator[Path]:
+    """Where below the path the texts are that Alertmanager would render."""
+    if isinstance(data, dict | list):
+        for part, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from go_templates(value, (*path, part))
+    elif isinstance(data, str) and GO.search(data):
+        yield path
 
 
 def of_file(text: str, named: re.Match[str]) -> str:

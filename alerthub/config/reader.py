@@ -26,6 +26,7 @@ LONGEST_NUMBER = 30         # more digits are text: nothing here is counted so f
 SHORTEST_SECRET = 4         # a shorter value of a variable is not looked for in messages: it would be found everywhere
 WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 VARIABLE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|\$\{(?P<bad>[^}]*)\}?")
+BRACKET, UNQUOTED = re.compile(r"[\[{]"), re.compile(r"(?<![\"'$])\$\{")
 MERGE = "<<"
 PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
 UNFIT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")      # YAML 1.1, 5.1
@@ -127,7 +128,6 @@ def check_depth(text: str) -> None:
                 raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=cast(Any, event.start_mark))
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-
 
 
 class Construction:
@@ -275,4 +275,8 @@ def syntax_problem(document: Document, text: str, error: yaml.MarkedYAMLError) -
     if "cannot start any token" in problem and mark.column < len(line):
         said = f"a value cannot begin with {line[mark.column]}; put it in quotes"
     place = place_of(context if "begins here is not" in said else mark)
-    return document.problem_at(place, said or "this is not YAML; check the indentation and the quotes around here")
+    said = said or "this is not YAML; check the indentation and the quotes around here"
+    around = "\n".join(lines[min(context.line, mark.line):mark.line + 1])
+    if (bracket := BRACKET.search(around)) and UNQUOTED.search(around, bracket.end()):     # where braces are YAML's own
+        said += '; if a value here is ${NAME}, put it in quotes: "${NAME}"'
+    return document.problem_at(place, said)

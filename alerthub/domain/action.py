@@ -18,6 +18,9 @@ from alerthub.domain.rules import ActionRule, Direction, Rules
 START_WITHIN = timedelta(minutes=15)
 
 
+SHOWN = 80      # characters of a label that names no target
+
+
 class RunState(StrEnum):
     proposed = "proposed"
     awaiting_approval = "awaiting_approval"
@@ -74,6 +77,7 @@ class Proposal:
     target: str
     alert: Alert
     reason: Reason | None = None     # set when it is refused before it is a run
+    text: str = ""                   # why it is refused, in full
 
 
 def proposals(routes: Iterable[Route], alert: Alert, rules: Rules) -> list[Proposal]:
@@ -93,7 +97,12 @@ def on_targets(rule: ActionRule, alert: Alert, rules: Rules) -> list[Proposal]:
     wanted = alert.labels.get(rule.target_label, "")
     if wanted in rules.targets and (not rule.targets or wanted in rule.targets):
         return [Proposal(rule, wanted, alert)]
-    return [Proposal(rule, "", alert, Reason.unknown_target)]
+    shown = wanted if len(wanted) <= SHOWN else wanted[: SHOWN - 1] + "…"
+    known = ", ".join(sorted(rule.targets or rules.targets)) or "none"
+    name = rule.target_label
+    label = f'the label {name}="{shown}" names no target' if wanted else f"the alert has no label {name}"
+    # The mark keeps it apart from every configured name: none may begin with it.
+    return [Proposal(rule, f"?{shown}", alert, Reason.unknown_target, f"{label}; known are {known}")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from alerthub.domain.alert import Labels
 from alerthub.domain.delivery import Lane
 from alerthub.domain.event import Event, why_of
 from alerthub.domain.incident import AlertState, Incident
-from alerthub.domain.message import AlertLine, DigestLine, Link, Message, Why
+from alerthub.domain.message import ActionLine, AlertLine, DigestLine, Link, Message, Why
 from alerthub.domain.rules import Rules
 from alerthub.domain.runbook import choose
 
@@ -30,6 +30,7 @@ class Telling:
     incident: Incident
     lines: tuple[AlertLine, ...]
     events: tuple[Event, ...]
+    actions: tuple[ActionLine, ...] = ()
 
 
 def alert_line(state: AlertState) -> AlertLine:
@@ -53,12 +54,12 @@ def compose(telling: Telling, lane: Lane, rules: Rules, now: datetime) -> Messag
     common = {name: common[name] for name in sorted(common)}
     why = why_of(telling.events, first=lane.is_first)
     return Message(
-        delivery_id=lane.delivery_id(incident.seq), incident_id=incident.id, number=incident.number,
+        delivery_id=lane.delivery_id(incident.seq, repeat=why is Why.repeat), incident_id=incident.id, number=incident.number,
         episode=incident.episode, why=why, status=incident.status, severity=incident.severity, title=incident.title, at=now,
         opened_at=incident.opened_at, resolved_at=incident.resolved_at, acknowledged_by=incident.acknowledged_by,
         alerts=lines, firing=incident.firing, resolved=incident.alerts - incident.firing, common_labels=common,
         common_annotations=shared([line.annotations for line in lines]), source=incident.source,
-        news=news(telling.events), links=links(incident, lines, rules), incomplete=incident.incomplete,
+        news=news(telling.events), actions=telling.actions, links=links(incident, lines, rules), incomplete=incident.incomplete,
         is_stale=incident.is_stale, is_silenced=incident.is_silenced, is_degraded=lane.is_degraded,
         is_worse=not lane.is_first and any("severity" in event.data for event in telling.events),
         possible_duplicate=lane.was_leased,
@@ -84,7 +85,7 @@ def links(incident: Incident, lines: Sequence[AlertLine], rules: Rules) -> tuple
         found.append(Link("Runbook (from the alert)", own))
     source = next((line.generator_url for line in lines if is_web(line.generator_url)), None)
     if source:
-        found.append(Link("Source", source))
+        found.append(Link("Graph" if "/graph" in source else "Source", source))
     return tuple(found)
 
 

@@ -14,6 +14,8 @@ from alerthub.errors import Failure, SendFailed
 BASE = timedelta(seconds=1)
 CAP = timedelta(minutes=5)
 CONTENT_TRIES = 2           # once rich, once plain (PROTOCOLS 7.4)
+FEWEST_TRIES = 2
+BREATH = timedelta(seconds=5)
 BUG_TRIES = 5               # an unknown exception is retried, but one poison row must never stay for ever (R-22)
 UNLIMITED = 1_000_000
 LEASE = timedelta(seconds=30)   # an attempt is cut off at 15 s, so a lease never ends under a living sender
@@ -52,9 +54,10 @@ class Lane:
     def is_first(self) -> bool:
         return self.told_seq == 0
 
-    def delivery_id(self, up_to: int) -> str:
-        """The same over all attempts to tell the same thing: what receivers deduplicate by."""
-        return hashlib.sha256(f"{self.incident_id}/{self.destination}/{up_to}/{self.repeats}".encode()).hexdigest()[:32]
+    def delivery_id(self, up_to: int, *, repeat: bool = False) -> str:
+        """The same over all attempts to tell the same thing, another one for every repeat: what receivers deduplicate by."""
+        told = f"{self.incident_id}/{self.destination}/{up_to}/{self.repeats + repeat}"
+        return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
 class Next(StrEnum):
@@ -94,23 +97,26 @@ def after_failure(lane: Lane, error: SendFailed, now: datetime, dice: float, giv
         return Verdict(Next.move, now)
     if reason is Failure.bug and lane.failures >= BUG_TRIES:
         return Verdict(Next.dead, None)
-    if lane.failing_since is not None and now - lane.failing_since >= give_up:
+    # Age alone could be a clock that jumped.
+    if lane.failing_since is not None and now - lane.failing_since >= give_up and lane.failures >= FEWEST_TRIES:
         return Verdict(Next.dead, None)
     wait = backoff(lane.failures, dice)
     if error.after is not None:
         wait = max(timedelta(seconds=error.after), BASE * 0.1)
     pause = now + wait if reason is Failure.rate_limited else None
+    if reason in (Failure.unavailable, Failure.timeout):    # its other lanes would fare no better just now
+        pause = now + min(wait, BREATH)
     return Verdict(Next.retry, now + wait, pause)
 
 
-def is_wanted(destination: Destination, lane: Lane, episode: int, *, is_open: bool) -> bool:
+def is_wanted(destination: Destination, lane: Lane, *, is_open: bool) -> bool:
     """Whether a resolved incident is told here: not where `send_resolved` is off, and not to a provider that never heard of
-    this episode and would be puzzled by its end (PagerDuty)."""
+    it and would be puzzled by its end (PagerDuty). After any attempt it may have heard, whatever became of the answer."""
     if is_open:
         return True
     if not destination.send_resolved:
         return False
-    return destination.tells_untold_resolved or lane.told_episode == episode
+    return destination.tells_untold_resolved or lane.attempt > 0
 
 
 def tokens(free_at: datetime, every: timedelta, burst: int, now: datetime) -> int:

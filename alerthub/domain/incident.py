@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from alerthub.domain.alert import Alert, AlertStatus, Batch, Labels, Severity, canonical, severity_of
@@ -14,6 +14,8 @@ from alerthub.domain.message import IncidentStatus
 from alerthub.domain.route import Route, group_pairs
 
 OWN_SOURCE = "alerthub"     # the hub's own alarms are alerts of this source
+# No request lives longer, so what seems to have come even earlier is a clock that jumped or a replica's that is off.
+LONGEST_REQUEST = timedelta(seconds=30)
 NAMES_IN_TEXT = 3      # how many alerts a line of history names before it only counts
 
 
@@ -96,7 +98,7 @@ def judge(state: AlertState | None, alert: Alert, arrived_at: datetime) -> Verdi
         return Verdict.fired if alert.is_firing else Verdict.stray
     if state.status is alert.status:
         return Verdict.repeated
-    if arrived_at < max(state.changed_at, state.seen_at):
+    if timedelta(0) < max(state.changed_at, state.seen_at) - arrived_at <= LONGEST_REQUEST:
         return Verdict.late
     if alert.is_firing:
         return Verdict.refired if state.incident_id else Verdict.fired
@@ -174,7 +176,7 @@ def apply_fired(incident: Incident, state: AlertState, alert: Alert, batch: Batc
     if state.incident_id != incident.id:
         incident.alerts += 1
     state.incident_id, state.status = incident.id, AlertStatus.firing
-    state.starts_at, state.ends_at = alert.starts_at or batch.arrived_at, None
+    state.starts_at, state.ends_at = alert.starts_at, None      # only the sender's own clock is compared with its ends
     state.changed_at, state.content, state.is_dirty = batch.arrived_at, content_of(alert), True
     state.missing_since = None
     severity = severity_of(alert.labels)

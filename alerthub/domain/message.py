@@ -61,6 +61,14 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionLine:
+    """How one automatic action ended, for people. Its text is untrusted too: an agent's answer may be in it."""
+
+    text: str
+    is_bad: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DigestLine:
     """One incident in a storm's summary."""
 
@@ -78,7 +86,8 @@ class Message:
 
     `delivery_id` differs per delivery and stays the same over its attempts; `incident_id` is the thread. `episode`
     counts reopenings: PagerDuty's dedup_key is per (incident, episode). `alerts` holds the first of them,
-    firing first; `firing` and `resolved` count all. `news` are the lines that this destination has not seen yet.
+    firing first; `firing` and `resolved` count all. `news` are the lines that this destination has not seen yet;
+    `actions` are part of the state, oldest first.
     """
 
     delivery_id: str
@@ -100,6 +109,7 @@ class Message:
     common_annotations: Labels = field(default_factory=dict)
     source: str = ""
     news: tuple[str, ...] = ()
+    actions: tuple[ActionLine, ...] = ()
     links: tuple[Link, ...] = ()
     incomplete: int = 0              # how many alerts the sender cut off (`max_alerts`)
     is_stale: bool = False

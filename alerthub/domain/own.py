@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from alerthub.domain.alert import Alert, AlertStatus, Batch
@@ -14,6 +14,7 @@ BODY_TOO_LARGE = "AlerthubBodyTooLarge"
 ACTION_FAILED = "AlerthubActionFailed"
 SOURCE_UNREACHABLE = "AlerthubSourceUnreachable"
 # These have no event that ends them: they end when they have not been seen for an hour.
+NO_TARGET = "(none)"
 EXPIRING = frozenset({BAD_PAYLOAD, BODY_TOO_LARGE})
 
 
@@ -26,8 +27,9 @@ def own_batch(alerts: Sequence[Alert], now: datetime) -> Batch:
     return Batch(source=OWN_SOURCE, arrived_at=now, alerts=tuple(alerts), observer="hub")
 
 
-def cleared(alert: Alert, now: datetime) -> Alert:
-    return Alert(labels=alert.labels, status=AlertStatus.resolved, annotations=alert.annotations, ends_at=now)
+def cleared(alert: Alert, now: datetime, description: str = "") -> Alert:
+    annotations = {**alert.annotations, **({"description": description} if description else {})}
+    return Alert(labels=alert.labels, status=AlertStatus.resolved, annotations=annotations, ends_at=now)
 
 
 def delivery_failed(destination: str, channel: str, detail: str) -> Alert:
@@ -37,7 +39,8 @@ def delivery_failed(destination: str, channel: str, detail: str) -> Alert:
 
 
 def delivery_works(destination: str, channel: str, now: datetime) -> Alert:
-    return cleared(delivery_failed(destination, channel, ""), now)
+    return cleared(delivery_failed(destination, channel, ""), now, "It takes messages again. What waits as dead letters can be "
+                   "replayed.")
 
 
 def bad_payload(source: str, reason: str) -> Alert:
@@ -51,13 +54,29 @@ def body_too_large(source: str, limit: int) -> Alert:
                      "Group alerts more finely at the sender, or raise server.max_body_size.", sender=source)
 
 
-def action_failed(action: str, target: str, detail: str) -> Alert:
-    return own_alert(ACTION_FAILED, "critical", f"Action {action} on {target or 'its target'} is not confirmed: act by hand",
-                     detail, action=action, target=target)
+def action_failed(action: str, target: str, incident_id: str, word: str, detail: str, severity: str = "critical") -> Alert:
+    """An incident of its own for every incident whose run a person must look at. `word`: FAILED, is UNCONFIRMED …"""
+    on = f" on {target}" if target else ""
+    return own_alert(ACTION_FAILED, severity, f"{action}{on} {word}: act by hand", detail,
+                     action=action, target=target or NO_TARGET, incident=incident_id)
 
 
-def action_works(action: str, target: str, now: datetime) -> Alert:
-    return cleared(action_failed(action, target, ""), now)
+def action_without_target(action: str, wanted: str, incident_id: str, detail: str) -> Alert:
+    """A tighten that could not even be tried: the label names nothing that is configured."""
+    return own_alert(ACTION_FAILED, "critical", f"{action} was NOT RUN for {wanted or 'an alert without the label'}: act by hand",
+                     detail, action=action, target=NO_TARGET, wanted=wanted, incident=incident_id)
+
+
+def is_about(labels: Mapping[str, str], action: str, target: str) -> bool:
+    """Whether an alarm is about runs of this action on this target: a success there ends all of them."""
+    return (labels.get("alertname"), labels.get("action"), labels.get("target")) == (ACTION_FAILED, action, target)
+
+
+def waits_for_incident(labels: Mapping[str, str]) -> str:
+    """The id of the incident with which an alarm ends that no success can end, since there is no target; else empty."""
+    if labels.get("alertname") == ACTION_FAILED and labels.get("target") == NO_TARGET:
+        return labels.get("incident", "")
+    return ""
 
 
 def source_unreachable(source: str, detail: str) -> Alert:

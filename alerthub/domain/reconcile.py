@@ -12,6 +12,7 @@ from alerthub.domain.incident import AlertState
 # An Alertmanager that restarted knows nothing until Prometheus repeats its alerts: it does so every minute
 # (--rules.alert.resend-delay), so after five an absence means what it says (PROTOCOLS 1.4, 1.6-7).
 FORGETFUL = timedelta(minutes=5)
+HEARD = timedelta(minutes=15)       # an alert that is listed counts as heard of; written down this often
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def compare(ours: Collection[AlertState], peers: Sequence[Peer], asked_at: datet
     resolved, missing, present = [], [], []
     for state in ours:
         if state.identity in listed:
-            if state.missing_since is not None:
+            if state.missing_since is not None or asked_at - state.seen_at > HEARD:
                 present.append(state)
         elif max(state.changed_at, state.seen_at) >= asked_at:
             continue    # heard of since the question: the answer is older news

@@ -20,6 +20,8 @@ logger = logging.getLogger("alerthub.intake")
 TOGETHER_ALERTS = 2000      # in one transaction: bounds how long the first webhook waits for the last
 TOGETHER_BATCHES = 128
 WAITING_ALERTS = 60_000     # more than this waiting is overload: 503, the sender retries
+LARGE_AT_ONCE = 16
+LARGE_KEPT = 60.0           # seconds for which the sender's next try is answered by what became of it
 CHUNK_ALERTS = 5000         # a larger webhook takes several transactions; it is answered after the last
 
 
@@ -39,8 +41,34 @@ class Doorway:
         self.queue: deque[Waiting] = deque()
         self.waiting_alerts = 0
         self.committing: asyncio.Task[None] | None = None
+        self.large: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def take(self, batch: Batch) -> None:
+        if len(batch.alerts) <= CHUNK_ALERTS:
+            await self.take_part(batch)
+        else:
+            await self.take_parts_of(batch)
+
+    async def take_parts_of(self, batch: Batch) -> None:
+        """A webhook too large for one transaction goes on being stored when its sender was answered 503 meanwhile; when the
+        sender repeats it, it is answered by what became of it."""
+        which = (batch.source, batch.body_sha256)
+        going = self.large.get(which)
+        if going is None:
+            if len(self.large) >= LARGE_AT_ONCE:
+                raise Busy("too many large webhooks are being stored")
+            going = self.large[which] = asyncio.create_task(self.take_each(batch), name="large intake")
+            going.add_done_callback(lambda done: self.large_ended(which, done))
+        await asyncio.shield(going)
+
+    def large_ended(self, which: tuple[str, str], task: asyncio.Task[None]) -> None:
+        """What failed is tried anew by the sender's next try; what is stored is answered 200 at once."""
+        if task.cancelled() or task.exception() is not None:
+            self.large.pop(which, None)
+        else:
+            asyncio.get_running_loop().call_later(LARGE_KEPT, self.large.pop, which, None)
+
+    async def take_each(self, batch: Batch) -> None:
         for part in parts(batch):
             await self.take_part(part)
 
@@ -112,9 +140,6 @@ def fail(waiting: Waiting, error: BaseException) -> None:
 
 def parts(batch: Batch) -> Iterator[Batch]:
     """The batch in pieces that one transaction can hold; what fires first, so that no piece closes what the next reopens."""
-    if len(batch.alerts) <= CHUNK_ALERTS:
-        yield batch
-        return
     ordered = sorted(batch.alerts, key=lambda alert: not alert.is_firing)
     for start in range(0, len(ordered), CHUNK_ALERTS):
         yield replace(batch, alerts=tuple(ordered[start:start + CHUNK_ALERTS]))

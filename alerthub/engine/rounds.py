@@ -23,6 +23,7 @@ MINUTE = timedelta(minutes=1)
 TERM = timedelta(seconds=30)
 ASK_SECONDS = 15.0
 PRUNE_PAUSE = 0.2
+PRUNE_BITES = 50       # of one round; the other rounds must not wait for a backlog
 
 
 class Asker(Protocol):
@@ -55,6 +56,9 @@ class Rounds:
                 await self.make_due()
             except Busy as error:
                 logger.warning("cannot make a round: %s", error, extra={"event": "round.busy"})
+            except Exception:
+                self.metrics.errors.labels("rounds").inc()
+                logger.exception("a round failed unexpectedly; the others go on", extra={"event": "round.failed"})
             wait = min((at for at in self.next.values()), default=self.clock.now() + MINUTE) - self.clock.now()
             try:
                 async with asyncio.timeout(min(60.0, max(0.05, wait.total_seconds()))):
@@ -118,7 +122,9 @@ class Rounds:
         if not await self.leads("prune", MINUTE):
             return
         rules = self.rules()
-        while await self.store.write(lambda tx: prune.prune(tx, rules, self.clock.now())) and not self.stopping.is_set():
+        for _ in range(PRUNE_BITES):
+            if self.stopping.is_set() or not await self.store.write(lambda tx: prune.prune(tx, rules, self.clock.now())):
+                return
             await self.clock.sleep(PRUNE_PAUSE)
 
     def stop(self) -> None:

@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from alerthub.channels.base import Channel
 from alerthub.clock import Clock
-from alerthub.domain.rules import Rules
+from alerthub.domain.action import RunState
+from alerthub.domain.rules import Direction, Rules
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow import act, deliver
+from alerthub.flow.act import Started
 from alerthub.flow.settle import Sending
 from alerthub.metrics import Metrics
 from alerthub.store import leases
 from alerthub.store.database import Store
 
 logger = logging.getLogger("alerthub.engine")
-CHANNEL_SLOTS = 16          # attempts under way per channel: a hanging provider fills its own slots only
+CHANNEL_SLOTS = 32          # attempts under way per channel: a hanging provider fills its own slots only
 ACTION_SLOTS = 16
 IDLE_SECONDS = 5.0          # the longest sleep without a nudge: another replica's work, a lease that ended
 SHORT_PAUSE = 0.05          # for what is due but another replica has just locked
+JUMP_SECONDS = 5.0
 BUG_PAUSE = 1.0             # after a claim that failed unexpectedly
 
 
@@ -51,6 +54,7 @@ class Worker:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
     next_due: datetime | None = None
+    seen: tuple[datetime, float] | None = None
 
     def nudge(self) -> None:
         """Something may be due: look now."""
@@ -61,6 +65,7 @@ class Worker:
         while not self.is_stopping:
             self.wake.clear()
             try:
+                await self.follow_clock()
                 started = await self.run_once()
                 pause = 0.0 if started else self.until_due()
             except Busy as error:
@@ -72,6 +77,17 @@ class Worker:
                 pause = BUG_PAUSE
             if pause > 0:
                 await self.sleep(pause)
+
+    async def follow_clock(self) -> None:
+        """When the wall clock has jumped, everything that waits jumps with it: nothing freezes, and no lease ends under its
+        holder. With PostgreSQL the other replicas' clocks did not jump, so there the rows are left as they are."""
+        before, self.seen = self.seen, (self.clock.now(), self.clock.monotonic())
+        if before is None or not self.store.is_sqlite:
+            return
+        jump = (self.seen[0] - before[0]).total_seconds() - (self.seen[1] - before[1])
+        if abs(jump) > JUMP_SECONDS:
+            logger.warning("the clock jumped by %.0f s; what waits is moved with it", jump, extra={"event": "clock.jumped"})
+            await self.store.write(lambda tx: leases.shift(tx, timedelta(seconds=jump)))
 
     async def sleep(self, seconds: float) -> None:
         try:
@@ -90,45 +106,53 @@ class Worker:
 
     async def run_once(self) -> int:
         """Claim what is due now and start it; how many units that was."""
-        plant = self.plant()
-        channels = {destination.channel for destination in plant.rules.destinations().values()}
-        slots = {channel: CHANNEL_SLOTS - self.busy[channel] for channel in channels}
-        action_slots = ACTION_SLOTS - self.busy["actions"]
-        now = self.clock.now()
-        # Each in a transaction of its own: what breaks the one must not keep the other from its work.
-        started, claimed = await asyncio.gather(
-            self.store.write(lambda tx: act.claim(tx, plant.rules, plant.actions, action_slots, self.owner, now)),
-            self.store.write(lambda tx: (deliver.claim(tx, plant.rules, slots, self.owner, now), leases.next_due(tx))),
-            return_exceptions=True)
-        units = 0
-        if not isinstance(started, BaseException):
-            units += len(started)
-            for run in started:
-                self.start("actions", self.act(plant, run))
-        if not isinstance(claimed, BaseException):
-            taken, self.next_due = claimed
-            units += taken.lanes
-            for sending in taken.sendings:
-                self.start(sending.destination.channel, self.send(plant, sending))
-        for outcome in (started, claimed):
+        plant, now = self.plant(), self.clock.now()
+        # Each in a transaction of its own, and each starts what it claimed at once: nothing that slows or breaks the one may
+        # keep the other from its work.
+        outcomes = await asyncio.gather(self.claim_runs(plant, now), self.claim_lanes(plant, now), return_exceptions=True)
+        for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
-        return units
+        return sum(outcome for outcome in outcomes if isinstance(outcome, int))
 
-    def start(self, kind: str, work: Coroutine[Any, Any, None]) -> None:
-        self.busy[kind] += 1
-        task = asyncio.create_task(work, name=kind)
+    async def claim_runs(self, plant: Plant, now: datetime) -> int:
+        slots = ACTION_SLOTS - self.busy["actions"]
+        claimed = await self.store.write(lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, now))
+        for run in claimed.started:
+            is_tighten = run.rule.direction is Direction.tighten
+            self.start(self.act(plant, run), "tighten" if is_tighten else "actions")
+        return claimed.runs
+
+    async def claim_lanes(self, plant: Plant, now: datetime) -> int:
+        channels = {destination.channel for destination in plant.rules.destinations().values()}
+        slots = {channel: CHANNEL_SLOTS - self.busy[channel] for channel in channels}
+        under_way = dict(self.busy)
+        claimed, self.next_due = await self.store.write(lambda tx: (
+            deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), leases.next_due(tx)))
+        for sending in claimed.sendings:
+            self.start(self.send(plant, sending), sending.destination.channel, sending.destination.key)
+        return claimed.lanes
+
+    def start(self, work: Coroutine[Any, Any, None], *kinds: str) -> None:
+        """Begin one unit of work; it counts as under way for each of these kinds."""
+        self.busy.update(kinds)
+        task = asyncio.create_task(work, name=kinds[0])
         self.under_way.add(task)
-        task.add_done_callback(lambda done: self.ended(kind, done))
+        task.add_done_callback(lambda done: self.ended(kinds, done))
 
-    def ended(self, kind: str, task: asyncio.Task[None]) -> None:
-        self.busy[kind] -= 1
+    def ended(self, kinds: Iterable[str], task: asyncio.Task[None]) -> None:
+        self.busy.subtract(kinds)
+        self.busy += Counter()      # what is at zero is forgotten
         self.under_way.discard(task)
         self.nudge()
 
     async def send(self, plant: Plant, sending: Sending) -> None:
         channel = plant.channels[sending.destination.key]
         kind = sending.destination.channel
+        if self.clock.now() > sending.send_by:
+            logger.warning("held up for too long; whoever takes it over sends it", extra={
+                "event": "delivery.late", "destination": sending.destination.key, "incident": sending.message.number})
+            return
         if sending.message.possible_duplicate:
             self.metrics.possible_duplicates.labels(kind).inc()
         try:
@@ -149,10 +173,10 @@ class Worker:
         if sent.is_dead_letter:
             self.metrics.dead_letters.labels(kind).inc()
         level = logging.INFO if sent.failure is None else logging.WARNING
-        logger.log(level, "delivery %s", outcome, extra={
+        logger.log(level, "delivery %s", outcome if sent.failure is None else f"failed: {sent.detail}", extra={
             "event": "delivery.sent" if sent.failure is None else "delivery.failed", "destination": sending.destination.key,
-            "incident": sending.message.number, "why": sent.why.value, "seconds": round(sent.seconds, 3),
-            "dead_letter": sent.is_dead_letter})
+            "incident": sending.message.number, "why": sent.why.value, "outcome": outcome,
+            "seconds": round(sent.seconds, 3), "dead_letter": sent.is_dead_letter})
 
     async def give_back(self, plant: Plant, sending: Sending) -> None:
         """An error that nobody expected: the lane is tried again a few times, then becomes a dead letter, loudly."""
@@ -164,7 +188,7 @@ class Worker:
             logger.warning("cannot give a delivery back; its lease will end", extra={
                 "event": "delivery.unsettled", "destination": sending.destination.key})
 
-    async def act(self, plant: Plant, started: act.Started) -> None:
+    async def act(self, plant: Plant, started: Started) -> None:
         try:
             acted = await act.run_one(self.store, plant.rules, plant.actions, started, self.clock)
         except Busy as error:
@@ -175,18 +199,29 @@ class Worker:
             self.metrics.errors.labels("act").inc()
             logger.exception("an action failed unexpectedly; its outcome is unknown", extra={
                 "event": "action.bug", "action": started.run.action, "target": started.run.target})
-            await act.lose(self.store, plant.rules, started, self.clock)
+            await self.lose(plant, started)
             return
         self.metrics.actions.labels(acted.action, acted.state.value).inc()
         self.metrics.action_seconds.labels(acted.action).observe(acted.seconds)
-        logger.info("action %s", acted.state.value, extra={
+        level = logging.INFO if acted.state is RunState.succeeded else logging.ERROR
+        logger.log(level, "action %s on %s: %s", acted.action, acted.target, acted.detail, extra={
             "event": "action.ended", "action": acted.action, "target": acted.target, "state": acted.state.value,
-            "seconds": round(acted.seconds, 3)})
+            "incident": started.call.number, "run": started.run.id, "seconds": round(acted.seconds, 3)})
 
-    async def stop(self, seconds: float) -> None:
-        """Claim nothing more; let what is under way end for so long, then cut it off (its lease will end)."""
+    async def lose(self, plant: Plant, started: Started) -> None:
+        try:
+            await act.lose(self.store, plant.rules, started, self.clock)
+        except Busy as error:
+            logger.error("an action may have run, and that is not stored: %s", error, extra={
+                "event": "action.unsettled", "action": started.run.action, "target": started.run.target})
+
+    def stop_claiming(self) -> None:
+        """The loop ends after the claim that it may be making now."""
         self.is_stopping = True
         self.nudge()
+
+    async def stop(self, seconds: float) -> None:
+        """Once the loop has ended: let what is under way end for so long, then cut it off (its lease will end)."""
         if self.under_way:
             _, late = await asyncio.wait(self.under_way, timeout=seconds)
             for task in late:

@@ -4,15 +4,17 @@ domain/action.py; here they are only obeyed."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from alerthub.actions.base import Action, ActionSettings, Call, Outcome, Report, parameters_for
 from alerthub.clock import Clock
 from alerthub.domain import own
 from alerthub.domain.action import REASON_TEXT, Reason, RunState, after_crash, may_start
+from alerthub.domain.alert import Alert, AlertStatus, Severity
 from alerthub.domain.event import Actor, EventKind
+from alerthub.domain.incident import OWN_SOURCE, Incident
 from alerthub.domain.rules import ActionRule, Direction, Rules
 from alerthub.errors import ActionFailed, Busy
 from alerthub.flow.intake import take_in
@@ -24,11 +26,12 @@ from alerthub.store.schema import action_runs
 from alerthub.store.tx import Tx
 
 LEASE_BEYOND = timedelta(seconds=15)     # a lease ends this long after the run's own deadline
-SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)     # seconds
+TOGETHER = 200     # tightening runs started by one claim; more follow at once
+SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 2.0)     # seconds
 ACTOR = Actor("hub", "actions")
 FINAL = {Outcome.succeeded: RunState.succeeded, Outcome.failed: RunState.failed, Outcome.unknown: RunState.unknown}
 WORDS = {RunState.succeeded: "succeeded", RunState.failed: "FAILED", RunState.unknown: "is UNCONFIRMED",
-         RunState.refused: "was not run", RunState.expired: "was not run"}
+         RunState.refused: "was NOT RUN", RunState.expired: "was NOT RUN"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,20 @@ class Started:
     attempt: int
 
 
-def claim(tx: Tx, rules: Rules, arsenal: Arsenal, slots: int, owner: str, now: datetime) -> list[Started]:
-    """Decide about the runs that are due, tightening ones first, and commit the start of those that may."""
-    if slots <= 0:
-        return []
-    found, rows = runs.due(tx, now, slots)
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What is to be run now, and how many runs were decided about: the end of one may have made messages due."""
+
+    started: Sequence[Started] = ()
+    runs: int = 0
+
+
+def claim(tx: Tx, rules: Rules, arsenal: Arsenal, slots: int, owner: str, now: datetime) -> Claimed:
+    """Decide about the runs that are due and commit the start of those that may. Tightening ones need no slot: nothing that
+    hangs may keep an agent from its safe mode."""
+    tightening = runs.due(tx, now, TOGETHER, tighten=True)
+    others = runs.due(tx, now, slots, tighten=False) if slots > 0 else ([], ())
+    found, rows = [*tightening[0], *others[0]], [*tightening[1], *others[1]]
     started: list[Started] = []
     for run, row in zip(found, rows, strict=True):
         rule = rules.actions.get(run.action)
@@ -70,7 +82,7 @@ def claim(tx: Tx, rules: Rules, arsenal: Arsenal, slots: int, owner: str, now: d
         leases.lease(tx, action_runs, "id", [row], owner, now + rule.deadline + LEASE_BEYOND)
         runs.decide(tx, run.id, state=RunState.started.value, started_at=run.started_at or now)
         started.append(Started(run, rule, call, run.attempt + 1))
-    return started
+    return Claimed(started, len(found))
 
 
 def begins(tx: Tx, rules: Rules, rule: ActionRule | None, run: runs.Run, now: datetime) -> bool:
@@ -119,6 +131,7 @@ class Acted:
     action: str
     target: str
     state: RunState
+    detail: str
     seconds: float
 
 
@@ -127,11 +140,12 @@ async def run_one(store: Store, rules: Rules, arsenal: Arsenal, started: Started
     began = clock.monotonic()
     run = started.run
     armed = arsenal.get((run.action, run.target))
-    report = (await armed.action.run(started.call) if armed is not None else
+    call = replace(started.call, deadline=clock.now() + started.rule.deadline)
+    report = (await armed.action.run(call) if armed is not None else
               Report(Outcome.failed, "the action or its target is no longer in the configuration"))
     state = FINAL[report.outcome]
     await settle_later(store, rules, started, report, clock)
-    return Acted(run.action, run.target, state, clock.monotonic() - began)
+    return Acted(run.action, run.target, state, report.detail, clock.monotonic() - began)
 
 
 async def lose(store: Store, rules: Rules, started: Started, clock: Clock) -> None:
@@ -166,24 +180,34 @@ def finish(tx: Tx, rules: Rules, run: runs.Run, state: RunState, reason: Reason,
         return
     detail = report.detail if report is not None else REASON_TEXT[reason]
     text = f"Action {described(run)} {WORDS[state]}: {detail}"
-    tell(tx, run, text, now)
+    incident = tell(tx, run, text, now)
+    is_tighten = run.direction == Direction.tighten.value
+    news: list[Alert] = []
     if state is RunState.succeeded:
-        news = own.action_works(run.action, run.target, now)
-    elif state in (RunState.failed, RunState.unknown) or run.direction == Direction.tighten.value:
-        news = own.action_failed(run.action, run.target, text)
-    else:
-        return
-    take_in(tx, rules, [own.own_batch([news], now)], now)
+        news = [own.cleared(alarm, now, text) for alarm in alarms(tx) if own.is_about(alarm.labels, run.action, run.target)]
+    elif is_tighten or state in (RunState.failed, RunState.unknown):
+        severity = Severity.critical if is_tighten else incident.severity
+        detail = f"{text} (incident #{incident.number})"
+        news = [own.action_failed(run.action, run.target, incident.id, WORDS[state], detail, severity)]
+    if news:
+        take_in(tx, rules, [own.own_batch(news, now)], now)
+
+
+def alarms(tx: Tx) -> list[Alert]:
+    """The hub's own alarms that stand."""
+    contents = [json.loads(state.content) for state in alert_store.firing_of_source(tx, OWN_SOURCE)]
+    return [Alert(content["labels"], AlertStatus.firing, content["annotations"]) for content in contents]
 
 
 def described(run: runs.Run) -> str:
     return f"{run.action} on {run.target}" if run.target else run.action
 
 
-def tell(tx: Tx, run: runs.Run, text: str, now: datetime) -> None:
-    """Add a line to the incident's history and make its lanes due."""
+def tell(tx: Tx, run: runs.Run, text: str, now: datetime) -> Incident:
+    """Add a line to the incident's history and make its lanes due; the incident."""
     incident = alert_store.incidents_for_change(tx, [run.incident_id])[run.incident_id]
     event = incident.happened(EventKind.action, ACTOR, text, now, {"run": run.id, "action": run.action, "target": run.target})
     alert_store.save_incidents(tx, [incident])
     event_store.append(tx, [event])
     lanes.mark(tx, [(incident.id, incident.seq)], now)
+    return incident

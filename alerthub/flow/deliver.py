@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerthub.channels.base import ATTEMPT_SECONDS, Channel
 from alerthub.clock import Clock
+from alerthub.domain import own
+from alerthub.domain.action import REASON_TEXT, Reason, RunState
 from alerthub.domain.compose import ALERTS_SHOWN, DIGEST_LINES, Telling, alert_line, compose, digest
 from alerthub.domain.delivery import (
     LEASE,
@@ -22,22 +24,25 @@ from alerthub.domain.delivery import (
     spend,
     tokens,
 )
-from alerthub.domain.incident import Incident
-from alerthub.domain.message import IncidentStatus, Receipt, Why
+from alerthub.domain.incident import AlertState, Incident
+from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus, Receipt, Why
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Busy, Failure, SendFailed
+from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Sending, Share, settle
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
-from alerthub.store import lanes, leases
+from alerthub.store import lanes, leases, runs
 from alerthub.store.database import Store
 from alerthub.store.schema import lanes as lane_table
 from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.deliver")
 SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)     # seconds
+SEND_WITHIN = LEASE - timedelta(seconds=ATTEMPT_SECONDS)
 PLACES = 64     # destinations looked at in one claim
+SLOTS_EACH = 4  # attempts under way for one destination, an eighth of what its channel has
 LOOK = 50       # due lanes of one destination looked at: enough to see a storm
 
 
@@ -49,20 +54,24 @@ class Claimed:
     lanes: int = 0
 
 
-def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], owner: str, now: datetime) -> Claimed:
-    """Take what is due, as many per channel as it has slots free, within every destination's budget."""
+def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str, int], owner: str, now: datetime) -> Claimed:
+    """Take what is due, as many per channel as it has slots free, within every destination's budget. `under_way` counts by
+    destination: one that hangs takes a few slots of its channel, never all of them."""
     busy = [channel for channel, free in slots.items() if free <= 0]
     known = rules.destinations()
     free_slots = dict(slots)
     taken: list[Chosen] = []
+    closed = 0
     for place in lanes.ready(tx, busy, now, PLACES):
         group = lanes.due(tx, place, now, LOOK)
         destination = known.get(place.key)
-        if destination is None:
-            close(tx, group)
+        if destination is None and group:
+            close(tx, rules, place.key, group, now)
+            closed += len(group)
         if destination is None or not group:
             continue
-        allowed = min(tokens(group[0].free_at, destination.every, destination.burst, now), free_slots[destination.channel])
+        allowed = min(tokens(group[0].free_at, destination.every, destination.burst, now), free_slots[destination.channel],
+                      SLOTS_EACH - under_way.get(place.key, 0))
         if allowed <= 0:
             continue
         chosen, is_storm = choose(rules, destination, group, allowed)
@@ -74,7 +83,7 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], owner: str, now: datet
     spent = Counter(sending.destination.key for sending in sendings)
     lanes.set_free(tx, {told.key: spend(chosen[0].free_at, told.every, told.burst, now, spent[told.key])
                         for told, chosen, _ in taken if told.every and spent[told.key]})
-    return Claimed(sendings, len(rows))
+    return Claimed(sendings, len(rows) + closed)
 
 
 Chosen = tuple[Destination, Sequence[lanes.DueLane], bool]
@@ -90,12 +99,27 @@ def choose(rules: Rules, destination: Destination, group: Sequence[lanes.DueLane
     return group[:allowed], False
 
 
-def close(tx: Tx, group: Sequence[lanes.DueLane]) -> None:
-    """The destination is no longer in the configuration: nothing can be sent there."""
+def close(tx: Tx, rules: Rules, key: str, group: Sequence[lanes.DueLane], now: datetime) -> None:
+    """The destination is no longer in the configuration: nothing can be sent there, and nothing is wrong with it."""
+    tellings = read_tellings(tx, [due.lane for due in group])
     for due in group:
-        lanes.settle(tx, due.lane.id, due.lane.attempt, due_at=None, is_dead=True)
+        lanes.settle(tx, due.lane.id, due.lane.attempt, due_at=None, told_seq=due.lane.want_seq, channel=lanes.GONE)
+        reroute(tx, rules, tellings[due.lane.id], now)
+    lanes.destination_gone(tx, key)
+    take_in(tx, rules, [own.own_batch([own.delivery_works(key, key.partition(":")[0], now)], now)], now)
     logger.warning("destination is not in the configuration any more", extra={
-        "event": "lane.closed", "destination": group[0].lane.destination, "lanes": len(group)})
+        "event": "lane.closed", "destination": key, "lanes": len(group)})
+
+
+def reroute(tx: Tx, rules: Rules, telling: Telling, now: datetime) -> None:
+    """Who waited for a receiver that was renamed or removed is told where the present routes lead."""
+    incident = telling.incident
+    if not incident.is_open:
+        return
+    routes = {route.place: route for line in telling.lines for route in resolve(rules.route, line.labels)}
+    told = [destination for route in routes.values() for destination in rules.receivers[route.receiver].destinations]
+    lanes.ensure(tx, [lanes.Opening(incident.id, destination, now) for destination in told if destination.key != incident.avoid])
+    lanes.mark(tx, [(incident.id, incident.seq)], now)
 
 
 def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list[Sending]:
@@ -112,11 +136,11 @@ def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list
         moved_to = chosen[0].moved_to
         if is_storm and len(shares) > 1:
             message = digest([tellings[share.lane.id] for share in shares], [share.lane for share in shares], rules, now)
-            sendings.append(Sending(destination, message, handle_of(None, moved_to), tuple(shares)))
+            sendings.append(Sending(destination, message, handle_of(None, moved_to), tuple(shares), now + SEND_WITHIN))
             continue
         for share in shares:
             message = compose(tellings[share.lane.id], share.lane, rules, now)
-            sendings.append(Sending(destination, message, handle_of(share.lane.receipt, moved_to), (share,)))
+            sendings.append(Sending(destination, message, handle_of(share.lane.receipt, moved_to), (share,), now + SEND_WITHIN))
     lanes.lose_attempts(tx, [due.lane for _, chosen, _ in taken for due in chosen if due.lane.was_leased])
     lanes.insert_deliveries(tx, [lanes.sending_row(share.lane, sending.message.why, share.up_to, now)
                                  for sending in sendings for share in sending.shares])
@@ -131,10 +155,31 @@ def handle_of(receipt: Receipt | None, moved_to: str) -> Receipt | None:
 def read_tellings(tx: Tx, taken: Sequence[Lane]) -> dict[int, Telling]:
     """By lane: its incident, the incident's first alerts, and the events that the lane has not told."""
     incidents = alert_store.read_incidents(tx, {lane.incident_id for lane in taken})
-    lines = {key: tuple(map(alert_line, alert_store.of_incident(tx, key, ALERTS_SHOWN))) for key in incidents}
+    lines = {key: tuple(readable(alert_store.of_incident(tx, key, ALERTS_SHOWN))) for key in incidents}
+    actions = runs.of_incidents(tx, incidents)
     return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id],
-                             event_store.after(tx, lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq))
+                             event_store.after(tx, lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq),
+                             tuple(action_line(run) for run in actions.get(lane.incident_id, ())
+                                   if run.episode == incidents[lane.incident_id].episode))
             for lane in taken}
+
+
+def action_line(run: runs.Run) -> ActionLine:
+    """What became of an action, as the live message shows it."""
+    what = f"{run.action} on {run.target.removeprefix('?')}" if run.target else run.action
+    said = run.report.get("detail") or REASON_TEXT[Reason(run.reason)]
+    is_bad = run.state in (RunState.failed, RunState.unknown) or (run.direction == "tighten" and run.state is RunState.refused)
+    return ActionLine(f"{what}: {run.state.value.replace('_', ' ')}, {said}" if run.state.is_final else
+                      f"{what}: {run.state.value.replace('_', ' ')}", is_bad)
+
+
+def readable(states: Iterable[AlertState]) -> Iterator[AlertLine]:
+    """What can be shown. One row that cannot must not keep the page, let alone every other page, from being sent."""
+    for state in states:
+        try:
+            yield alert_line(state)
+        except (LookupError, TypeError, ValueError):
+            logger.error("an alert cannot be shown and is left out", extra={"event": "alert.unreadable", "row": state.row})
 
 
 def routes_to(rules: Rules, destination: Destination, telling: Telling) -> list[Route]:
@@ -155,9 +200,9 @@ def postponed(tx: Tx, destination: Destination, routes: Sequence[Route], lane: L
             lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq)
         else:
             lanes.settle(tx, lane.id, attempt, due_at=min(route.speaks_at(now) for route in routes))
-    elif not is_wanted(destination, lane, incident.episode, is_open=incident.is_open):
+    elif not is_wanted(destination, lane, is_open=incident.is_open):
         lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq, failures=0, failing_since=None)
-    elif not telling.events and incident.status is not IncidentStatus.triggered:
+    elif not telling.events and (incident.is_silenced or incident.status is not IncidentStatus.triggered):
         lanes.settle(tx, lane.id, attempt, due_at=None)     # a repeat that has lost its reason
     else:
         return False
@@ -179,6 +224,7 @@ class Sent:
     destination: Destination
     why: Why
     failure: Failure | None
+    detail: str
     seconds: float
     is_dead_letter: bool = False
 
@@ -189,7 +235,8 @@ async def send_one(store: Store, rules: Rules, channel: Channel, sending: Sendin
     receipt, error = await attempt(channel, sending)
     seconds = clock.monotonic() - began
     dead = await settle_later(store, rules, sending, receipt, error, clock)
-    return Sent(sending.destination, sending.message.why, error.reason if error else None, seconds, dead)
+    return Sent(sending.destination, sending.message.why, error.reason if error else None,
+                error.detail if error else "", seconds, dead)
 
 
 async def settle_later(store: Store, rules: Rules, sending: Sending, receipt: Receipt | None, error: SendFailed | None,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerthub.domain.action import REASON_TEXT, Proposal, Reason, RunState, proposals
+from alerthub.domain.action import Proposal, Reason, RunState, proposals
 from alerthub.domain.alert import Alert, Batch
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import (
@@ -28,9 +28,10 @@ from alerthub.domain.incident import (
     open_incident,
     reopen,
 )
-from alerthub.domain.own import action_failed, own_batch
+from alerthub.domain.own import action_without_target, own_batch
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Direction, Rules
+from alerthub.errors import Conflict
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
 from alerthub.store import lanes, runs
@@ -72,11 +73,23 @@ class Folding:
         for batch in batches:
             wanted.setdefault(batch.source, set()).update(alert.identity for alert in batch.alerts)
         for source, identities in wanted.items():
-            for identity, state in alert_store.current(self.tx, source, identities).items():
+            for identity, state in alert_store.current(self.tx, source, sorted(identities)).items():
                 self.states[source, identity] = state
 
     def load_incidents(self, batches: Sequence[Batch]) -> None:
         """Those that may change, locked. Pure repeats, most of all webhooks, need none of them."""
+        ids, keys = self.wanted(batches)
+        self.by_key = alert_store.latest_by_key(self.tx, keys, self.now - self.rules.reopen_window)
+        self.incidents = alert_store.incidents_for_change(self.tx, ids | set(self.by_key.values()))
+        self.by_key.update((incident.key, incident.id) for incident in self.incidents.values() if incident.is_open)
+        if self.tx.is_postgres and (ids or keys):
+            # Another replica may have changed these alerts before the locks were ours.
+            self.load_states(batches)
+            if not self.wanted(batches)[0] <= self.incidents.keys():
+                raise Conflict("an alert went to another incident meanwhile")
+
+    def wanted(self, batches: Sequence[Batch]) -> tuple[set[str], set[str]]:
+        """The ids and the keys of the incidents that these webhooks may change, as far as the alerts' states tell."""
         ids: set[str] = set()
         keys: set[str] = set()
         # An alert that fires now may have been resolved by a webhook of the same call.
@@ -89,12 +102,7 @@ class Folding:
                     ids.add(state.incident_id)
                 if alert.is_firing and (state is None or not state.is_firing or which in ending):
                     keys.add(self.key_of(batch, alert, self.routes_of(alert)))
-        self.by_key = alert_store.latest_by_key(self.tx, keys, self.now - self.rules.reopen_window)
-        self.incidents = alert_store.incidents_for_change(self.tx, ids | set(self.by_key.values()))
-        self.by_key.update((incident.key, incident.id) for incident in self.incidents.values() if incident.is_open)
-        if self.tx.is_postgres and self.incidents:
-            # Another replica may have changed these alerts before the locks were ours.
-            self.load_states(batches)
+        return ids, keys
 
     def touches_incident(self, state: AlertState, alert: Alert, batch: Batch) -> bool:
         if state.status is not alert.status or batch.truncated:
@@ -186,7 +194,8 @@ class Folding:
             if incident.is_stale and alert.is_firing:
                 incident.is_stale, shift.refreshed = False, True
         content = content_of(alert)
-        is_fresh = batch.arrived_at - state.seen_at < SEEN_RESOLUTION and state.missing_since is None
+        # With replicas the row must say itself that the alert still has this status: another may have resolved it meanwhile.
+        is_fresh = batch.arrived_at - state.seen_at < SEEN_RESOLUTION and state.missing_since is None and not self.tx.is_postgres
         if is_fresh and content == state.content:
             return
         if batch.arrived_at >= state.seen_at:
@@ -221,19 +230,24 @@ class Folding:
         self.say_refused(rows)
         changed = [self.incidents[key] for key in sorted({event.incident_id for event in self.taken.events})]
         alert_store.save_incidents(self.tx, changed)
-        alert_store.save_alerts(self.tx, list(self.states.values()), self.retired)
+        alert_store.save_alerts(self.tx, [self.states[which] for which in sorted(self.states)], sorted(self.retired))
         self.taken.runs = runs.propose(self.tx, rows)
         event_store.append(self.tx, self.taken.events)
         lanes.ensure(self.tx, list(self.openings.values()))
         lanes.mark(self.tx, [(incident.id, incident.seq) for incident in changed], self.now)
 
     def run_rows(self) -> list[dict[str, Any]]:
-        """One run per (incident, episode, action, target), in the transaction that stores the alert."""
+        """One run per (incident, episode, action, target), in the transaction that stores the alert. The incidents are locked,
+        so what is not known now is new."""
         rows: dict[tuple[str, int, str, str], dict[str, Any]] = {}
+        known = runs.known(self.tx, {incident_id for incident_id, _, _ in self.proposed})
         for incident_id, proposal, batch in self.proposed:
             incident, rule, refused = self.incidents[incident_id], proposal.rule, proposal.reason is not None
             reason = proposal.reason or (Reason.tighten if rule.direction is Direction.tighten else Reason.allowed)
-            rows.setdefault((incident_id, incident.episode, rule.name, proposal.target), {
+            key = (incident_id, incident.episode, rule.name, proposal.target)
+            if key in known:
+                continue
+            rows.setdefault(key, {
                 "id": self.tx.new_id(), "incident_id": incident_id, "episode": incident.episode, "action": rule.name,
                 "target": proposal.target, "direction": rule.direction.value,
                 "state": (RunState.refused if refused else RunState.proposed).value, "reason": reason.value,
@@ -245,15 +259,18 @@ class Folding:
 
     def say_refused(self, rows: Sequence[dict[str, Any]]) -> None:
         """What was not done, and why, is part of the history. A tighten that has no target also pages."""
+        texts = {(incident_id, proposal.rule.name, proposal.target): proposal.text for incident_id, proposal, _ in self.proposed}
         for row in rows:
             if row["state"] != RunState.refused.value:
                 continue
             incident = self.incidents[row["incident_id"]]
-            text = f"Action {row['action']} was not run: {REASON_TEXT[Reason(row['reason'])]}"
+            text = f"Action {row['action']} was not run: {texts[incident.id, row['action'], row['target']]}"
             self.taken.events.append(incident.happened(
                 EventKind.action, Actor("hub", "actions"), text, self.now, {"run": row["id"], "reason": row["reason"]}))
             if row["direction"] == Direction.tighten.value:
-                self.taken.alarms.append(action_failed(row["action"], "(none)", text))
+                detail = f"{incident.title}: {text}"
+                wanted = row["target"].removeprefix("?")
+                self.taken.alarms.append(action_without_target(row["action"], wanted, incident.id, detail))
 
 
 def take_in(tx: Tx, rules: Rules, batches: Sequence[Batch], now: datetime) -> Taken:

@@ -37,6 +37,7 @@ class Sending:
     message: Message
     previous: Receipt | None
     shares: tuple[Share, ...]
+    send_by: datetime       # later than this the lease could end during the attempt: whoever was paused must not send
 
 
 def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, error: SendFailed | None,
@@ -46,6 +47,8 @@ def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, erro
         for share in sending.shares:
             settle_sent(tx, sending, share, receipt or Receipt(), now)
         if lanes.destination_works(tx, sending.destination.key, now):
+            for share in sending.shares:
+                lanes.no_dead_letters(tx, share.lane.id)
             take_in(tx, rules, [own.own_batch([own.delivery_works(
                 sending.destination.key, sending.destination.channel, now)], now)], now)
         return False

@@ -79,11 +79,19 @@ def mark_stale(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
         changed = alert_store.incidents_for_change(tx, quiet)
         for incident in changed.values():
             incident.is_stale = True
-            hours = source.stale_after.total_seconds() / 3600
-            text = f"Stale: {source.name} has not reported it for {hours:g} h; it may be over, or the source may be down"
+            text = (f"Stale: {source.name} has not reported it for {spoken(source.stale_after)}; it may be over, or the source "
+                    "is down")
             events.append(incident.happened(EventKind.stale, Actor("hub", "watch"), text, now, {}))
         keep(tx, list(changed.values()), events[-len(changed):] if changed else [], now)
     return events
+
+
+def spoken(span: timedelta) -> str:
+    """`12 h`, `90 min`, `45 s`."""
+    seconds = int(span.total_seconds())
+    if seconds % 3600 == 0:
+        return f"{seconds // 3600} h"
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
 def keep(tx: Tx, incidents: Sequence[Incident], events: Sequence[Event], now: datetime) -> None:
@@ -93,10 +101,14 @@ def keep(tx: Tx, incidents: Sequence[Incident], events: Sequence[Event], now: da
 
 
 def expire_own(tx: Tx, rules: Rules, now: datetime) -> Taken:
-    """The hub's alarms about bad bodies end when none has come for an hour."""
+    """End the hub's own alarms that no event ends: about bad bodies, when none has come for an hour; about an action without a
+    target, with the incident that asked for it."""
     over = []
     for state in alert_store.firing_of_source(tx, OWN_SOURCE):
         content = json.loads(state.content)
-        if content["labels"].get("alertname") in own.EXPIRING and now - state.seen_at > OWN_EXPIRY:
-            over.append(own.cleared(Alert(content["labels"], state.status, content["annotations"]), now))
+        labels = content["labels"]
+        asked_by = alert_store.find_incident(tx, own.waits_for_incident(labels))
+        is_old = labels.get("alertname") in own.EXPIRING and now - state.seen_at > OWN_EXPIRY
+        if is_old or (asked_by is not None and not asked_by.is_open):
+            over.append(own.cleared(Alert(labels, state.status, content["annotations"]), now))
     return take_in(tx, rules, [own.own_batch(over, now)] if over else [], now)

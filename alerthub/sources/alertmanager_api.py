@@ -3,6 +3,7 @@ answer is decided in domain/reconcile.py."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from alerthub.settings import revealed
 from alerthub.sources.alertmanager import Reconcile
 from alerthub.sources.body import read_json, read_labels, read_time
 
-ANSWER_BYTES = 256 * 1024 * 1024      # a list of 100,000 alerts is about 100 MB
+ANSWER_BYTES = 128 * 1024 * 1024      # a list of 100,000 alerts is about 100 MB
 ACTIVE = {"active": "true", "silenced": "true", "inhibited": "true", "unprocessed": "true"}
 
 
@@ -38,7 +39,7 @@ class AlertmanagerAsker:
         listed = await self.get(url, "/api/v2/alerts", query)
         try:
             started_at = read_time(status.get("uptime"), "uptime") if isinstance(status, dict) else None
-            return Peer(started_at, listed_alerts(listed))
+            return Peer(started_at, await asyncio.to_thread(listed_alerts, listed))
         except BadPayload as error:
             raise Unreachable(f"{url} answered what is not a list of alerts: {error.reason}") from None
 
@@ -49,7 +50,7 @@ class AlertmanagerAsker:
             async with request as response:
                 if response.status_code != 200:
                     raise Unreachable(f"{url}{path} answered {response.status_code}")
-                return read_json(await read_bounded(response, url))
+                return await asyncio.to_thread(read_json, await read_bounded(response, url))
         except httpx.HTTPError as error:
             raise Unreachable(f"{url}{path} does not answer ({type(error).__name__})") from None
         except BadPayload:

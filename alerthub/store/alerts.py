@@ -26,7 +26,7 @@ BY_INCIDENT = select(*ALERT_COLUMNS).where(alerts.c.incident_id == bindparam("in
 INCIDENTS_BY_ID = select(incidents).where(incidents.c.id.in_(bindparam("ids", expanding=True)))
 UPDATE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
 LOCKED_BY_ID = INCIDENTS_BY_ID.order_by(incidents.c.id).with_for_update()
-TOUCH_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
+TOUCH_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"), alerts.c.status == bindparam("judged"))
 RETIRE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row")).values(is_current=False)
 
 
@@ -69,9 +69,12 @@ def save_alerts(tx: Tx, states: Sequence[AlertState], retired: Sequence[int]) ->
         {**alert_columns(state), "source": state.source, "identity": state.identity, "incident_id": state.incident_id,
          "is_current": True} for state in states if state.is_dirty and not state.row])
     tx.many(UPDATE_ALERT, [{**alert_columns(state), "the_row": state.row} for state in states if state.is_dirty and state.row])
-    tx.many(TOUCH_ALERT, [
-        {"the_row": state.row, "content": state.content, "seen_at": state.seen_at, "missing_since": state.missing_since}
-        for state in states if state.is_touched and not state.is_dirty and state.row])
+    touched = [state for state in states if state.is_touched and not state.is_dirty and state.row]
+    done = tx.many(TOUCH_ALERT, [
+        {"the_row": state.row, "judged": state.status.value, "content": state.content, "seen_at": state.seen_at,
+         "missing_since": state.missing_since} for state in touched])
+    if done != len(touched):
+        raise Conflict("an alert changed its status meanwhile")
 
 
 def alert_columns(state: AlertState) -> dict[str, Any]:

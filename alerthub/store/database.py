@@ -34,6 +34,8 @@ AGAIN = frozenset({"40001", "40P01"})   # serialization_failure, deadlock_detect
 BUSY_MILLISECONDS = 5000
 POOL = 4
 STATEMENT_SECONDS = 30
+# A connection whose other end is gone without a word is given up after about 15 s.
+KEEP_ALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 WAL_RESET_FIXED = (3, 51, 3)            # PROTOCOLS 7.2: older ones can lose pages between connections
 MOUNTS = Path("/proc/self/mounts")
 NETWORK_FILE_SYSTEMS = frozenset({
@@ -187,7 +189,7 @@ def postgres_engine(url: str) -> Engine:
     options = f"-c statement_timeout={seconds} -c lock_timeout={seconds // 3} -c idle_in_transaction_session_timeout={seconds}"
     return create_engine(
         url, pool_size=POOL, max_overflow=2, pool_timeout=5, pool_pre_ping=True, pool_recycle=1800,
-        connect_args={"options": options, "connect_timeout": 5, "application_name": "alerthub"},
+        connect_args={"options": options, "connect_timeout": 5, "application_name": "alerthub", **KEEP_ALIVE},
     )
 
 

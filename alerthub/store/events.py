@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, select
 
 from alerthub.domain.alert import canonical
 from alerthub.domain.event import Actor, Event, EventKind
@@ -45,6 +45,3 @@ def set_aside(tx: Tx, source: str, arrived_at: datetime, reason: str, body: byte
               .order_by(quarantine.c.id.desc()).offset(QUARANTINE_ROWS).limit(1))
     tx.conn.execute(delete(quarantine).where(quarantine.c.source == source, quarantine.c.id <= oldest.scalar_subquery()))
 
-
-def quarantined(tx: Tx) -> int:
-    return int(tx.conn.execute(select(func.count()).select_from(quarantine)).scalar_one())

@@ -16,7 +16,9 @@ from alerthub.domain.message import Receipt, Why
 from alerthub.domain.rules import Destination
 from alerthub.store.leases import first_due
 from alerthub.store.schema import EPOCH, Instant, deliveries, destinations, lanes
-from alerthub.store.tx import AnyRow, Tx, chunks, inserting
+from alerthub.store.tx import AnyRow, Tx, inserting
+
+GONE = "(gone)"     # the channel of a lane whose destination left the configuration; it comes back with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ class Opening:
 
 @cache
 def new_lane(is_postgres: bool) -> Any:
-    return inserting(lanes, is_postgres).on_conflict_do_nothing(index_elements=["incident_id", "destination"])
+    new = inserting(lanes, is_postgres)
+    return new.on_conflict_do_update(index_elements=["incident_id", "destination"], set_={"channel": new.excluded.channel},
+                                     where=lanes.c.channel == GONE)
 
 
 @cache
@@ -52,7 +56,8 @@ def ensure(tx: Tx, openings: Sequence[Opening]) -> None:
 
 
 MOMENT = bindparam("moment", type_=Instant())
-MARK = (update(lanes).where(lanes.c.incident_id == bindparam("incident"))
+MARK = (update(lanes).where(lanes.c.incident_id == bindparam("incident"), lanes.c.want_seq < bindparam("seq"),
+                            lanes.c.channel != GONE)
         .values(want_seq=bindparam("seq"), is_dead=False,
                 due_at=case((lanes.c.lease_until.is_not(None), lanes.c.due_at),     # who holds it will see it, or its lease ends
                             (lanes.c.not_before > MOMENT, lanes.c.not_before), else_=MOMENT)))
@@ -76,7 +81,7 @@ NOW, LIMIT = bindparam("now", type_=Instant()), bindparam("most", type_=Integer(
 FIRST_DUE = first_due(destinations.c.key)
 READY = (select(destinations.c.key, destinations.c.free_at, destinations.c.moved_to)
          .where(destinations.c.free_at <= NOW, destinations.c.channel.not_in(bindparam("busy", expanding=True)), FIRST_DUE <= NOW)
-         .order_by(FIRST_DUE).limit(LIMIT))
+         .order_by(FIRST_DUE).limit(LIMIT).with_for_update(skip_locked=True, of=destinations))
 DUE = (select(lanes).where(lanes.c.destination == bindparam("place"), lanes.c.due_at <= NOW)
        .order_by(lanes.c.due_at, lanes.c.id).limit(LIMIT).with_for_update(skip_locked=True))
 
@@ -124,8 +129,14 @@ def insert_deliveries(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def set_free(tx: Tx, free_at: dict[str, datetime]) -> None:
-    tx.many(update(destinations).where(destinations.c.key == bindparam("the_key")),
-            [{"the_key": key, "free_at": moment} for key, moment in sorted(free_at.items())])
+    for key, moment in sorted(free_at.items()):
+        tx.conn.execute(update(destinations).where(destinations.c.key == key).values(free_at=later(moment)))
+
+
+def later(moment: datetime) -> Any:
+    """Never earlier than what stands: a pause that the provider asked for is not shortened by anything."""
+    new = bindparam(None, moment, type_=Instant())
+    return case((destinations.c.free_at > new, destinations.c.free_at), else_=new)
 
 
 def finish_delivery(tx: Tx, lane_id: int, attempt: int, state: DeliveryState, now: datetime, *,
@@ -157,8 +168,19 @@ def destination_failed(tx: Tx, key: str, now: datetime, error: str, pause_until:
     columns: dict[str, Any] = {"failing_since": func.coalesce(destinations.c.failing_since, bindparam(
         None, now, type_=destinations.c.failing_since.type)), "last_error": error}
     if pause_until is not None:
-        columns["free_at"] = pause_until
+        columns["free_at"] = later(pause_until)
     tx.conn.execute(update(destinations).where(destinations.c.key == key).values(columns))
+
+
+def no_dead_letters(tx: Tx, lane_id: int) -> None:
+    """What was given up has been told after all."""
+    tx.conn.execute(update(deliveries).where(deliveries.c.lane_id == lane_id, deliveries.c.is_dead_letter).values(
+        is_dead_letter=False))
+
+
+def destination_gone(tx: Tx, key: str) -> None:
+    """It left the configuration: it neither fails nor works any more."""
+    tx.conn.execute(update(destinations).where(destinations.c.key == key).values(failing_since=None, last_error=""))
 
 
 def destination_works(tx: Tx, key: str, now: datetime) -> bool:
@@ -198,11 +220,3 @@ def replay(tx: Tx, now: datetime, lane_id: int | None = None) -> int:
         letters = select(lanes.c.id).where(or_(lanes.c.id == lane_id, bindparam(None, lane_id is None)), lanes.c.due_at == now)
         tx.conn.execute(update(deliveries).where(deliveries.c.lane_id.in_(letters)).values(is_dead_letter=False))
     return done.rowcount
-
-
-def told_lanes(tx: Tx, incident_ids: Iterable[str]) -> dict[str, list[Lane]]:
-    found: dict[str, list[Lane]] = {}
-    for chunk in chunks(incident_ids):
-        for row in tx.conn.execute(select(lanes).where(lanes.c.incident_id.in_(chunk)).order_by(lanes.c.id)):
-            found.setdefault(row.incident_id, []).append(lane_of(row))
-    return found

@@ -9,17 +9,19 @@ from datetime import datetime, timedelta
 from functools import cache
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     ScalarSelect,
     Table,
     bindparam,
     func,
     select,
+    type_coerce,
     union_all,
     update,
 )
 
-from alerthub.store.schema import Instant, action_runs, destinations, lanes, leaders
+from alerthub.store.schema import MICROSECOND, Instant, action_runs, destinations, lanes, leaders
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
 
@@ -80,3 +82,14 @@ def lead(tx: Tx, name: str, owner: str, now: datetime, term: timedelta) -> bool:
 def resign(tx: Tx, owner: str) -> None:
     """Let go of everything led: called on a clean stop, so that another replica need not wait for the term."""
     tx.conn.execute(leaders.delete().where(leaders.c.owner == owner))
+
+
+TIMES = {lanes: ("due_at", "not_before", "lease_until", "failing_since"), destinations: ("free_at",),
+         action_runs: ("due_at", "lease_until"), leaders: ("until",)}
+
+
+def shift(tx: Tx, by: timedelta) -> None:
+    """Move everything that waits by so much: the clock has jumped, the time that is left has not."""
+    for table, names in TIMES.items():
+        tx.conn.execute(update(table).values(
+            {name: type_coerce(type_coerce(table.c[name], BigInteger) + by // MICROSECOND, Instant()) for name in names}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from alerthub.domain.action import Facts, RunState
 from alerthub.domain.alert import canonical
 from alerthub.store.leases import is_due, pick
 from alerthub.store.schema import action_runs, incidents
-from alerthub.store.tx import AnyRow, Tx
+from alerthub.store.tx import AnyRow, Tx, chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,18 @@ def propose(tx: Tx, rows: Sequence[dict[str, Any]]) -> list[str]:
     return new
 
 
-def due(tx: Tx, now: datetime, limit: int) -> tuple[list[Run], Sequence[AnyRow]]:
-    """Due runs, tightening ones first, locked until the end of the transaction; and their rows, to lease."""
-    # 'tighten' sorts after 'neutral' and 'relax'.
-    query = (select(action_runs).where(is_due(action_runs, now))
-             .order_by(action_runs.c.direction.desc(), action_runs.c.due_at, action_runs.c.id).limit(limit))
+def known(tx: Tx, incident_ids: Iterable[str]) -> set[tuple[str, int, str, str]]:
+    """(incident, episode, action, target) of every run of these incidents."""
+    names = action_runs.c.incident_id, action_runs.c.episode, action_runs.c.action, action_runs.c.target
+    return {(row[0], row[1], row[2], row[3]) for chunk in chunks(incident_ids)
+            for row in tx.conn.execute(select(*names).where(action_runs.c.incident_id.in_(chunk)))}
+
+
+def due(tx: Tx, now: datetime, limit: int, *, tighten: bool) -> tuple[list[Run], Sequence[AnyRow]]:
+    """Due runs, those that tighten or all others, locked until the end of the transaction; and their rows, to lease."""
+    which = action_runs.c.direction == "tighten" if tighten else action_runs.c.direction != "tighten"
+    query = (select(action_runs).where(is_due(action_runs, now), which)
+             .order_by(action_runs.c.due_at, action_runs.c.id).limit(limit))
     rows = pick(tx, query, action_runs)
     return [run_of(row) for row in rows], rows
 
@@ -83,8 +90,8 @@ def facts(tx: Tx, run: Run, rule_version: str, now: datetime) -> Facts:
 
 def settle(tx: Tx, run_id: str, attempt: int, **columns: Any) -> bool:
     """Write the outcome, if this attempt is still the one that counts. False: somebody else has taken the run over."""
-    done = tx.conn.execute(update(action_runs).where(action_runs.c.id == run_id, action_runs.c.attempt == attempt).values(
-        lease_until=None, owner=None, **columns))
+    mine = action_runs.c.id == run_id, action_runs.c.attempt == attempt, action_runs.c.finished_at.is_(None)
+    done = tx.conn.execute(update(action_runs).where(*mine).values(lease_until=None, owner=None, **columns))
     return done.rowcount == 1
 
 
@@ -97,6 +104,16 @@ def of_incident(tx: Tx, incident_id: str) -> list[Run]:
     mine = select(action_runs).where(action_runs.c.incident_id == incident_id)
     query = mine.order_by(action_runs.c.created_at, action_runs.c.id)
     return [run_of(row) for row in tx.conn.execute(query)]
+
+
+def of_incidents(tx: Tx, incident_ids: Iterable[str]) -> dict[str, list[Run]]:
+    """By incident, oldest first; incidents without runs are absent."""
+    found: dict[str, list[Run]] = {}
+    for chunk in chunks(incident_ids):
+        query = select(action_runs).where(action_runs.c.incident_id.in_(chunk))
+        for row in tx.conn.execute(query.order_by(action_runs.c.created_at, action_runs.c.id)):
+            found.setdefault(row.incident_id, []).append(run_of(row))
+    return found
 
 
 def recent(tx: Tx, limit: int, state: str | None = None) -> list[Run]:

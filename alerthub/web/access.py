@@ -51,6 +51,8 @@ class Access:
 
 def refusal(door: Door, headers: Headers, method: str) -> Response | None:
     host, origin = headers.get("host", "").lower(), headers.get("origin")
+    if len(headers.getlist("host")) > 1:
+        return problem(400, "more than one Host header")
     public = urlsplit(door.public_url.lower())
     ours = {f"http://{host}", f"https://{host}", f"{public.scheme}://{public.netloc}"}
     if method not in ("GET", "HEAD") and origin is not None and origin.lower() not in ours:

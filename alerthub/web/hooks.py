@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import logging
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -25,10 +26,33 @@ LARGE_BODY = 256 * 1024     # parsed beside the loop, so that others are answere
 LENGTH = re.compile("[0-9]{1,19}")      # what else is announced is not believed: the bytes are counted
 OK = b'{"status":"ok"}'
 REFUSED = "unknown source, or its credentials are wrong"
+UNKNOWN = "(unknown)"
+REFUSAL_SECONDS = 60.0      # between two lines of one source and one reason
 
 
 class TooLarge(Exception):
     """The body is over the limit."""
+
+
+class Refusals:
+    """Who was refused, in the log: one line a minute for each known source and reason, and for all unknown ones together.
+    Nothing that a stranger sends is repeated or kept."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], float] = {}
+
+    def note(self, source: Source | None, headers: Mapping[str, str], now: float) -> None:
+        name, reason = source.name if source else UNKNOWN, "wrong" if has_credentials(source, headers) else "missing"
+        if now - self._told.get((name, reason), -REFUSAL_SECONDS) < REFUSAL_SECONDS:
+            return
+        self._told[name, reason] = now
+        logger.warning("webhook refused: %s, credentials %s", f"source {name}" if source else "unknown source", reason,
+                       extra={"event": "webhook.refused", "source": name, "reason": reason})
+
+
+def has_credentials(source: Source | None, headers: Mapping[str, str]) -> bool:
+    is_signed = source is not None and source.signs_body and any("signature" in name for name in headers)
+    return is_signed or "authorization" in headers
 
 
 async def receive(request: Request) -> Response:
@@ -37,10 +61,21 @@ async def receive(request: Request) -> Response:
     name = request.path_params["source"]
     began, arrived_at = hub.clock.monotonic(), hub.clock.now()
     response = await take(hub, name, request, arrived_at)
-    known = name if name in hub.sources else "(unknown)"
+    if response.status_code == 401:
+        refusals(request).note(hub.sources.get(name), request.headers, began)
+    known = name if name in hub.sources else UNKNOWN
     hub.metrics.webhooks.labels(known, str(response.status_code)).inc()
     hub.metrics.webhook_seconds.labels(known).observe(hub.clock.monotonic() - began)
     return response
+
+
+def refusals(request: Request) -> Refusals:
+    """Those of this application."""
+    state = request.app.state
+    if not hasattr(state, "refusals"):
+        state.refusals = Refusals()
+    found: Refusals = state.refusals
+    return found
 
 
 async def take(hub: HubView, name: str, request: Request, arrived_at: datetime) -> Response:

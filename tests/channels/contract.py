@@ -24,7 +24,7 @@ import pytest
 
 from alerthub.channels.base import RESPONSE_BYTES, Budget, Channel, Wire
 from alerthub.clock import SystemClock
-from alerthub.domain.message import Message, Receipt
+from alerthub.domain.message import ActionLine, Message, Receipt
 from alerthub.errors import Failure, SendFailed
 from tests.kit.messages import (
     HOSTILE,
@@ -43,6 +43,9 @@ FORMS: dict[str, tuple[Message, tuple[str, ...]]] = {
     "resolved": (resolved_message(), ("AgentRewardNegative", "resolved")),
     "acknowledged": (acknowledged_message("ayse"), ("AgentRewardNegative", "ayse")),
     "stale": (message(is_stale=True), ("AgentRewardNegative", "stale")),
+    "silenced": (message(is_silenced=True), ("AgentRewardNegative", "silenced")),
+    "acted": (message(actions=(ActionLine("safe-mode succeeded", is_bad=False),)), ("AgentRewardNegative", "mode succeeded")),
+    "failed": (message(actions=(ActionLine("safe-mode failed", is_bad=True),)), ("AgentRewardNegative", "safe-mode failed")),
     "incomplete": (message(incomplete=4711), ("AgentRewardNegative", "4711")),
     "degraded": (message(is_degraded=True), ("AgentRewardNegative", "critical")),
     "digest": (digest_message(12), tuple(f"Storm{number}" for number in range(101, 113))),
@@ -256,6 +259,15 @@ class ChannelContract:
                 assert seen(value, self.texts(provider))
                 for part in self.markup(provider):
                     assert not any(forbidden in part for forbidden in FORBIDDEN_MARKUP)
+
+    @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: ascii(value[:12]))
+    @pytest.mark.parametrize("is_bad", [False, True])
+    async def test_hostile_text_of_an_action_reaches_the_reader_literally(self, value: str, is_bad: bool) -> None:
+        async with self.opened() as (provider, channel):
+            await channel.send(message(actions=(ActionLine(value, is_bad),)), None)
+            assert seen(value, self.texts(provider))
+            for part in self.markup(provider):
+                assert not any(forbidden in part for forbidden in FORBIDDEN_MARKUP)
 
     async def test_a_giant_message_keeps_every_limit(self) -> None:
         for overrides in ({}, {"is_degraded": True}, {"is_stale": True, "incomplete": 10**9, "is_silenced": True}):

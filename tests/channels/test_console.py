@@ -104,7 +104,7 @@ def console(stream: Any = None) -> Console:
 async def test_a_message_reads_as_a_heading_with_lines_under_it() -> None:
     assert text_of(message()).split("\n") == [
         "2026-11-21 12:00:00Z [FIRING] AgentRewardNegative (agent=btc)",
-        "    #17 · critical · 1 firing · open for 5 min",
+        "    #17 · critical · 1 firing · since 11:55 UTC (5 min)",
         "    - The rolling reward of btc is -12.5",
         "    Incident: https://hub.example.com/incidents/17",
         "    Runbook: https://hub.example.com/runbooks/agent-reward",
@@ -154,6 +154,12 @@ def test_news_are_the_newest_ten_and_not_in_a_storm() -> None:
     assert "> news 29" in text_of(message(news=tuple(f"news {n}" for n in range(30))))
     assert "> " not in text_of(digest_message(3, news=("x",)))
     assert "> " not in text_of(message(is_degraded=True))
+
+
+def test_that_it_is_silenced_is_said_once() -> None:
+    text = text_of(message(is_silenced=True, news=("Silenced or inhibited at the source",)))
+    assert text.count("Silenced or") == 1
+    assert "[SILENCED]" in text
 
 
 def test_a_resolve_and_a_test_look_different() -> None:

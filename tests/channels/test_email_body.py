@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from alerthub.channels import email_body as body
 from alerthub.channels.email_body import Custom, Letterhead, Thread, compose
 from alerthub.domain.alert import Severity
-from alerthub.domain.message import IncidentStatus, Link, Message, Why
+from alerthub.domain.message import ActionLine, IncidentStatus, Link, Message, Why
 from tests.kit.messages import (
     HOSTILE,
     NOW,
@@ -156,11 +156,43 @@ def test_a_configured_subject_is_said_every_time() -> None:
 def test_the_text_reads_from_state_to_links() -> None:
     assert body.text_body(message(), is_first=True) == (
         "FIRING: AgentRewardNegative (agent=btc)\n"
-        "#17 · critical · 1 firing · open for 5 min\n\n"
+        "#17 · critical · 1 firing · since 11:55 UTC (5 min)\n\n"
         "- The rolling reward of btc is -12.5\n\n"
         "Incident: https://hub.example.com/incidents/17\n"
         "Runbook: https://hub.example.com/runbooks/agent-reward\n"
     )
+
+
+def test_a_test_mail_says_that_nothing_is_wrong() -> None:
+    told = message(why=Why.test, number=0)
+    assert wired(told)["Subject"] == "[AlertHub] Test message"
+    for kind in ("text/plain", "text/html"):
+        assert "Test of AlertHub. Nothing is wrong; messages of incidents look like this one." in part(wired(told), kind)
+        assert "#0" not in part(wired(told), kind)
+        assert "since" not in part(wired(told), kind)
+
+
+def test_a_repeat_says_what_it_is_first() -> None:
+    told = message(why=Why.repeat, news=(), firing=3)
+    line = "Still firing after 5 min: AgentRewardNegative (agent=btc), 3 firing"
+    assert body.text_body(told, is_first=False).split("\n")[0] == line
+    assert line in shown(body.html_body(told, is_first=False)).text
+
+
+def test_the_description_stands_below_the_title_and_actions_under_the_remarks() -> None:
+    told = message(common_annotations={"description": "Look <there>."}, is_stale=True,
+                   actions=(ActionLine("safe-mode succeeded", is_bad=False), ActionLine("restart <b>", is_bad=True)))
+    for text in (body.text_body(told, is_first=True), shown(body.html_body(told, is_first=True)).text):
+        order = [text.index(part) for part in ("AgentRewardNegative", "Look <there>.", "#17", "STALE: the source",
+                                               "✔ safe-mode succeeded", "✖ restart <b>", "The rolling")]
+        assert order == sorted(order)
+
+
+def test_that_it_is_silenced_is_said_once() -> None:
+    told = message(is_silenced=True, why=Why.changed, news=("Silenced or inhibited at the source",))
+    for text in (body.text_body(told, is_first=False), body.html_body(told, is_first=False)):
+        assert text.count("Silenced or inhibited") == 1
+        assert "SILENCED" in text
 
 
 def test_a_later_mail_begins_with_what_is_new() -> None:
@@ -254,14 +286,14 @@ def at(limit: int) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(("count", "kept"), at(body.ALERTS))
 def test_alerts_are_counted(count: int, kept: int) -> None:
     told = message(alerts=(firing_line(),) * count, firing=count)
-    assert len(body.alerts_of(told)) == kept
+    assert body.alerts_of(told) == ([body.alerts_of(told)[0][0]] * kept, count)
     for text in (body.text_body(told, is_first=True), body.html_body(told, is_first=True)):
         assert ("… +1 more" in text) is (count > body.ALERTS)
 
 
 @pytest.mark.parametrize(("length", "kept"), at(body.ALERT_LIMIT))
 def test_an_alert_is_cut(length: int, kept: int) -> None:
-    (line,) = body.alerts_of(message(alerts=(firing_line(annotations={"summary": "x" * length}),)))
+    (line,), _ = body.alerts_of(message(alerts=(firing_line(annotations={"summary": "x" * length}),)))
     assert len(line) == kept
 
 

@@ -428,5 +428,6 @@ async def test_the_address_of_an_entry_wins_over_the_shared_one() -> None:
 
 
 async def test_an_old_state_is_stamped_with_its_own_time() -> None:
-    event = await event_of(message(opened_at=NOW - timedelta(days=3), status=IncidentStatus.triggered))
+    old = firing_line(starts_at=NOW - timedelta(days=3))
+    event = await event_of(message(alerts=(firing_line(), old), status=IncidentStatus.triggered))
     assert event["payload"]["timestamp"] == "2026-11-18T12:00:00+00:00"

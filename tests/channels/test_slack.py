@@ -16,7 +16,7 @@ from alerthub.channels.base import Channel, Wire
 from alerthub.channels.slack import Slack, SlackConfig, SlackGlobal
 from alerthub.channels.slack_client import ERROR_PREFIXES, ERRORS, SLOW, classify
 from alerthub.domain.alert import Severity
-from alerthub.domain.message import Message, Receipt, Why
+from alerthub.domain.message import ActionLine, Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
 from tests.channels.contract import ChannelContract, FixedClock, HttpChannelContract
 from tests.kit.messages import acknowledged_message, digest_message, giant_message, message, resolved_message
@@ -161,19 +161,36 @@ async def test_what_nobody_may_miss_goes_into_the_channel_too(workspace, why, br
     assert [reply.sent["reply_broadcast"] for reply in workspace.replies()] == [broadcast]
 
 
+@pytest.mark.parametrize(("outcomes", "why", "broadcast"), [
+    ([True], Why.action, True), ([False, True, False], Why.action, True), ([False], Why.action, False), ([], Why.action, False),
+    ([True], Why.changed, False),
+])
+async def test_an_action_that_went_wrong_goes_into_the_channel_too(workspace, outcomes, why, broadcast):
+    done = tuple(ActionLine("safe-mode", is_bad=is_bad) for is_bad in outcomes)
+    await workspace.tell(message())
+    await workspace.tell(message(why=why, news=("Action safe-mode reported",), actions=done))
+    assert [reply.sent["reply_broadcast"] for reply in workspace.replies()] == [broadcast]
+
+
+async def test_a_failed_action_without_news_is_no_reply(workspace):
+    await workspace.tell(message())
+    await workspace.tell(message(why=Why.action, news=(), actions=(ActionLine("safe-mode", is_bad=True),)))
+    assert workspace.replies() == []
+
+
 async def test_a_reopened_incident_stays_in_its_thread(workspace):
     await workspace.tell(message())
     await workspace.tell(resolved_message())
     await workspace.tell(message(why=Why.reopened, episode=2, news=("Reopened: 1 alert fired again",)))
     assert "FIRING" in workspace.root().text
-    assert "episode 2" in workspace.root().text
+    assert "reopened" in workspace.root().text
     assert workspace.replies()[-1].sent["reply_broadcast"] is True
 
 
 async def test_a_repeat_says_how_long_it_has_been_open(workspace):
     await workspace.tell(message())
     await workspace.tell(message(why=Why.repeat, news=()))
-    assert "Still FIRING after 5 min: 1 firing" in workspace.replies()[0].text
+    assert "Still firing after 5 min: AgentRewardNegative (agent=btc), 1 firing" in workspace.replies()[0].text
 
 
 async def test_people_are_called_when_it_opens_and_when_it_is_told_again(workspace):

@@ -42,7 +42,7 @@ from alerthub.channels.slack_blocks import (
     shown_links,
 )
 from alerthub.domain.alert import Severity
-from alerthub.domain.message import Link, Message, Why
+from alerthub.domain.message import ActionLine, Link, Message, Why
 from tests.kit.messages import (
     HOSTILE,
     acknowledged_message,
@@ -213,6 +213,7 @@ def test_plain_text_objects_parse_no_emoji_names():
     (message(severity=Severity.warning), "🟡 FIRING: "),
     (message(severity=Severity.info), "🔵 FIRING: "), (acknowledged_message("ayse"), "👀 ACKNOWLEDGED by ayse: "),
     (resolved_message(), "✅ RESOLVED: "), (message(is_stale=True), "⌛ STALE: "), (digest_message(3), "🔴 SUMMARY: "),
+    (message(is_silenced=True), "🔕 SILENCED: "), (message(why=Why.test), "🧪 TEST: "),
 ])
 def test_the_header_says_the_state_in_words_beside_the_sign(told, start):
     assert header(told, None)["text"]["text"].startswith(start)
@@ -222,19 +223,43 @@ def test_the_message_has_summary_labels_alerts_facts_and_links():
     told = message(firing=7, alerts=(firing_line(labels={"alertname": "X", "agent": "eth"}),))
     text = shown(told)
     for part in ("The rolling reward of btc is -12.5", "agent\nbtc", "• The rolling reward of btc is -12.5 (agent=eth)",
-                 "… +6 more", "#17 · critical · 7 firing · open for 5 min", "Incident", "Runbook"):
+                 "… +6 more", "#17 · critical · 7 firing · since 11:55 UTC (5 min)", "Incident", "Runbook"):
         assert part in text
     urls = [element["url"] for element in actions_block(told)["elements"]]
     assert urls == [link.url for link in told.links]
 
 
 @pytest.mark.parametrize(("flag", "word"), [
-    ({"is_stale": True}, "STALE: the source"), ({"incomplete": 9}, "INCOMPLETE"), ({"is_silenced": True}, "Silenced"),
-    ({"possible_duplicate": True}, "duplicate"), ({"episode": 2}, "episode 2"),
+    ({"is_stale": True}, "STALE: the source"), ({"incomplete": 9}, "INCOMPLETE"), ({"is_silenced": True}, "Silenced or"),
+    ({"possible_duplicate": True}, "duplicate"), ({"episode": 3}, "reopened (2nd time)"),
 ])
 def test_what_limits_trust_is_shown(flag, word):
     assert word in shown(message(**flag))
     assert word not in shown(message())
+
+
+def test_actions_stand_under_the_remarks():
+    done = (ActionLine("safe-mode succeeded", is_bad=False), ActionLine("restart failed", is_bad=True))
+    told = message(is_stale=True, actions=done)
+    text = shown(told)
+    assert text.index("STALE: the source") < text.index("✔ safe-mode succeeded\n✖ restart failed") < text.index("#17")
+
+
+def test_a_single_alert_that_the_summary_tells_is_not_listed_again():
+    assert shown(message()).count("The rolling reward of btc is -12.5") == 1
+    assert shown(resolved_message()).count("The rolling reward of btc is -12.5") == 1
+    assert "… +" not in shown(message())
+
+
+def test_a_description_that_repeats_the_summary_is_told_once():
+    assert shown(message(common_annotations={"summary": "one thing", "description": "one thing"})).count("one thing") == 1
+
+
+def test_a_test_says_that_it_is_one_and_has_no_facts():
+    text = shown(message(why=Why.test, number=0))
+    assert "Test of AlertHub. Nothing is wrong; messages of incidents look like this one." in text
+    assert "#0" not in text
+    assert "firing ·" not in text
 
 
 def test_a_digest_names_each_incident_at_least_by_number():
@@ -245,9 +270,9 @@ def test_a_digest_names_each_incident_at_least_by_number():
 
 @pytest.mark.parametrize(("told", "line"), [
     (message(news=("One", "Two\nlines")), "One\nTwo lines"), (message(news=()), ""),
-    (message(why=Why.repeat, news=()), "Still FIRING after 5 min: 1 firing"),
-    (message(why=Why.repeat, firing=0), "Still FIRING after 5 min"),
-    (acknowledged_message("ayse", why=Why.repeat), "Still ACKNOWLEDGED by ayse after 5 min: 1 firing"),
+    (message(why=Why.repeat, news=()), "Still firing after 5 min: AgentRewardNegative (agent=btc), 1 firing"),
+    (acknowledged_message("ayse", why=Why.repeat),
+     "Still acknowledged by ayse after 5 min: AgentRewardNegative (agent=btc), 1 firing"),
 ])
 def test_the_threads_line_says_what_is_new(told, line):
     assert news_line(told) == line

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerthub.channels import telegram_html as html
+from alerthub.channels.telegram_html import REPLIED
 from alerthub.domain.alert import Severity
-from alerthub.domain.message import IncidentStatus, Link, Message, Why
+from alerthub.domain.message import ActionLine, IncidentStatus, Link, Message, Why
 from tests.kit.messages import (
     HOSTILE,
     NOW,
@@ -47,7 +48,7 @@ def text(told: Message, *, first: bool = True) -> str:
 
 def test_the_live_message_reads_from_state_to_links() -> None:
     assert html.live(message(), first=True) == (
-        "🔴 <b>FIRING</b> · #17 · critical · 1 firing · open for 5 min\n"
+        "🔴 <b>FIRING</b> · #17 · critical · 1 firing · since 11:55 UTC (5 min)\n"
         "<b>AgentRewardNegative (agent=btc)</b>\n"
         "\n"
         "• The rolling reward of btc is -12.5\n"
@@ -91,10 +92,36 @@ def test_only_the_latest_news_are_told_and_the_rest_counted() -> None:
     assert "event 14" not in told
 
 
-def test_a_reply_without_news_says_how_things_stand() -> None:
-    told = parsed(html.reply(message(why=Why.repeat, news=(), opened_at=NOW - timedelta(hours=4)))).text
-    assert told.startswith("🔴 FIRING")
-    assert "open for 4 h" in told
+def test_a_repeat_says_what_still_is_and_for_how_long() -> None:
+    old = firing_line(starts_at=NOW - timedelta(hours=4))
+    told = parsed(html.reply(message(why=Why.repeat, news=(), alerts=(old,), firing=3))).text
+    assert told == "🔴 Still firing after 4 h: AgentRewardNegative (agent=btc), 3 firing"
+
+
+@pytest.mark.parametrize("why", sorted(REPLIED))
+def test_every_reply_names_the_title(why: Why) -> None:
+    assert "AgentRewardNegative (agent=btc)" in parsed(html.reply(message(why=why))).text
+
+
+def test_the_description_stands_below_the_title_and_actions_under_the_remarks() -> None:
+    told = message(common_annotations={"description": "Look at the agent."}, is_stale=True,
+                   actions=(ActionLine("safe-mode succeeded", is_bad=False), ActionLine("restart <b>", is_bad=True)))
+    lines = text(told).split("\n")
+    assert lines[1:3] == ["AgentRewardNegative (agent=btc)", "Look at the agent."]
+    assert lines[3].startswith("STALE")
+    assert lines[4:6] == ["✔ safe-mode succeeded", "✖ restart <b>"]
+
+
+def test_that_it_is_silenced_is_said_once() -> None:
+    told = message(is_silenced=True, why=Why.changed, news=("Silenced or inhibited at the source",))
+    assert text(told).count("Silenced or") == 1
+    assert parsed(html.reply(told)).text.count("Silenced or") == 1
+    assert text(told).startswith("🔕 SILENCED")
+
+
+def test_a_test_has_no_facts() -> None:
+    assert text(message(why=Why.test, number=0)).split("\n")[0] == (
+        "🧪 TEST · Test of AlertHub. Nothing is wrong; messages of incidents look like this one.")
 
 
 def test_a_title_of_nothing_is_replaced_by_the_number() -> None:
@@ -174,13 +201,13 @@ def test_addresses_in_plain_text_leave_room_for_the_rest(length: int, lines: int
 
 @pytest.mark.parametrize(("count", "told"), at(html.NEWS))
 def test_news_are_counted(count: int, told: int) -> None:
-    lines = html.news_lines(message(news=("x",) * count))
+    lines = html.news_lines(("x",) * count)
     assert len(lines) == told + (count > html.NEWS)
 
 
 @pytest.mark.parametrize(("length", "kept"), at(html.NEWS_LIMIT))
 def test_a_line_of_news_is_cut(length: int, kept: int) -> None:
-    assert len(html.news_lines(message(news=("x" * length,)))[0][0].text) == kept + len("▸ ")
+    assert len(html.news_lines(("x" * length,))[0][0].text) == kept + len("▸ ")
 
 
 @pytest.mark.parametrize(("count", "told"), at(html.ALERTS))

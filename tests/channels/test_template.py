@@ -86,7 +86,7 @@ def test_a_template_says(source: str, wanted: str) -> None:
 def test_every_documented_variable_exists_and_every_variable_is_documented() -> None:
     assert set(variables(message())) == set(VARIABLES)
     for name in VARIABLES:
-        shown = f"{{{{ {name} | length }}}}" if name in ("alerts", "links", "news") else f"{{{{ {name} }}}}"
+        shown = f"{{{{ {name} | length }}}}" if name in ("actions", "alerts", "links", "news") else f"{{{{ {name} }}}}"
         assert say(shown) is not None
 
 
@@ -114,6 +114,7 @@ def test_a_time_in_another_zone_is_told_in_utc() -> None:
 def test_the_page_is_the_link_called_incident_else_the_first_else_nothing() -> None:
     runbook, incident = Link("Runbook", "https://r.example"), Link("Incident", "https://i.example")
     assert page_of(message(links=(runbook, incident))) == "https://i.example"
+    assert page_of(message(links=(runbook, Link("Incident #17", "https://i.example/17")))) == "https://i.example/17"
     assert page_of(message(links=(runbook,))) == "https://r.example"
     assert page_of(message(links=())) == ""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
-from datetime import timedelta
+from datetime import timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
@@ -11,25 +12,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerthub.channels import REGISTRY, load
+from alerthub.channels.answers import failure_for_status, not_reached, retry_after
 from alerthub.channels.slack import Slack
 from alerthub.channels.text import (
+    TEST,
+    action_lines,
+    alert_list,
     alert_text,
     clip,
+    description,
     digest_text,
     facts,
-    failure_for_status,
     human_age,
     listed,
+    mark,
     number_ranges,
     one_line,
+    ordinal,
     plain_text,
     remarks,
-    retry_after,
+    span,
     status_word,
+    still,
+    unremarked,
     utf16_clip,
     utf16_length,
 )
-from alerthub.domain.message import Link, Why
+from alerthub.domain.message import ActionLine, Link, Why
 from alerthub.errors import Failure
 from tests.kit.messages import (
     NOW,
@@ -109,7 +118,9 @@ def test_an_age_is_told_in_two_units(seconds, text):
     (resolved_message(is_stale=True), "RESOLVED"), (acknowledged_message("ayse"), "ACKNOWLEDGED by ayse"),
     (acknowledged_message(""), "ACKNOWLEDGED"), (acknowledged_message("a\nb"), "ACKNOWLEDGED by a b"),
     (acknowledged_message("ayse", is_stale=True), "ACKNOWLEDGED by ayse, STALE"), (message(why=Why.test), "TEST"),
-    (digest_message(), "SUMMARY"),
+    (digest_message(), "SUMMARY"), (message(is_silenced=True), "SILENCED"), (resolved_message(is_silenced=True), "RESOLVED"),
+    (message(is_silenced=True, is_stale=True), "SILENCED, STALE"),
+    (acknowledged_message("ayse", is_silenced=True), "ACKNOWLEDGED by ayse, SILENCED"),
 ])
 def test_the_state_in_a_word(told, word):
     assert status_word(told) == word
@@ -120,14 +131,128 @@ def test_a_name_of_ten_kilobytes_does_not_fill_the_line():
 
 
 @pytest.mark.parametrize(("told", "text"), [
-    (message(), "#17 · critical · 1 firing · open for 5 min"),
-    (message(resolved=2, episode=3), "#17 · critical · 1 firing, 2 resolved · open for 5 min · episode 3"),
-    (resolved_message(), "#17 · critical · 1 resolved · resolved after 5 min"),
-    (message(firing=0), "#17 · critical · open for 5 min"),
+    (message(), "#17 · critical · 1 firing · since 11:55 UTC (5 min)"),
+    (message(resolved=2, episode=3), "#17 · critical · 1 firing, 2 resolved · since 11:55 UTC (5 min) · reopened (2nd time)"),
+    (resolved_message(), "#17 · critical · 1 resolved · 11:55–12:00 UTC (5 min)"),
+    (message(firing=0), "#17 · critical · since 11:55 UTC (5 min)"),
     (digest_message(12), "critical · 12 incidents"),
+    (message(episode=2), "#17 · critical · 1 firing · since 11:55 UTC (5 min) · reopened"),
+    (message(why=Why.test), TEST),
 ])
 def test_the_facts_in_a_line(told, text):
     assert facts(told) == text
+
+
+OLD = firing_line(starts_at=NOW - timedelta(minutes=19))
+ELSEWHERE = firing_line(starts_at=OLD.starts_at.astimezone(timezone(timedelta(hours=3))))
+
+
+@pytest.mark.parametrize(("told", "text"), [
+    (message(alerts=(firing_line(), OLD)), "since 11:41 UTC (19 min)"),
+    (message(alerts=(firing_line(), resolved_line(starts_at=NOW - timedelta(hours=2)))), "since 11:55 UTC (5 min)"),
+    (message(alerts=(firing_line(starts_at=None),), opened_at=NOW - timedelta(hours=2)), "since 10:00 UTC (2 h)"),
+    (message(alerts=()), "since 11:55 UTC (5 min)"),
+    (message(alerts=(firing_line(starts_at=NOW - timedelta(hours=13)),)), "since 2026-11-20 23:00 UTC (13 h)"),
+    (message(alerts=(firing_line(starts_at=NOW + timedelta(hours=1)),)), "since 13:00 UTC (0 s)"),
+    (message(alerts=(ELSEWHERE,)), "since 11:41 UTC (19 min)"),
+    (resolved_message(alerts=(resolved_line(starts_at=NOW - timedelta(hours=4, minutes=22)),)), "07:38–12:00 UTC (4 h 22 min)"),
+    (resolved_message(alerts=(resolved_line(starts_at=NOW - timedelta(hours=13)),)),
+     "2026-11-20 23:00–2026-11-21 12:00 UTC (13 h)"),
+    (resolved_message(at=NOW + timedelta(days=1)), "2026-11-21 11:55–12:00 UTC (5 min)"),
+    (resolved_message(episode=2, alerts=(resolved_line(), resolved_line(starts_at=NOW - timedelta(days=2),
+                                                                        ends_at=NOW - timedelta(days=1)))),
+     "11:55–12:00 UTC (5 min)"),
+    (resolved_message(alerts=()), "11:55–12:00 UTC (5 min)"),
+])
+def test_since_when_is_the_sources_time_and_not_the_hubs(told, text):
+    assert span(told) == text
+
+
+@pytest.mark.parametrize(("number", "word"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"),
+                                              (13, "13th"), (21, "21st"), (112, "112th"), (10**9, "1000000000th")])
+def test_an_ordinal(number, word):
+    assert ordinal(number) == word
+
+
+@pytest.mark.parametrize(("told", "sign"), [
+    (message(), "🔴"), (message(is_silenced=True), "🔕"), (message(is_stale=True), "⌛"),
+    (resolved_message(is_silenced=True), "✅"),
+    (acknowledged_message(), "👀"), (acknowledged_message(is_silenced=True), "🔕"), (message(why=Why.test), "🧪"),
+])
+def test_each_state_has_its_mark(told, sign):
+    assert mark(told) == sign
+
+
+@pytest.mark.parametrize(("told", "text"), [
+    (message(alerts=(firing_line(starts_at=NOW - timedelta(hours=4)),), firing=3),
+     "Still firing after 4 h: AgentRewardNegative (agent=btc), 3 firing"),
+    (message(firing=0, title="a\nb"), "Still firing after 5 min: a b"),
+    (message(title=" "), "Still firing after 5 min: Incident #17, 1 firing"),
+    (acknowledged_message("STALE Ayse"),
+     "Still acknowledged by STALE Ayse after 5 min: AgentRewardNegative (agent=btc), 1 firing"),
+    (message(is_silenced=True), "Still silenced after 5 min: AgentRewardNegative (agent=btc), 1 firing"),
+])
+def test_a_repeat_says_what_it_is(told, text):
+    assert still(told) == text
+
+
+@pytest.mark.parametrize(("annotations", "text"), [
+    ({}, ""), ({"description": "Look\nthere"}, "Look there"), ({"description": " AgentRewardNegative\n(agent=btc)"}, ""),
+    ({"description": "x" * 501}, "x" * 499 + "…"), ({"description": "x" * 500}, "x" * 500),
+])
+def test_the_shared_description_is_told_when_it_says_more_than_the_title(annotations, text):
+    assert description(message(common_annotations=annotations)) == text
+    assert (f"\n{text}\n" in plain_text(message(common_annotations=annotations), 4_000)) is bool(text)
+
+
+def test_what_a_remark_says_is_no_news_beside_it():
+    news = ("Silenced or inhibited at the source", "Changed: 1 alert firing")
+    assert unremarked(message(news=news, is_silenced=True)) == ["Changed: 1 alert firing"]
+    assert unremarked(message(news=news)) == list(news)
+
+
+def test_an_action_is_told_with_its_outcome():
+    told = message(actions=(ActionLine("safe-mode on\nbtc succeeded", is_bad=False), ActionLine("x" * 999, is_bad=True)))
+    good, bad = action_lines(told)
+    assert good == "✔ safe-mode on btc succeeded"
+    assert (bad[:3], bad[-1], len(bad)) == ("✖ x", "…", 300)
+    assert good in plain_text(told, 4_000).splitlines()
+    assert action_lines(message()) == []
+
+
+def test_of_many_actions_the_failed_and_the_newest_are_told():
+    told = message(actions=tuple(ActionLine(str(number), is_bad=number == 1) for number in range(9)))
+    assert action_lines(told) == ["✖ 1", "✔ 5", "✔ 6", "✔ 7", "✔ 8", "… +4 more"]
+    assert action_lines(message(actions=told.actions[:5])) == ["✔ 0", "✖ 1", "✔ 2", "✔ 3", "✔ 4"]
+
+
+SUMMARY = "The rolling reward of btc is -12.5"
+
+
+@pytest.mark.parametrize(("told", "said", "found"), [
+    (message(), ("x",), ([SUMMARY], 1)), (message(), (SUMMARY,), ([], 0)),
+    (message(), ("The rolling\nreward of btc is -12.5",), ([], 0)),
+    (resolved_message(), (SUMMARY,), ([], 0)), (message(firing=2), (SUMMARY,), ([SUMMARY], 2)),
+    (message(alerts=(firing_line(), firing_line()), firing=2), (SUMMARY,), ([SUMMARY] * 2, 2)),
+    (message(common_labels={"severity": "critical"}), (SUMMARY,), ([f"{SUMMARY} (agent=btc)"], 1)),
+    (message(why=Why.test), (), ([], 0)),
+])
+def test_one_alert_is_not_told_twice(told, said, found):
+    assert alert_list(told, 10, said=said) == found
+
+
+def test_alerts_show_their_severity_where_it_differs():
+    lines = (firing_line(), firing_line(labels={"alertname": "A", "agent": "btc", "severity": "warning"}))
+    told = message(alerts=lines, firing=2, common_labels={"agent": "btc"})
+    assert alert_list(told, 10)[0] == [f"{SUMMARY} (severity=critical)", f"{SUMMARY} (severity=warning)"]
+
+
+@pytest.mark.parametrize(("error", "text"), [
+    (ConnectionRefusedError(), "refused or unreachable"), (OSError("key=secret"), "refused or unreachable"),
+    (TimeoutError(), "no answer in time"), (ssl.SSLCertVerificationError(), "TLS failed"),
+])
+def test_no_connection_is_told_in_words(error, text):
+    assert not_reached(error) == f"no connection ({text})"
 
 
 @pytest.mark.parametrize(("flag", "word"), [
@@ -142,8 +267,9 @@ def test_what_limits_trust_is_remarked(flag, word):
 
 @pytest.mark.parametrize(("alert", "common", "text"), [
     (firing_line(), message().common_labels, "The rolling reward of btc is -12.5"),
-    (firing_line(), {}, "The rolling reward of btc is -12.5 (agent=btc)"),
-    (firing_line(annotations={}), {}, "AgentRewardNegative (agent=btc)"),
+    (firing_line(), {"severity": "critical"}, "The rolling reward of btc is -12.5 (agent=btc)"),
+    (firing_line(), {}, "The rolling reward of btc is -12.5 (agent=btc, severity=critical)"),
+    (firing_line(annotations={}), {"severity": "critical"}, "AgentRewardNegative (agent=btc)"),
     (firing_line(annotations={}, labels={}), {}, "alert"),
     (resolved_line(annotations={"summary": "fine\nagain"}, labels={}), {}, "resolved: fine again"),
     (firing_line(labels={"a": "1", "b": "2"}), {"a": "1", "b": "1"}, "The rolling reward of btc is -12.5 (b=2)"),
@@ -189,7 +315,7 @@ def test_a_resolved_incident_in_a_digest_is_marked():
 def test_plain_text_has_title_state_alerts_and_links():
     assert plain_text(message(is_stale=True, firing=3), 1_000).splitlines() == [
         "[STALE] AgentRewardNegative (agent=btc)",
-        "#17 · critical · 3 firing · open for 5 min",
+        "#17 · critical · 3 firing · since 11:55 UTC (5 min)",
         "STALE: the source has been silent for too long; this may no longer be true.",
         "- The rolling reward of btc is -12.5",
         "… +2 more",
@@ -267,4 +393,5 @@ def test_a_kind_is_named_like_its_module(kind):
 
 def test_a_message_without_links_and_alerts_is_still_told():
     bare = replace(message(), links=(), alerts=(), firing=0, common_labels={}, common_annotations={})
-    assert plain_text(bare, 500).splitlines() == ["[FIRING] AgentRewardNegative (agent=btc)", "#17 · critical · open for 5 min"]
+    assert plain_text(bare, 500).splitlines() == [
+        "[FIRING] AgentRewardNegative (agent=btc)", "#17 · critical · since 11:55 UTC (5 min)"]

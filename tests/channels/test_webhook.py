@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from alerthub.channels.base import Channel, Wire
 from alerthub.channels.webhook import BODY_BYTES, Webhook, WebhookConfig, WebhookGlobal, body_of
-from alerthub.domain.message import IncidentStatus, Link, Why
+from alerthub.domain.message import ActionLine, IncidentStatus, Link, Why
 from alerthub.errors import Failure, SendFailed
 from alerthub.signing import read_key, signed_headers
 from tests.channels.contract import FixedClock, HttpChannelContract
@@ -162,7 +162,7 @@ def test_the_type_says_why(sent, kind):
 
 
 def test_the_documented_body():
-    body = json.loads(body_of(message()))
+    body = json.loads(body_of(message(actions=(ActionLine("safe-mode failed", is_bad=True),))))
     assert (body["version"], body["timestamp"], set(body)) == (
         1, "2026-11-21T12:00:00.000000Z", {"version", "type", "timestamp", "data"})
     assert set(body["data"]) == {"delivery_id", "possible_duplicate", "text", "news", "incident"}
@@ -173,6 +173,7 @@ def test_the_documented_body():
         "incomplete": 0,
         "common_labels": {"alertname": "AgentRewardNegative", "agent": "btc", "severity": "critical"},
         "common_annotations": {"summary": "The rolling reward of btc is -12.5"},
+        "actions": [{"text": "safe-mode failed", "bad": True}],
         "links": [{"label": "Incident", "url": "https://hub.example.com/incidents/17"},
                   {"label": "Runbook", "url": "https://hub.example.com/runbooks/agent-reward"}],
         "alerts": [{

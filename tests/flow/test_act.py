@@ -10,9 +10,11 @@ from anyio.lowlevel import checkpoint
 
 from alerthub.actions.base import Outcome, Report
 from alerthub.domain.action import Reason, RunState
+from alerthub.domain.matcher import parse_matcher
 from alerthub.domain.message import Why
 from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Approval, Direction
+from alerthub.flow import watch
 from tests.kit.alerts import firing, resolved
 from tests.kit.world import SLACK, World, destination, rules_for, safe_mode
 
@@ -102,7 +104,7 @@ async def test_a_failed_or_unconfirmed_action_pages_at_once(world: World, report
     assert [run.state for run in await world.runs()] == [state]
     pages = [message for message in world.slack.messages if message.source == "alerthub"]
     assert [(page.severity.value, page.title) for page in pages] == [
-        ("critical", "Action safe-mode on agent-btc is not confirmed: act by hand")]
+        ("critical", f"safe-mode on agent-btc {'FAILED' if state is RunState.failed else 'is UNCONFIRMED'}: act by hand")]
 
 
 async def test_an_action_that_raises_is_unknown_and_pages(world: World) -> None:
@@ -133,8 +135,8 @@ async def crash(world: World) -> None:
     for action in world.actions.values():
         action.hold = hold
     await world.worker.run_once()
-    while not any(action.calls for action in world.actions.values()):
-        await checkpoint()
+    while not (held := sum(len(action.calls) for action in world.actions.values())) or len(world.worker.under_way) > held:
+        await checkpoint()      # only the actions are still under way
     for task in world.worker.under_way:
         task.cancel()
     await asyncio.gather(*world.worker.under_way, return_exceptions=True)
@@ -256,3 +258,58 @@ async def test_the_hubs_own_alarm_never_runs_an_action(world: World) -> None:
     await world.receive(firing("Etl"))
     await world.drain()
     assert len(world.actions["retry", "etl"].calls) == 1
+
+
+async def test_sixteen_hanging_actions_do_not_delay_a_tighten(world: World) -> None:
+    route = Route("alerts", group_by=("alertname", "n"), actions=("retry",), routes=(
+        Route("alerts", matchers=(parse_matcher('alertname="Reward"'),), group_by=("alertname",), actions=("safe-mode",),
+              place="route.routes[0]"),))
+    world.configure(rules_for(route, actions=[retry(), safe_mode()], targets=["etl", "agent-btc"]))
+    hold = world.actions["retry", "etl"].hold = asyncio.Event()
+    await world.receive(*[firing("Etl", n=str(number)) for number in range(40)])
+    await world.worker.run_once()
+    await world.receive(firing("Reward", agent="agent-btc"))
+    await world.worker.run_once()
+    while not world.actions["safe-mode", "agent-btc"].calls:
+        await checkpoint()
+    hold.set()
+    await world.drain()
+
+
+async def test_every_incident_whose_safe_mode_fails_pages(world: World) -> None:
+    with_agent(world)
+    world.actions["safe-mode", "agent-btc"].report = Report(Outcome.failed, "connection refused")
+    for name in ("Reward", "Drawdown"):
+        await world.receive(firing(name, agent="agent-btc"))
+        await world.drain()
+        world.clock.advance(hours=3)
+    pages = [incident for incident in await world.incidents() if incident["source"] == "alerthub"]
+    assert len(pages) == 2
+
+
+async def test_a_tighten_without_a_target_pages_for_every_name_and_ends_with_its_incident(world: World) -> None:
+    with_agent(world)
+    await world.receive(firing("Reward", agent="x"), firing("Reward", agent="y"))
+    await world.receive(firing("Reward", agent="x"))
+    pages = [incident["title"] for incident in await world.incidents() if incident["source"] == "alerthub"]
+    assert sorted(pages) == ["safe-mode was NOT RUN for x: act by hand", "safe-mode was NOT RUN for y: act by hand"]
+    assert "known are agent-btc, agent-eth" in (await world.incident(1))["events"][1]["text"]
+    await world.receive(resolved("Reward", agent="x"), resolved("Reward", agent="y"))
+    await world.store.write(lambda tx: watch.expire_own(tx, world.rules, world.clock.now()))
+    assert {incident["status"] for incident in await world.incidents()} == {"resolved"}
+
+
+async def test_a_late_result_of_a_run_that_was_taken_over_changes_nothing(world: World) -> None:
+    """F19: `unknown` stays unknown, and the page stands."""
+    with_retry(world)
+    await world.receive(firing("Etl"))
+    hold = world.actions["retry", "etl"].hold = asyncio.Event()
+    await world.worker.run_once()
+    while not world.actions["retry", "etl"].calls:
+        await checkpoint()
+    world.clock.advance(minutes=2)
+    second = world.new_worker("replica-2")
+    await second.run_once()
+    hold.set()
+    await asyncio.gather(*world.worker.under_way, *second.under_way)
+    assert [run.state for run in await world.runs()] == [RunState.unknown]

@@ -9,9 +9,11 @@ import pytest
 
 from alerthub.domain.interval import Period, TimeInterval, parse_times
 from alerthub.domain.message import IncidentStatus, Why
+from alerthub.domain.reconcile import Listed, Peer
 from alerthub.domain.route import Route
 from alerthub.errors import Failure, SendFailed
-from alerthub.store import lanes
+from alerthub.flow import deliver, watch
+from alerthub.store import lanes, reading
 from tests.kit.alerts import batch, firing, resolved
 from tests.kit.world import EMAIL, PAGERDUTY, SLACK, TELEGRAM, World, destination, rules_for
 
@@ -354,3 +356,123 @@ async def test_what_happens_while_a_delivery_is_given_up_is_tried_all_the_same(w
     await asyncio.gather(*world.worker.under_way)
     await world.drain()
     assert world.slack.expect("opened").firing == 2
+
+
+async def test_one_hanging_receiver_leaves_slots_to_its_siblings(world: World) -> None:
+    """Slots are counted by destination too: two webhooks are two providers."""
+    hanging, healthy = (destination(f"webhook:{name}", receiver=name, digests=False) for name in "ab")
+    routes = (Route("a", group_by=("alertname",), continues=True, place="route.routes[0]"),
+              Route("b", group_by=("alertname",), place="route.routes[1]"))
+    world.configure(rules_for(Route("a", group_by=("alertname",), routes=routes), receivers={"a": [hanging], "b": [healthy]}))
+    world.channels["webhook:a"].gate = asyncio.Event()
+    await world.receive(*[firing(f"Alert{number}") for number in range(60)])
+    for _ in range(30):
+        await world.worker.run_once()
+        done = [task for task in world.worker.under_way if not task.done()]
+        await asyncio.wait(done, timeout=0.02)
+    assert len(world.channels["webhook:b"].told) >= 40
+    world.channels["webhook:a"].gate.set()
+    await world.drain()
+
+
+async def test_a_renamed_receiver_takes_over_what_waited_for_the_old_one(world: World) -> None:
+    await world.receive(firing("Waiting"))
+    world.configure(rules_for(Route("mail", group_by=("alertname",)), receivers={"mail": [destination(EMAIL, receiver="mail")]}))
+    await world.drain()
+    world.email.expect("Waiting")
+    assert world.channels[SLACK].attempts == 0
+
+
+async def test_an_end_is_told_to_pagerduty_after_an_attempt_whose_answer_was_lost(world: World) -> None:
+    """It may have opened there; a resolve of what it does not know is harmless."""
+    world.configure(rules_for(receivers={"alerts": [destination(PAGERDUTY)]}))
+    world.pagerduty.failures = [SendFailed(Failure.timeout, "no answer")]
+    await world.receive(firing())
+    await world.drain()
+    await world.receive(resolved())
+    await world.settle_down(10)
+    assert [message.status for message in world.pagerduty.messages] == [IncidentStatus.resolved]
+
+
+async def test_a_sender_that_was_paused_beyond_its_time_does_not_send(world: World) -> None:
+    """SIGSTOP between claim and send: whoever takes the lane over sends what is true then (F19)."""
+    await world.receive(firing())
+    plant = world.plant()
+    claimed = await world.store.write(
+        lambda tx: deliver.claim(tx, world.rules, {"slack": 4, "email": 4}, {}, "replica-1", world.clock.now()))
+    world.clock.advance(seconds=20)
+    for sending in claimed.sendings:
+        await world.worker.send(plant, sending)
+    world.slack.expect_nothing()
+    world.clock.advance(seconds=11)
+    await world.receive(resolved())
+    await world.drain()
+    assert [message.status for message in world.slack.messages] == [IncidentStatus.resolved]
+
+
+async def test_a_repeat_has_a_name_of_its_own(world: World) -> None:
+    """Receivers that drop what they know already must not drop a reminder."""
+    world.configure(rules_for(Route("alerts", group_by=("alertname",), repeat_interval=timedelta(hours=1))))
+    await world.receive(firing())
+    await world.drain()
+    for _ in range(2):
+        await world.advance(hours=1)
+    assert len({message.delivery_id for message in world.slack.messages}) == 3
+
+
+async def test_a_silenced_incident_is_not_repeated(world: World) -> None:
+    world.configure(rules_for(Route("alerts", group_by=("alertname",), repeat_interval=timedelta(hours=1))))
+    alert = firing()
+    await world.receive(alert)
+    await world.drain()
+    peer = Peer(None, {alert.identity: Listed(alert.labels, True)})
+    now = world.clock.now()
+    await world.store.write(lambda tx: watch.reconcile(tx, world.rules, "alertmanager", [peer], now, now))
+    await world.drain()
+    told = len(world.slack.told)
+    await world.advance(hours=3)
+    assert len(world.slack.told) == told
+
+
+async def test_a_shorter_pause_never_shortens_the_one_that_the_provider_asked_for(world: World) -> None:
+    world.slack.failures = [SendFailed(Failure.rate_limited, "429", after=300), SendFailed(Failure.rate_limited, "429")]
+    await world.receive(firing("First"), firing("Second"))
+    await world.drain()
+    await world.advance(seconds=299)
+    assert world.slack.attempts == 2
+    await world.advance(seconds=2)
+    assert world.slack.attempts == 4
+
+
+async def test_a_dead_letter_is_one_no_more_when_it_was_told_after_all(world: World) -> None:
+    world.slack.broken = SendFailed(Failure.configuration, "token_revoked")
+    await world.receive(firing(host="a"))
+    await world.drain()
+    world.slack.broken = None
+    await world.receive(firing(host="b"))
+    await world.drain()
+    page = await world.store.read(lambda tx: reading.list_deliveries(tx, 50, None, "", only_dead=True))
+    assert page["items"] == []
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_clock_that_jumps_neither_freezes_nor_doubles(world: World, hours: int) -> None:
+    """F12. With one process everything that waits moves with the clock."""
+    if not world.store.is_sqlite:
+        return      # there the other replicas' clocks did not jump
+    world.configure(rules_for(receivers={"alerts": [destination(SLACK, every=timedelta(seconds=1))]}))
+    await world.worker.follow_clock()
+    await world.receive(firing("First"), firing("Second"))
+    await world.drain()
+    world.clock.moment += timedelta(hours=hours)
+    await world.worker.follow_clock()
+    await world.advance(seconds=2)
+    assert [message.title for message in world.slack.messages] == ["First", "Second"]
+
+
+async def test_after_a_clock_went_back_a_firing_still_counts(world: World) -> None:
+    await world.receive(firing())
+    await world.receive(resolved())
+    world.clock.moment -= timedelta(hours=1)
+    await world.receive(firing())
+    assert (await world.state()).is_open

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alerthub.domain.alert import AlertStatus, Severity
-from alerthub.domain.message import AlertLine, DigestLine, IncidentStatus, Link, Message, Why
+from alerthub.domain.message import ActionLine, AlertLine, DigestLine, IncidentStatus, Link, Message, Why
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
@@ -95,11 +95,12 @@ def digest_message(count: int = 12, **overrides: Any) -> Message:
 
 
 def hostile_message(value: str, **overrides: Any) -> Message:
-    """The value wherever an attacker can put it: title, label, annotation, news."""
+    """The value wherever an attacker can put it: title, label, annotation, news, an action's answer."""
     line = firing_line(labels={"alertname": value, "agent": value}, annotations={"summary": value, "description": value})
     settings: dict[str, Any] = {
-        "title": value, "alerts": (line,), "common_labels": {"agent": value}, "common_annotations": {"summary": value},
-        "news": (f"Opened: 1 alert firing: {value}",),
+        "title": value, "alerts": (line,), "common_labels": {"agent": value},
+        "common_annotations": {"summary": value, "description": value},
+        "actions": (ActionLine(value, is_bad=True),), "news": (f"Opened: 1 alert firing: {value}",),
     }
     return message(**{**settings, **overrides})
 
@@ -110,7 +111,8 @@ def giant_message(**overrides: Any) -> Message:
     line = firing_line(labels={"alertname": "Big", "value": big}, annotations={"summary": big, "description": big})
     settings: dict[str, Any] = {
         "title": big, "alerts": (line,) * 1_000, "firing": 1_000, "common_labels": {f"l{n}": big for n in range(100)},
-        "common_annotations": {"summary": big}, "news": (big,) * 200, "acknowledged_by": big,
+        "common_annotations": {"summary": big, "description": big}, "news": (big,) * 200,
+        "actions": (ActionLine(big, is_bad=False),) * 50, "acknowledged_by": big,
         "links": (Link("Incident", "https://hub.example.com/incidents/17"), Link(big, "https://example.com/" + "a" * 9_000)),
     }
     return message(**{**settings, **overrides})

@@ -136,7 +136,10 @@ class World:
                 self.arsenal[action.name, target] = Armed(scripted, settings)
 
     def new_worker(self, owner: str) -> Worker:
-        return Worker(self.store, lambda: Plant(self.rules, self.channels, self.arsenal), self.clock, self.metrics, owner)
+        return Worker(self.store, self.plant, self.clock, self.metrics, owner)
+
+    def plant(self) -> Plant:
+        return Plant(self.rules, self.channels, self.arsenal)
 
     def __getattr__(self, name: str) -> ScriptedChannel:
         known = {"slack": SLACK, "telegram": TELEGRAM, "email": EMAIL, "pagerduty": PAGERDUTY}

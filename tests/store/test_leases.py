@@ -162,8 +162,11 @@ def add_runs(tx: Tx, count: int, due_at: datetime | None = START) -> list[str]:
 
 
 def claim_runs(tx: Tx, owner: str, now: datetime = START, limit: int = 1000) -> list[runs.Run]:
-    found, rows = runs.due(tx, now, limit)
-    leases.lease(tx, action_runs, "id", rows, owner, now + LEASE)
+    found: list[runs.Run] = []
+    for tighten in (True, False):
+        more, rows = runs.due(tx, now, limit - len(found), tighten=tighten)
+        leases.lease(tx, action_runs, "id", rows, owner, now + LEASE)
+        found += more
     return found
 
 
@@ -270,13 +273,14 @@ def test_eight_threads_claim_a_hundred_runs_each_exactly_once(store: Store) -> N
     assert (len(claimed), set(claimed.values())) == (100, {1})
 
 
-def test_a_tighten_is_claimed_before_everything_that_waits_longer(store: Store) -> None:
-    def unit(tx: Tx) -> list[str]:
+@pytest.mark.parametrize(("tighten", "found"), [(True, {"tighten"}), (False, {"neutral", "relax"})])
+def test_what_tightens_is_found_apart_from_everything_else(store: Store, tighten: bool, found: set[str]) -> None:
+    """So that nothing else, however much and however long it waits, stands before it."""
+    def unit(tx: Tx) -> set[str]:
         add_runs(tx, 6)
-        tx.conn.execute(update(action_runs).where(action_runs.c.direction != "tighten").values(due_at=START - 60 * SECOND))
-        return [run.direction for run in claim_runs(tx, "a", limit=2)]
+        return {run.direction for run in runs.due(tx, START, 100, tighten=tighten)[0]}
 
-    assert store.write_now(unit) == ["tighten", "tighten"]
+    assert store.write_now(unit) == found
 
 
 def test_a_run_is_proposed_once_for_its_incident_episode_action_and_target(store: Store) -> None:

@@ -169,12 +169,12 @@ def chosen(found: ActionRule, **labels: str) -> list[tuple[str, Reason | None]]:
     (rule(targets=AGENTS), {}, [("agent-btc", None), ("agent-eth", None)]),
     (rule(targets=()), {"agent": "agent-btc"}, [("", None)]),
     (safe_mode(), {"agent": "agent-btc"}, [("agent-btc", None)]),
-    (safe_mode(), {"agent": "agent-sol"}, [("", R.unknown_target)]),
-    (safe_mode(), {}, [("", R.unknown_target)]),
-    (safe_mode(), {"agent": ""}, [("", R.unknown_target)]),
+    (safe_mode(), {"agent": "agent-sol"}, [("?agent-sol", R.unknown_target)]),
+    (safe_mode(), {}, [("?", R.unknown_target)]),
+    (safe_mode(), {"agent": ""}, [("?", R.unknown_target)]),
     (safe_mode(targets=("agent-btc",)), {"agent": "agent-btc"}, [("agent-btc", None)]),
-    (safe_mode(targets=("agent-btc",)), {"agent": "agent-eth"}, [("", R.unknown_target)]),
-    (safe_mode(targets=("agent-gone",)), {"agent": "agent-gone"}, [("", R.unknown_target)]),
+    (safe_mode(targets=("agent-btc",)), {"agent": "agent-eth"}, [("?agent-eth", R.unknown_target)]),
+    (safe_mode(targets=("agent-gone",)), {"agent": "agent-gone"}, [("?agent-gone", R.unknown_target)]),
 ], ids=["fixed", "several fixed", "none needed", "by label", "a label that names none", "no label", "an empty label",
         "by label among some", "configured, but not for this action", "for this action, but not configured"])
 def test_on_what_an_action_acts(found: ActionRule, labels: dict[str, str], targets: list[tuple[str, Reason | None]]) -> None:
@@ -201,7 +201,8 @@ def test_a_hostile_label_never_yields_a_target_that_is_not_configured(value: str
             assert proposal.target in AGENTS
             assert not narrow or proposal.target in narrow
         else:
-            assert (proposal.target, proposal.reason) == ("", R.unknown_target)
+            assert proposal.target.startswith("?")
+            assert proposal.reason is R.unknown_target
 
 
 def test_an_action_that_several_routes_ask_for_is_proposed_once_per_target() -> None:

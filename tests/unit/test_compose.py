@@ -26,7 +26,7 @@ from alerthub.domain.delivery import Lane
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import AlertState, Incident, content_of
 from alerthub.domain.matcher import parse_matchers
-from alerthub.domain.message import AlertLine, IncidentStatus, Link, Message, Why
+from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus, Link, Message, Why
 from alerthub.domain.runbook import Runbook
 from tests.kit.alerts import firing
 from tests.kit.clock import START
@@ -161,6 +161,18 @@ def test_every_link_is_http_and_one_word(text: str) -> None:
         assert link.url.startswith(("http://", "https://"))
         assert link.url.split() == [link.url]
         assert min(link.url) > " "
+
+
+@pytest.mark.parametrize(("url", "label"), [("http://p:9090/graph?g0.expr=up", "Graph"), ("https://p/x/graph", "Graph"),
+                                            ("https://grafana/d/1", "Source")])
+def test_the_link_to_a_graph_is_called_so(url: str, label: str) -> None:
+    assert told(lines=[line(generator_url=url)]).links[1:] == (Link(label, url),)
+
+
+def test_what_actions_did_is_handed_on() -> None:
+    done = (ActionLine("safe-mode succeeded", is_bad=False),)
+    assert compose(Telling(incident(), (), (), done), lane(), RULES, NOW).actions == done
+    assert told().actions == ()
 
 
 def test_the_first_alert_that_has_a_link_gives_it() -> None:

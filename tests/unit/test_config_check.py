@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from alerthub.config import load
 from tests.unit.config_files import REST, configured, problems, small_kinds
 
 SMALL_REST = """
@@ -224,3 +225,60 @@ def test_deprecated_keys_of_routes_are_said_as_warnings(tmp_path: Path) -> None:
         "4:3: group_interval has no effect: Alertmanager has grouped, and news are told at once",
         "6:7: match is deprecated; write matchers: ['name=\"value\"']",
         "8:11: match_re is deprecated; write matchers: ['name=~\"value\"']"]
+
+
+GIVEN = "is not used: answers from chat are not heard by this version"
+UNSERVED = [
+    ("targets: [{name: a, type: agent, url: 'http://a:1', permit: {ttl: 9s}}]\n",
+     ["1:53: permit is not served by this version: the agent gets no permit"]),
+    ("targets: [{name: a, type: agent, url: 'http://a:1'}]\n", []),
+    ("sources:\n- name: am\n  type: alertmanager\n  reconcile:\n    urls: ['http://am:9093']\n    write: true\n",
+     ["6:5: write is not served by this version: nothing is written to Alertmanager"]),
+    ("sources: [{name: am, type: alertmanager, reconcile: {urls: ['http://am:9093'], write: false}}]\n", []),
+    ("global: {slack_app_token: xapp-1-some-token}\n", [f"1:10: slack_app_token {GIVEN}"]),
+    ("global:\n  slack_signing_secret_file: secret\n", [f"2:3: slack_signing_secret_file {GIVEN}"]),
+    ("global: {telegram_webhook_secret: 0123456789abcdef}\n", [f"1:10: telegram_webhook_secret {GIVEN}"]),
+    ("global: {pagerduty_webhook_secret: 0123456789abcdef}\n", [f"1:10: pagerduty_webhook_secret {GIVEN}"]),
+    ("global: {slack_bot_token: xoxb-1-some-token}\n", []),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), UNSERVED)
+def test_what_this_version_does_not_serve_is_said_with_its_place(tmp_path: Path, text: str, expected: list[str]) -> None:
+    (tmp_path / "secret").write_text("0123456789abcdef")
+    (tmp_path / "secret").chmod(0o600)
+    config = configured(tmp_path, text, rest=REST)
+    assert [warning.removeprefix(f"{tmp_path}/alerthub.yml:") for warning in config.warnings] == expected
+
+
+@pytest.mark.parametrize(("key", "is_old"), [
+    ("service_key", True), ("service_key_file", True), ("routing_key", False), ("routing_key_file", False)])
+def test_the_old_key_of_pagerduty_is_said_as_a_warning(tmp_path: Path, key: str, is_old: bool) -> None:
+    value = "canary0123456789"
+    (tmp_path / "key").write_text(value)
+    (tmp_path / "key").chmod(0o600)
+    file = tmp_path / "alerthub.yml"
+    file.write_text("route: {receiver: a}\nreceivers:\n- name: a\n"
+                    f"  pagerduty_configs:\n  - client: x\n    {key}: {'key' if key.endswith('_file') else value}\n")
+    warnings = load(file, {}).warnings
+    assert len(warnings) == is_old
+    assert all(warning.startswith(f"{file}:6:5: service_key is sent as routing_key") for warning in warnings)
+    assert value not in "".join(warnings)
+
+
+# -- the way into the safe state
+
+@pytest.mark.parametrize(("kind", "given", "is_right"), [
+    ("http", "direction: tighten, deadline: 45s", True), ("http", "direction: tighten", True),
+    ("http", "direction: tighten, deadline: 1h", False), ("http", "direction: tighten, deadline: 45001ms", False),
+    ("http", "direction: neutral, deadline: 1h", True), ("http", "deadline: 1h", True),
+    ("safe_mode", "deadline: 45s", True), ("safe_mode", "deadline: 46s", False),
+])
+def test_what_tightens_ends_in_time_to_page_somebody(tmp_path: Path, kind: str, given: str, is_right: bool) -> None:
+    target = "agent" if kind == "safe_mode" else "http"
+    text = (f"targets: [{{name: t, type: {target}, url: 'http://127.0.0.1:1'}}]\n"
+            f"actions: [{{name: a, type: {kind}, target: t, {given}}}]\n")
+    place = f"2:{text.splitlines()[1].find('deadline: ') + len('deadline: ') + 1}"
+    wrong = (f"{place}: deadline is at most 45s with direction tighten: when it is not done by then, a person must be paged "
+             "within a minute")
+    assert problems(tmp_path, text, rest=REST) == ([] if is_right else [wrong])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from alerthub.channels.template import Template
 from alerthub.config import BUILT_IN, LARGEST, Config, compile_rules, load
 from alerthub.config.kinds import build_model, used_channels
 from alerthub.config.model import host_and_port
@@ -35,7 +36,9 @@ def test_the_example_of_the_design_loads(tmp_path: Path) -> None:
     assert rules.route.routes[0].actions == ("safe-mode",)
     assert rules.route.routes[0].escalation_policy == "trading"
     assert rules.actions["safe-mode"].targets == ("agent-btc",)
-    assert len(config.warnings) == 5       # schedules, policies, heartbeats, nobody with the role ml, an open API behind a proxy
+    # An open API behind a proxy, four secrets for answers from chat, schedules, policies, a permit, nobody with the role ml,
+    # heartbeats.
+    assert len(config.warnings) == 10
 
 
 def test_the_action_of_the_design_that_is_not_there_yet_is_said_so(tmp_path: Path) -> None:
@@ -278,3 +281,27 @@ def test_nine_thousand_lines_are_read_in_a_second(tmp_path: Path) -> None:
         taken.append(time.perf_counter() - start)
     assert len(config.model.route.routes) == 750
     assert min(taken) < 1
+
+
+# -- templates of Alertmanager
+
+JINJA = "this is a Go template; here templates are Jinja2: write {{ labels.alertname }}"
+
+
+@pytest.mark.parametrize(("text", "places"), [
+    ("title: '{{ .CommonLabels.alertname }}'", ["5:12"]),
+    ("text: '{{ range .Alerts }}x{{ end }}'", ["5:11"]),
+    ("text: '{{end}}'\n    title: '{{- .Status }}'", ["5:11", "6:12"]),
+    ("title: '{{ labels.alertname'", []), ("title: '{{ ranges }}'", []), ("title: '{{ endless }}'", []),
+])
+def test_a_go_template_is_told_from_other_mistakes(tmp_path: Path, text: str, places: list[str]) -> None:
+    config = configured(tmp_path, f"""route: {{receiver: a}}\nreceivers:\n- name: a\n  slack_configs:\n  - {text}
+    channel: '#a'\n""")
+    ((receiver, kind, settings),) = config.channel_entries()
+    with pytest.raises(ConfigError) as caught:
+        config.constructed(receiver, kind, settings, lambda: Template(settings.title or settings.text))
+    found = [(f"{problem.line}:{problem.column}", problem.text) for problem in caught.value.problems]
+    if places:
+        assert found == [(place, JINJA) for place in places]
+    else:
+        assert [(place, JINJA in text) for place, text in found] == [("5:5", False)]

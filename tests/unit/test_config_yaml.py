@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -275,3 +276,25 @@ def test_what_is_written_as_yaml_is_read_back(data: dict[str, Any]) -> None:
     document = read(text.replace("${", "$${"))
     assert said(document) == []
     assert document.data == data
+
+
+QUOTED = '; if a value here is ${NAME}, put it in quotes: "${NAME}"'
+
+
+@pytest.mark.parametrize(("text", "is_said"), [
+    ("a: {b: ${NAME}}\n", True), ("a: {b: ${NAME}, c: 1}\n", True), ("a: [${NAME}]\n", True), ("a: [x, ${NAME}, y]\n", True),
+    ("a: {b: http://${NAME}/x}\n", True), ("a:\n- {b: 1,\n   c: ${NAME}}\n", True),
+    ("a: {b: 1\nc: 3\n", False), ('a: {b: "${NAME}" c: 3}\n', False), ("a: b: ${NAME}\n", False), ("a: ${NAME}\n  b: 1\n", False),
+])
+def test_a_variable_in_a_block_in_braces_wants_quotes(text: str, is_said: bool) -> None:
+    document = read_document("x.yml", text.encode(), {"NAME": "canary"})
+    (problem,) = document.problems
+    assert problem.text.endswith(QUOTED) is is_said, problem
+    assert "canary" not in problem.text
+
+
+def test_a_long_list_with_a_mistake_at_its_end_is_read_quickly() -> None:
+    text = "a: [" + "[b], " * 100_000 + "${NAME"
+    began = time.monotonic()
+    assert len(read_document("x.yml", text.encode(), {}).problems) == 1
+    assert time.monotonic() - began < 10

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from alerthub.domain.delivery import (
     BASE,
+    BREATH,
     BUG_TRIES,
     CAP,
+    FEWEST_TRIES,
     Lane,
     Next,
     Verdict,
@@ -72,7 +74,7 @@ LANES = {
     "young": lane(),
     "with a live message": lane(receipt=Receipt({"ts": "1"})),
     "degraded": lane(is_degraded=True),
-    "failing for an hour": lane(failing_since=NOW - HOUR),
+    "failing for an hour": lane(failing_since=NOW - HOUR, failures=FEWEST_TRIES),
     "failing often": lane(failures=BUG_TRIES),
 }
 RETRY, DEAD = Next.retry, Next.dead
@@ -125,7 +127,14 @@ def test_a_lane_that_has_just_begun_to_fail_is_not_old() -> None:
 @given(st.integers(1, 50), dice)
 def test_a_retry_waits_as_the_back_off_says(failures: int, drawn: float) -> None:
     verdict = after_failure(lane(failures=failures), SendFailed(Failure.unavailable, "503"), NOW, drawn, HOUR)
-    assert verdict == Verdict(RETRY, NOW + backoff(failures, drawn))
+    wait = backoff(failures, drawn)
+    assert verdict == Verdict(RETRY, NOW + wait, NOW + min(wait, BREATH))
+
+
+def test_one_failure_long_ago_is_no_reason_to_give_up() -> None:
+    """A clock that jumped makes anything old."""
+    old = lane(failing_since=NOW - 10 * HOUR, failures=FEWEST_TRIES - 1)
+    assert after_failure(old, SendFailed(Failure.timeout, ""), NOW, 0.5, HOUR).next is RETRY
 
 
 @pytest.mark.parametrize(("after", "seconds"), [(0.0, 0.1), (-5.0, 0.1), (0.05, 0.1), (7.5, 7.5), (3600.0, 3600.0)])
@@ -135,8 +144,9 @@ def test_the_providers_word_wins_over_the_dice(after: float, seconds: float) -> 
     assert after_failure(lane(failures=9), error, NOW, 0.99, HOUR) == Verdict(RETRY, due, pause_destination_until=due)
 
 
-@pytest.mark.parametrize("failure", [failure for failure in Failure if failure is not Failure.rate_limited])
-def test_only_a_rate_limit_holds_the_whole_destination(failure: Failure) -> None:
+@pytest.mark.parametrize("failure", [failure for failure in Failure if failure not in (
+    Failure.rate_limited, Failure.unavailable, Failure.timeout)])
+def test_only_a_rate_limit_or_an_outage_holds_the_whole_destination(failure: Failure) -> None:
     error = SendFailed(failure, "detail", after=60)
     assert after_failure(lane(), error, NOW, 0.5, HOUR).pause_destination_until is None
 
@@ -146,14 +156,14 @@ def test_only_a_rate_limit_holds_the_whole_destination(failure: Failure) -> None
 @pytest.mark.parametrize(("is_open", "send_resolved", "tells_untold", "told_episode", "wanted"), [
     (True, True, True, 0, True), (True, False, False, 0, True), (True, False, False, 2, True),
     (False, True, True, 0, True), (False, True, True, 2, True), (False, True, False, 2, True),
-    (False, True, False, 0, False), (False, True, False, 1, False),     # PagerDuty heard of an older episode only
+    (False, True, False, 0, True), (False, True, False, 1, True),       # after an attempt PagerDuty may have heard of it
     (False, False, True, 2, False), (False, False, False, 2, False),
 ])
 def test_whether_a_destination_is_told_of_an_end(is_open: bool, send_resolved: bool, tells_untold: bool, told_episode: int,
                                                  wanted: bool) -> None:
     told = Destination("pagerduty:main", "pagerduty", "main", "alerts", send_resolved=send_resolved,
                        tells_untold_resolved=tells_untold)
-    assert is_wanted(told, lane(told_episode=told_episode), 2, is_open=is_open) is wanted
+    assert is_wanted(told, lane(told_episode=told_episode), is_open=is_open) is wanted
 
 
 # -- the name of a delivery

@@ -264,7 +264,7 @@ def test_an_alert_that_comes_back_is_counted_once_among_all() -> None:
     apply_fired(incident, known, firing(starts_at=None), batch(at=START + SECOND), Shift())
     assert (incident.firing, incident.alerts) == (2, 2)
     assert (known.status, known.starts_at, known.ends_at, known.missing_since, known.changed_at, known.is_dirty) == (
-        AlertStatus.firing, START + SECOND, None, None, START + SECOND, True)
+        AlertStatus.firing, None, None, None, START + SECOND, True)
 
 
 @pytest.mark.parametrize(("ends_at", "shown"), [(START, START), (None, START + SECOND)])

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from alerthub.domain.alert import AlertStatus
 from alerthub.domain.incident import AlertState
-from alerthub.domain.reconcile import FORGETFUL, Finding, Listed, Peer, compare, may_have_forgotten, resolution
+from alerthub.domain.reconcile import FORGETFUL, HEARD, Finding, Listed, Peer, compare, may_have_forgotten, resolution
 from tests.kit.clock import START
 
 MINUTE, MOMENT = timedelta(minutes=1), timedelta(microseconds=1)
 ASKED = START + 60 * MINUTE
+SEEN = ASKED - 10 * MINUTE
 LONG_AGO = START - timedelta(days=30)
 
 
 def state(identity: str = "a", **fields: Any) -> AlertState:
-    usual: dict[str, Any] = {"content": "{}", "starts_at": START, "ends_at": None, "changed_at": START, "seen_at": START}
+    usual: dict[str, Any] = {"content": "{}", "starts_at": START, "ends_at": None, "changed_at": START, "seen_at": SEEN}
     return AlertState("am", identity, "i", AlertStatus.firing, **{**usual, **fields})
 
 
@@ -33,6 +34,7 @@ FINDINGS: list[tuple[str, dict[str, Any], list[Peer], str]] = [
     # title, how we know the alert, what the peers answered, what it is now
     ("listed", {}, [peer("a")], "as it was"),
     ("listed by one of two", {}, [peer(), peer("a")], "as it was"),
+    ("listed, and not written down for long", {"seen_at": ASKED - HEARD - MOMENT}, [peer("a")], "present"),
     ("listed after it was missing", {"missing_since": MISSING_SINCE}, [peer("a")], "present"),
     ("listed by one after it was missing", {"missing_since": MISSING_SINCE}, [peer(), peer("a")], "present"),
     ("absent for the first time", {}, [peer()], "missing"),

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,7 +20,8 @@ import pytest
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
-from alerthub.cli import main
+from alerthub.cli import main, reachable
+from alerthub.config.model import host_and_port
 from tests.kit.binaries import free_port, wait_until
 from tests.kit.hub import PLAIN, ServedHub
 from tests.kit.providers.http import FakeProvider
@@ -108,7 +110,8 @@ def test_no_file_is_a_configuration_as_well() -> None:
     ("database: {url: 'postgresql://u:canary pw@[::1/x'}" + PLAIN, "odd.yml:1:17: not an address"),
     ("runbooks: {folder: nowhere}" + PLAIN, "odd.yml:1:20: there is no such folder"),
 ])
-@pytest.mark.parametrize("command", [["check"], ["migrate"], ["routes", "test", "a=b"], ["send-test", "x"], ["serve"]])
+@pytest.mark.parametrize("command", [
+    ["check"], ["migrate"], ["routes", "test", "a=b"], ["send-test", "x"], ["serve"], ["replay"]])
 def test_what_cannot_be_used_is_refused_by_every_command(command: list[str], text: str | None, word: str) -> None:
     if text is not None:
         written(text, "odd.yml")
@@ -145,6 +148,7 @@ def test_routes_test_for_a_machine() -> None:
 @pytest.mark.parametrize("arguments", [
     ["routes", "test"], ["routes", "test", "alertname"], ["routes", "test", "=x"], ["routes"], ["nonsense"],
     ["serve", "--speling"], ["send-test"], ["check", "a", "b"], ["demo", "--port", "x"],
+    ["replay", "--lane", "x"], ["replay", "--lane", "-1"],
 ])
 def test_wrong_usage_is_2(arguments: list[str]) -> None:
     result = alerthub(*arguments)
@@ -167,6 +171,10 @@ def test_the_schema_is_one_and_takes_what_check_takes() -> None:
     assert validator.is_valid(good)
     assert not validator.is_valid({**good, "speling": 1})
     assert not validator.is_valid({"route": {"receiver": "a"}})
+
+
+def test_the_schema_takes_a_configuration_file_like_every_command() -> None:
+    assert alerthub("schema", "--config", written(PLAIN)).stdout == alerthub("schema").stdout
 
 
 # -- send-test
@@ -218,6 +226,8 @@ def test_migrate_makes_the_database_once() -> None:
     assert first.output == second.output
     assert first.output.startswith("database is at revision ")
     assert Path("mine.db").stat().st_size > 0
+    told = json.loads(alerthub("migrate", "--json").stdout)
+    assert first.output == f"database is at revision {told['revision']}\n"
 
 
 @pytest.mark.parametrize("url", ["sqlite:///nowhere/x.db", "sqlite:////proc/x.db", "postgresql://u:canary-pw@127.0.0.1:1/x"])
@@ -227,6 +237,73 @@ def test_a_database_that_cannot_be_opened_is_said_plainly(url: str) -> None:
         result = alerthub(command)
         assert (result.exit_code, result.stderr.startswith("alerthub: ")) == (1, True)
         assert "canary" not in result.output
+
+
+# -- replay
+
+TOKEN = "a-token-of-the-api"
+
+
+def dead_letters(folder: Path) -> int:
+    """Make every lane of the stopped hub one that was given up; how many there are."""
+    with sqlite3.connect(folder / "alerthub.db") as database:
+        count = database.execute("UPDATE lanes SET is_dead = 1, due_at = NULL").rowcount
+    database.close()
+    return count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("token", ["", TOKEN], ids=["open", "with a token"])
+def test_replay_asks_the_running_hub(token: str) -> None:
+    def said(*arguments: str) -> Result:
+        return alerthub("replay", "--config", str(hub.folder / "alerthub.yml"), *arguments)
+
+    def listed(query: str) -> list[dict[str, Any]]:
+        bearer = {"authorization": f"Bearer {token}"} if token else {}
+        answer = httpx.get(f"{hub.url}/api/v1/deliveries?{query}", headers=bearer, trust_env=False)
+        return list(answer.json()["items"])
+
+    hub = ServedHub()
+    more = f", api_token: {token}" if token else ""
+    (hub.folder / "alerthub.yml").write_text(f"server: {{listen: '127.0.0.1:{hub.port}'{more}}}\n{PLAIN}")
+    with hub:
+        assert post(hub.url) == 200
+        wait_until(lambda: len(listed("state=sent")) == 1, 10, "it is told")
+        hub.stop()
+        assert dead_letters(hub.folder) == 1
+        hub.start()
+        first = said("--json")
+        assert (first.exit_code, json.loads(first.stdout)) == (0, {"replayed": 1}), first.output
+        assert said().stdout == "0 lanes will be told again\n"
+        refused = said("--lane", "999")
+        assert (refused.exit_code, refused.stderr) == (
+            1, "alerthub: the hub answered 404: lane '999' holds no dead letter\n")
+
+
+def test_replay_needs_a_running_hub() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    written(f"server: {{listen: '{address}'}}\n{PLAIN}")
+    for arguments in ([], ["--lane", "1"], ["--json"]):
+        result = alerthub("replay", *arguments)
+        assert (result.exit_code, result.stdout, result.stderr) == (
+            1, "", f"alerthub: no hub answers on {address}; start it with alerthub serve\n")
+
+
+@pytest.mark.anyio
+async def test_replay_takes_no_other_program_for_the_hub() -> None:
+    async with FakeProvider() as provider:
+        address = provider.url.removeprefix("http://")
+        written(f"server: {{listen: '{address}'}}\n{PLAIN}")
+        result = await asked("replay")
+    assert (result.exit_code, result.stderr) == (1, f"alerthub: what answers on {address} is not alerthub\n")
+
+
+@pytest.mark.parametrize(("listen", "address"), [
+    ("127.0.0.1:8095", "127.0.0.1:8095"), ("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("[::1]:80", "[::1]:80"),
+    ("10.0.0.1:80", "10.0.0.1:80"), ("hub.example.com:80", "hub.example.com:80"), ("localhost:80", "localhost:80"),
+])
+def test_a_hub_on_all_addresses_is_asked_on_this_machine(listen: str, address: str) -> None:
+    assert reachable(*host_and_port(listen)) == address
 
 
 # -- serve, as a process
@@ -265,6 +342,22 @@ def test_serve_ends_in_good_order(served: ServedHub, number: signal.Signals) -> 
     assert (code, seconds < 5) == (0, True), served.logs()
     assert "alerthub has stopped" in served.logs()
     assert "Traceback" not in served.logs()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_json", [False, True])
+def test_the_greeting_is_a_line_of_the_log_like_any_other(is_json: bool) -> None:
+    more = f"log: {{format: {'json' if is_json else 'text'}}}\nheartbeats: [{{name: h, interval: 1m, receiver: console}}]\n"
+    with ServedHub(more + PLAIN) as hub:
+        lines = hub.logs().splitlines()
+        (greeting,) = [line for line in lines if "alerthub listens on" in line]
+        (warning,) = [line for line in lines if "heartbeats is read" in line]
+        assert hub.url in greeting
+    if is_json:
+        assert [json.loads(line)["event"] for line in (greeting, warning)] == ["hub.listening", "config.warning"]
+        assert all(json.loads(line)["message"] for line in lines)
+    else:
+        assert greeting.endswith("event=hub.listening")
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import pytest
 from alerthub.domain.alert import Alert, AlertStatus
 from alerthub.errors import Busy
 from alerthub.web.base import Door
-from alerthub.web.hooks import LARGE_BODY
+from alerthub.web.hooks import LARGE_BODY, Refusals
 from tests.kit.alerts import batch, firing
 from tests.kit.hub import HERE, RunningHub, asgi, running_hub
 from tests.sources.cases import BEARER, CREDENTIALS, OLD_TOKEN, TOKEN
@@ -216,6 +216,7 @@ async def test_senders_that_gave_up_do_not_keep_the_door_shut(hub: RunningHub) -
     answers = await asyncio.gather(*(hub.post(BODY) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {503}
     hub.store.mend()
+    hub.open_door(commit_seconds=1.8)
     await hub.turns()
     assert (await hub.post(BODY)).status_code == 200
 
@@ -411,3 +412,47 @@ async def test_every_answer_is_counted_by_source_and_status(hub: RunningHub) -> 
     text = hub.hub.metrics.text().decode()
     for labels in ('source="alertmanager",status="200"', 'source="alertmanager",status="400"', 'source="(unknown)",status="401"'):
         assert f"alerthub_webhooks_total{{{labels}}} 1.0" in text
+    assert "alerthub_webhook_duration_seconds_bucket" in text
+    assert "_created" not in text
+
+
+# -- who was refused
+
+def refused(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if getattr(record, "event", "") == "webhook.refused"]
+
+
+async def test_a_refusal_is_in_the_log_without_what_the_sender_said(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_hub(GUARDED) as hub:
+        await hub.post(BODY)
+        await hub.post(BODY, headers=header("canary-token"))
+        await hub.post(GRAFANA, "grafana")
+        await hub.post(GRAFANA, "grafana", headers=signed(GRAFANA, "canary-secret"))
+        await hub.post(BODY, "canary-name")
+        await hub.post(BODY, "canary-name", headers=header(TOKEN))
+    assert refused(caplog) == [
+        "webhook refused: source alertmanager, credentials missing", "webhook refused: source alertmanager, credentials wrong",
+        "webhook refused: source grafana, credentials missing", "webhook refused: source grafana, credentials wrong",
+        "webhook refused: unknown source, credentials missing", "webhook refused: unknown source, credentials wrong"]
+    records = [record for record in caplog.records if getattr(record, "event", "") == "webhook.refused"]
+    assert {record.levelno for record in records} == {logging.WARNING}
+    assert not any("canary" in repr(vars(record)) or TOKEN in repr(vars(record)) for record in records)
+
+
+async def test_a_stranger_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_hub(GUARDED) as hub:
+        for number in range(50):
+            assert (await hub.post(BODY, f"stranger-{number}")).status_code == 401
+            assert (await hub.post(BODY)).status_code == 401
+        assert (await hub.post(BODY, headers=header(TOKEN))).status_code == 200
+    assert sorted(refused(caplog)) == [
+        "webhook refused: source alertmanager, credentials missing", "webhook refused: unknown source, credentials missing"]
+
+
+def test_a_refusal_is_said_again_after_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals()
+    for now in (0.0, 59.9, 60.0, 119.9, 120.0):
+        refusals.note(None, {}, now)
+    assert len(refused(caplog)) == 3
+    refusals.note(None, {"authorization": "Bearer x"}, 120.0)
+    assert len(refused(caplog)) == 4

@@ -1,0 +1,111 @@
+"""What is right in a configuration, and worth a word all the same: deprecated keys, keys without effect, files open to all.
+
+What is wrong is found in check.py.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any
+from urllib.parse import urlsplit
+
+from alerthub.config.kinds import SUFFIX
+from alerthub.config.model import ConfigModel, entries, is_loopback
+from alerthub.config.reader import Document, Path
+from alerthub.errors import Problem
+
+# Read and checked, but nothing is done with it in this version.
+NOT_YET: Mapping[str, Callable[[ConfigModel], bool]] = {
+    "schedules": lambda model: bool(model.schedules),
+    "escalation_policies": lambda model: bool(model.escalation_policies),
+    "heartbeats": lambda model: bool(model.heartbeats),
+}
+# Keys of `global` by which answers from chat would be proved genuine.
+FOR_ANSWERS = ("slack_app_token", "slack_signing_secret", "telegram_webhook_secret", "pagerduty_webhook_secret")
+
+
+def warnings(document: Document, model: ConfigModel) -> tuple[str, ...]:
+    """Each with its place, in file order."""
+    found = [*not_yet(document, model), *unheard(document, model), *of_routes(document, model), *deprecated(document, model),
+             *unapproved(document, model), *readable_by_all(document, document.data, ()), *open_door(document, model)]
+    return tuple(str(one) for one in sorted(found, key=lambda one: (one.line, one.column)))
+
+
+def not_yet(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    for name, is_used in NOT_YET.items():
+        if is_used(model):
+            yield document.problem_at_key((name,), f"{name} is read and checked, but not acted on by this version")
+    for index, target in enumerate(model.targets):
+        if getattr(target, "permit", None) is not None:
+            yield document.problem_at_key(("targets", index, "permit"),
+                                          "permit is not served by this version: the agent gets no permit")
+    for index, source in enumerate(model.sources):
+        if getattr(getattr(source, "reconcile", None), "write", False):
+            yield document.problem_at_key(("sources", index, "reconcile", "write"),
+                                          "write is not served by this version: nothing is written to Alertmanager")
+
+
+def unheard(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    for name in FOR_ANSWERS:
+        if getattr(model.global_, name, None) is not None:
+            path = key_of(document, ("global",), name)
+            yield document.problem_at_key(path, f"{path[-1]} is not used: answers from chat are not heard by this version")
+
+
+def key_of(document: Document, path: Path, name: str) -> Path:
+    """The key by which the file gives it: its own, or the one of the file that holds it."""
+    return next((found for key in (name, f"{name}_file") if (found := (*path, key)) in document.keys), path)
+
+
+def deprecated(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """What the settings of a channel say of themselves. Such a sentence begins with the key that it is about."""
+    for number, receiver in enumerate(model.receivers):
+        for kind, index, settings in entries(receiver):
+            for text in getattr(settings, "deprecations", list)():
+                path = key_of(document, ("receivers", number, kind + SUFFIX, index), text.partition(" ")[0])
+                yield document.problem_at_key(path, text)
+
+
+def of_routes(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    waiting: list[tuple[Path, Any]] = [(("route",), model.route)]
+    while waiting:
+        path, route = waiting.pop()
+        for key, right in (("match", "name=\"value\""), ("match_re", "name=~\"value\"")):
+            if getattr(route, key):
+                yield document.problem_at_key((*path, key), f"{key} is deprecated; write matchers: ['{right}']")
+        if route.group_interval is not None:
+            yield document.problem_at_key(
+                (*path, "group_interval"), "group_interval has no effect: Alertmanager has grouped, and news are told at once")
+        waiting.extend(((*path, "routes", index), child) for index, child in enumerate(route.routes))
+
+
+def open_door(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    server = model.server
+    if not is_loopback(urlsplit(server.public_url).hostname or "") and server.api_token is None:
+        yield document.problem(("server",), "a proxy on this machine lets everybody who reaches it use the API and the "
+                               "pages; set api_token_file, or keep /api and / from them in the proxy")
+
+
+def readable_by_all(document: Document, data: Any, path: Path) -> Iterator[Problem]:
+    """Secret files that every user of the machine may read (R-51)."""
+    if isinstance(data, dict | list):
+        for step, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from readable_by_all(document, value, (*path, step))
+    elif isinstance(data, str) and re.fullmatch(r".*(?<!ca)_file", str(path[-1])) and is_readable_by_all(FilePath(data)):
+        yield document.problem(path, f"{path[-1]}: every user of this machine can read that file; chmod 640 it")
+
+
+def is_readable_by_all(file: FilePath) -> bool:
+    return file.is_file() and bool(file.stat().st_mode & stat.S_IROTH)
+
+
+def unapproved(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    for index, settings in enumerate(model.actions):
+        if settings.approve is not None:
+            able = sum(person.role == settings.approve.role for person in model.people)
+            if able < settings.approve.count:
+                yield document.problem(("actions", index, "approve"), f"{settings.approve.count} must approve "
+                                       f"{settings.name}, but {able} of people have the role {settings.approve.role}")
