@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
+from datetime import timedelta
 
 import httpx
 from starlette.types import ASGIApp
@@ -47,7 +48,7 @@ class Hub:
         self.store = Store(config.model.database.url, self.clock.new_id)
         self.worker = Worker(self.store, lambda: self.equipment.plant, self.clock, self.metrics, self.owner)
         self.rounds = Rounds(self.store, lambda: self.rules, lambda: self.equipment.askers, self.clock, self.metrics,
-                             self.owner, self.worker.nudge)
+                             self.owner, self.worker.nudge, self.ping, self.ping_interval)
         self.doorway = Doorway(self.store, lambda: self.rules, self.clock, self.metrics, self.worker.nudge)
         self.loops: dict[str, asyncio.Task[None]] = {}
         self.retired: dict[asyncio.Task[None], Plant] = {}
@@ -92,6 +93,25 @@ class Hub:
         await self.http.aclose()
         await asyncio.to_thread(self.store.close)
         logger.info("alerthub has stopped", extra={"event": "hub.stopped"})
+
+    def ping_interval(self) -> timedelta | None:
+        settings = self.equipment.config.model.server.ping
+        return settings.interval if settings is not None else None
+
+    async def ping(self) -> None:
+        """Tell the outside dead man's switch that this replica lives: its database takes writes and its worker runs."""
+        settings = self.equipment.config.model.server.ping
+        if settings is None or settings.url is None or any(task.done() for task in self.loops.values()):
+            return
+        await self.store.write(lambda tx: None)
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                answer = await self.http.get(settings.url.get_secret_value())
+        except (httpx.HTTPError, TimeoutError) as error:
+            logger.warning("the dead man's switch does not answer (%s)", type(error).__name__, extra={"event": "ping.failed"})
+            return
+        if not answer.is_success:
+            logger.warning("the dead man's switch answered %d", answer.status_code, extra={"event": "ping.failed"})
 
     async def take(self, batch: Batch) -> None:
         await self.doorway.take(batch)

@@ -11,14 +11,14 @@ from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
 
 from alerthub.actions.base import ActionSettings, TargetSettings
 from alerthub.channels.base import ChannelSettings
 from alerthub.config.times import Location, Name, Restriction, TimeIntervalSettings
 from alerthub.domain import interval
 from alerthub.domain.matcher import Matcher, parse_matchers
-from alerthub.settings import Duration, Settings
+from alerthub.settings import Duration, Secret, Settings
 from alerthub.sources.base import SourceSettings, Span, Token
 
 LISTEN = "127.0.0.1:8095"
@@ -81,6 +81,27 @@ Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema({"anyOf": [
     {"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{SIZE.pattern}$"}]})]
 
 
+def check_web(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("https://", "http://")):
+        raise ValueError("not an http(s) address")
+    return url
+
+
+class Ping(Settings):
+    """An outside dead man's switch, which alarms when this hub has not asked for its address for too long (R-28). The address
+    often holds a key, so it is kept like a secret."""
+
+    url: Annotated[Secret, AfterValidator(check_web)] | None = None
+    url_file: str | None = None
+    interval: Span = timedelta(minutes=1)
+
+    @model_validator(mode="after")
+    def check_url(self) -> Self:
+        if self.url is None:
+            raise ValueError("the address of the dead man's switch is missing; write url_file (or url)")
+        return self
+
+
 class Server(Settings):
     """Where the hub listens, and the address by which people reach it."""
 
@@ -90,6 +111,7 @@ class Server(Settings):
     api_token: Token | None = None
     api_token_file: str | None = None
     max_body_size: Size = 32 * 1024**2      # R-4
+    ping: Ping | None = None
 
 
 def check_database(url: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from alerthub.clock import Clock
 from alerthub.domain.alert import Batch
+from alerthub.domain.event import Event
 from alerthub.domain.rules import Rules
 from alerthub.errors import Busy
 from alerthub.flow.intake import Taken, take_in
@@ -120,12 +121,17 @@ class Doorway:
     def note(self, taken: Taken) -> None:
         for verdict, count in taken.verdicts.items():
             self.metrics.observations.labels(verdict.value).inc(count)
-        for event in taken.events:
-            self.metrics.events.labels(event.kind.value).inc()
-            logger.info("incident %s", event.kind.value, extra={
-                "event": f"incident.{event.kind.value}", "incident_id": event.incident_id, "seq": event.seq, "text": event.text})
+        note_events(self.metrics, taken.events)
         if taken.is_news:
             self.nudge()
+
+
+def note_events(metrics: Metrics, events: Iterable[Event]) -> None:
+    """One line and one count per change of an incident."""
+    for event in events:
+        metrics.events.labels(event.kind.value).inc()
+        logger.info("incident %s: %s", event.kind.value, event.text, extra={
+            "event": f"incident.{event.kind.value}", "incident_id": event.incident_id, "seq": event.seq})
 
 
 def weight(batch: Batch) -> int:

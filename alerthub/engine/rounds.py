@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -12,6 +12,7 @@ from typing import Protocol
 from alerthub.clock import Clock
 from alerthub.domain.reconcile import Peer
 from alerthub.domain.rules import Rules, SourceRule
+from alerthub.engine.doorway import note_events
 from alerthub.errors import Busy, Unreachable
 from alerthub.flow import prune, watch
 from alerthub.metrics import Metrics
@@ -44,6 +45,8 @@ class Rounds:
     metrics: Metrics
     owner: str
     nudge: Callable[[], None]
+    ping: Callable[[], Awaitable[None]] | None = None        # tells the outside that this replica lives
+    ping_interval: Callable[[], timedelta | None] = lambda: None
 
     def __post_init__(self) -> None:
         self.next: dict[str, datetime] = {}
@@ -72,6 +75,9 @@ class Rounds:
         for name, source in self.rules().sources.items():
             if source.reconcile_urls and self.is_time(f"reconcile {name}", source.reconcile_interval, now):
                 await self.reconcile(source)
+        every = self.ping_interval()
+        if self.ping is not None and every is not None and self.is_time("ping", every, now):
+            await self.ping()
         if self.is_time("watch", MINUTE, now):
             await self.watch()
         if self.is_time("prune", MINUTE, now):
@@ -107,6 +113,7 @@ class Rounds:
             taken = await self.store.write(
                 lambda tx: watch.reconcile(tx, self.rules(), source.name, peers, asked_at, self.clock.now()))
             self.metrics.reconciliations.labels(source.name, "agreed" if not taken.is_news else "corrected").inc()
+        note_events(self.metrics, taken.events)
         self.nudge()
 
     async def watch(self) -> None:
@@ -115,6 +122,7 @@ class Rounds:
         rules, now = self.rules(), self.clock.now()
         stale = await self.store.write(lambda tx: watch.mark_stale(tx, rules, now))
         over = await self.store.write(lambda tx: watch.expire_own(tx, rules, now))
+        note_events(self.metrics, [*stale, *over.events])
         if stale or over.is_news:
             self.nudge()
 
