@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import json
 import logging
@@ -120,6 +121,9 @@ class Server(uvicorn.Server):
 async def serve_hub(config: Config) -> None:
     hub = Hub(config)
     await asyncio.to_thread(hub.migrate)
+    # What is loaded now stays; webhooks make many small objects and no cycles, so the collector need not look so often.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     host, port = config.listen
     server = Server(uvicorn.Config(
         hub.web(), host=host, port=port, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
