@@ -22,7 +22,7 @@ SPAN = "not a duration; write a number with a unit, for example 30s, 5m or 1h30m
 SERVER = [
     ("server: {lisen: x}", "1:10: unknown key `lisen`; did you mean `listen`?"),
     ("server: {xyz: x}",
-     "1:10: unknown key `xyz`; the keys here are api_token, api_token_file, listen, max_body_size, public_url"),
+     "1:10: unknown key `xyz`; the keys here are api_token, api_token_file, listen, max_body_size, ping, public_url"),
     ("server: x", f"1:9: {BLOCK}"), ("server: [x]", f"1:9: {BLOCK}"),
     ("server: {listen: 8095}", "1:18: not an address to listen on; write host:port, for example 127.0.0.1:8095 or 0.0.0.0:8095"),
     ("server: {listen: 'localhost:99999'}",
