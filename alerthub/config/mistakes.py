@@ -133,7 +133,10 @@ class Reading:
         return path
 
     def repair(self, path: Path, error: Mapping[str, Any]) -> bool:
-        block, value = at(self.data, path[:-1]) if path else None, at(self.data, path)
+        block = at(self.data, path[:-1]) if path else None
+        if path and not has(block, path[-1]):
+            return True         # gone already: a union says the same mistake once per member
+        value = at(self.data, path)
         kind = error["type"]
         if path and value is None and isinstance(block, dict) and kind not in ("extra_forbidden", "missing"):
             del block[path[-1]]
