@@ -7,23 +7,29 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import httpx
 from starlette.types import ASGIApp
 
-from alerthub.channels.base import ATTEMPT_SECONDS
+from alerthub.channels.base import ATTEMPT_SECONDS, Listener
 from alerthub.clock import Clock, SystemClock
 from alerthub.config import Config, load
 from alerthub.domain.alert import Alert, Batch
+from alerthub.domain.command import Answer, Ask, LinkView
 from alerthub.domain.own import own_batch
 from alerthub.domain.rules import Rules
 from alerthub.engine.doorway import Doorway
+from alerthub.engine.listening import Ear, Listening
 from alerthub.engine.rounds import Rounds
+from alerthub.engine.silencing import Silencing
+from alerthub.engine.timed import Timed
 from alerthub.engine.worker import Plant, Worker
 from alerthub.equipment import close_all, equip, outbound
 from alerthub.errors import Busy, ConfigError
+from alerthub.flow import beat
+from alerthub.flow.respond import view
 from alerthub.metrics import Metrics
 from alerthub.sources.base import Source
 from alerthub.store.database import Store
@@ -45,13 +51,18 @@ class Hub:
         self.metrics = Metrics()
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{self.clock.new_id()[-8:]}"
         self.equipment = equip(config, self.http, self.clock)
-        self.store = Store(config.model.database.url, self.clock.new_id)
-        self.worker = Worker(self.store, lambda: self.equipment.plant, self.clock, self.metrics, self.owner)
+        self.store = Store(config.model.database.url, self.clock.new_id, self.clock.now)
+        self.worker = Worker(self.store, lambda: self.equipment.plant, self.clock, self.metrics, self.owner,
+                             Timed(self.store, lambda: self.rules))
+        self.ear = Ear(self.store, lambda: self.rules, self.clock, self.metrics, self.nudge)
+        self.listening = Listening(self.store, self.clock, self.owner, self.ear)
+        self.silencing = Silencing(self.store, lambda: self.rules, lambda: self.equipment.keepers, self.clock, self.owner)
         self.rounds = Rounds(self.store, lambda: self.rules, lambda: self.equipment.askers, self.clock, self.metrics,
-                             self.owner, self.worker.nudge, self.ping, self.ping_interval)
+                             self.owner, self.worker.nudge, self.ping, self.silencing.mirror, self.ping_interval)
         self.doorway = Doorway(self.store, lambda: self.rules, self.clock, self.metrics, self.worker.nudge)
         self.loops: dict[str, asyncio.Task[None]] = {}
         self.retired: dict[asyncio.Task[None], Plant] = {}
+        self.changing: asyncio.Task[None] | None = None
         self.is_reloaded = True
 
     @property
@@ -69,8 +80,20 @@ class Hub:
     def migrate(self) -> str:
         return migrate(self.store)
 
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        return self.equipment.listeners
+
+    async def hear(self, ask: Ask) -> Answer:
+        return await self.ear.hear(ask)
+
+    async def link(self, token: str) -> LinkView:
+        return await self.store.write(lambda tx: view(tx, self.rules, token, self.clock.now()))
+
     async def start(self) -> None:
         """Begin to work. Webhooks can be taken at once; what was left over is claimed first."""
+        await self.store.write(lambda tx: beat.start(tx, self.rules, self.clock.now()))
+        self.listening.start(self.listeners)
         self.loops = {"worker": asyncio.create_task(self.worker.run(), name="worker"),
                       "rounds": asyncio.create_task(self.rounds.run(), name="rounds")}
         logger.info("alerthub is ready", extra={"event": "hub.started", "owner": self.owner, "config": self.rules.version})
@@ -79,6 +102,7 @@ class Hub:
         """Claim nothing more, let what is under way end, hand over what this replica leads, close."""
         self.rounds.stop()
         self.worker.stop_claiming()
+        await self.listening.stop()
         if self.loops:
             await asyncio.wait(self.loops.values(), timeout=DRAIN_SECONDS)
         await self.worker.stop(DRAIN_SECONDS)
@@ -146,8 +170,20 @@ class Hub:
         self.metrics.reload.set(1)
         logger.info("configuration taken over", extra={"event": "config.reloaded", "config": self.rules.version})
         self.retire(old.plant)
+        self.start_anew()
         self.nudge()
         return []
+
+    def start_anew(self) -> None:
+        """Listen by the new configuration, and no longer by the old one; watch its heartbeats."""
+        old, self.listening = self.listening, Listening(self.store, self.clock, self.owner, self.ear)
+
+        async def change() -> None:
+            await old.stop()
+            self.listening.start(self.listeners)
+            await self.store.write(lambda tx: beat.start(tx, self.rules, self.clock.now()))
+
+        self.changing = asyncio.create_task(change(), name="reload")
 
     def retire(self, old: Plant) -> None:
         """Close what the old configuration had opened, when what it is sending has ended."""

@@ -4,79 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ipaddress
 import json
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import click
-import httpx
 import uvicorn
 
-from alerthub import log
+from alerthub import cli_oncall, cli_people, cli_silence, log
 from alerthub.app import Hub
+from alerthub.cli_base import ask_hub, config_option, configured, fails_plainly, find_config, json_option, not_ours
 from alerthub.clock import SystemClock
 from alerthub.config import Config, load, schema
 from alerthub.demo import run_demo
-from alerthub.domain.route import resolve
+from alerthub.domain.route import Route, resolve
+from alerthub.domain.rules import Rules
 from alerthub.domain.runbook import choose
-from alerthub.equipment import Equipment, equip, hide_secrets, outbound, send_test
+from alerthub.equipment import Equipment, equip, outbound, send_test
 from alerthub.errors import AlerthubError, ConfigError
-from alerthub.settings import revealed
 from alerthub.store.database import Store
 from alerthub.store.migrate import migrate as migrate_store
 
-P = ParamSpec("P")
-T = TypeVar("T")
 logger = logging.getLogger("alerthub.cli")
 GRACE_SECONDS = 10           # for requests under way at the stop; with the worker's drain below Kubernetes' 30 s (R-60)
 CONNECTIONS = 2000           # more at once are answered 503 (R-60)
 KEEP_ALIVE_SECONDS = 75      # longer than what senders and proxies keep a connection for
-
-config_option = click.option("--config", "path", type=click.Path(path_type=Path), envvar="ALERTHUB_CONFIG",
-                             help="The configuration file (default: ALERTHUB_CONFIG, then alerthub.yml here, else none).")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
-
-
-def fails_plainly(command: Callable[P, T]) -> Callable[P, T]:
-    """An error of ours is its text on stderr and exit code 1, never a traceback."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return command(*args, **kwargs)
-        except ConfigError as error:
-            for problem in error.problems:
-                click.echo(log.redact(str(problem)), err=True)
-            sys.exit(1)
-        except AlerthubError as error:
-            click.echo(log.redact(f"alerthub: {error}"), err=True)
-            sys.exit(1)
-
-    return run
-
-
-def find_config(path: Path | None) -> Path | None:
-    """The file asked for, else alerthub.yml in the working directory, else none."""
-    if path is not None:
-        return path
-    here = Path("alerthub.yml")
-    return here if here.exists() else None
-
-
-def configured(path: Path | None) -> Config:
-    """The configuration that counts. None of its secrets is printed from now on."""
-    config = load(find_config(path), os.environ)
-    hide_secrets(config)
-    return config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -209,14 +167,22 @@ def routes_test(labels: tuple[str, ...], path: Path | None, as_json: bool) -> No
     if as_json:
         found = [{"route": route.place, "receiver": route.receiver, "destinations": told[route.place],
                   "actions": list(route.actions), "escalation_policy": route.escalation_policy or None,
-                  "muted_now": route.is_muted(now)} for route in matched]
+                  "muted_now": route.is_muted(now), "problems": unknown_targets(rules, route, pairs)} for route in matched]
         click.echo(json.dumps({"labels": pairs, "routes": found, "runbook": runbook.name if runbook else None}))
         return
     for route in matched:
         click.echo(f"{route.place}: receiver {route.receiver} -> {', '.join(told[route.place]) or 'nobody'}"
                    + (f"; actions {', '.join(route.actions)}" if route.actions else "")
+                   + "".join(f"; {problem}" for problem in unknown_targets(rules, route, pairs))
                    + ("; muted now" if route.is_muted(now) else ""))
     click.echo(f"runbook: {runbook.title if runbook else 'none'}")
+
+
+def unknown_targets(rules: Rules, route: Route, labels: dict[str, str]) -> list[str]:
+    """What keeps actions of the route from being run: the label that should name their target names none."""
+    used = [rule for rule in map(rules.actions.__getitem__, route.actions) if rule.target_label]
+    return [f'{rule.name}: {rule.target_label}="{labels.get(rule.target_label, "")}" names no target; known are '
+            + ", ".join(sorted(rule.targets)) for rule in used if labels.get(rule.target_label) not in rule.targets]
 
 
 def pair_of(text: str) -> tuple[str, str]:
@@ -254,28 +220,10 @@ def replay(lane: int | None, path: Path | None, as_json: bool) -> None:
 
 async def replayed(config: Config, lane: int | None) -> int:
     """How many lanes the hub tells again. Raises AlerthubError when it does not run, or refuses."""
-    url = f"http://{reachable(*config.listen)}/api/v1/{'deliveries' if lane is None else f'lanes/{lane}'}/replay"
-    token = revealed(config.model.server.api_token)
-    try:
-        async with outbound() as http:
-            answer = await http.post(url, headers={"authorization": f"Bearer {token}"} if token else {})
-        told = answer.json()
-        if answer.status_code == 200:
-            return int(told["replayed"])
-        raise AlerthubError(f"the hub answered {answer.status_code}: {told['detail']}")
-    except httpx.HTTPError:
-        raise AlerthubError(f"no hub answers on {config.model.server.listen}; start it with alerthub serve") from None
-    except (ValueError, KeyError, TypeError):
-        raise AlerthubError(f"what answers on {config.model.server.listen} is not alerthub") from None
-
-
-def reachable(host: str, port: int) -> str:
-    """The address on which this machine reaches what listens there; also when that is on all addresses."""
-    with suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        found = ("127.0.0.1" if address.version == 4 else "::1") if address.is_unspecified else host
-        host = f"[{found}]" if address.version == 6 else found
-    return f"{host}:{port}"
+    found = await ask_hub(config, "POST", f"{'deliveries' if lane is None else f'lanes/{lane}'}/replay")
+    if not isinstance(found.get("replayed"), int):
+        raise not_ours(config)
+    return int(found["replayed"])
 
 
 @main.command("schema")
@@ -293,3 +241,7 @@ def demo(port: int, once: bool) -> None:
     """The hub, a toy trading agent and its alerts, on the screen. No account, nothing leaves this machine."""
     with suppress(KeyboardInterrupt):
         asyncio.run(run_demo(port, once=once))
+
+
+for command in (*cli_people.COMMANDS, cli_oncall.oncall, cli_oncall.override, cli_oncall.calendar, cli_silence.silence):
+    main.add_command(command)

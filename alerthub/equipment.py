@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -16,22 +15,25 @@ from alerthub import channels as channel_kinds
 from alerthub import log
 from alerthub import sources as source_kinds
 from alerthub.actions.base import ActionWire
-from alerthub.channels.base import ATTEMPT_SECONDS, Channel, Wire
+from alerthub.channels.base import ATTEMPT_SECONDS, Channel, Listener, Wire
 from alerthub.clock import Clock, SystemClock
 from alerthub.config import Config, compile_rules
+from alerthub.contacts import how_answered, make_contacts, make_listeners
 from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.message import AlertLine, IncidentStatus, Link, Message, Why
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.runbook import Runbook
 from alerthub.engine.rounds import Asker
+from alerthub.engine.silencing import Keeper
 from alerthub.engine.worker import Plant
-from alerthub.errors import AlerthubError, ConfigError, Problem, SendFailed
+from alerthub.errors import AlerthubError, ConfigError, SendFailed
 from alerthub.flow.act import Armed, Arsenal
 from alerthub.resources import folder
 from alerthub.runbooks import read_runbooks
 from alerthub.settings import revealed, secrets_in
 from alerthub.sources.alertmanager import AlertmanagerSettings
 from alerthub.sources.alertmanager_api import AlertmanagerAsker
+from alerthub.sources.alertmanager_silences import AlertmanagerSilences
 from alerthub.sources.base import Source
 from alerthub.store.database import password_of
 from alerthub.web.base import Door
@@ -45,41 +47,47 @@ class Equipment:
 
     config: Config
     plant: Plant
+    listeners: tuple[Listener, ...]
     sources: Mapping[str, Source]
     askers: Mapping[str, Asker]
+    keepers: Mapping[str, Keeper]
     door: Door
 
 
 def equip(config: Config, http: httpx.AsyncClient, clock: Clock) -> Equipment:
     """Construct what the configuration names. No I/O but runbooks; raises ConfigError with every problem."""
     hide_secrets(config)
-    channels, destinations = make_channels(config, Wire(http, clock))
-    rules = compile_rules(config, destinations, read_all_runbooks(config))
+    wire = Wire(http, clock)
+    listeners = make_listeners(config, wire)
+    heard = frozenset(listener.kind for listener in listeners)
+    channels, destinations = make_channels(config, wire, heard)
+    contacts: dict[str, tuple[Destination, ...]] = {}
+    for person, own in make_contacts(config, wire).items():
+        contacts[person] = tuple(replace(destination_of(person, channel, send_resolved=True), is_personal=True,
+                                         answers=how_answered(config, channel, heard)) for channel in own)
+        for told, channel in zip(contacts[person], own, strict=True):
+            channels.setdefault(told.key, channel)
+    rules = compile_rules(config, destinations, read_all_runbooks(config), contacts)
     sources = {entry.name: source_kinds.load(rules.sources[entry.name].type)(entry) for entry in config.model.sources}
     askers = {entry.name: AlertmanagerAsker(entry.reconcile, http) for entry in config.model.sources
               if isinstance(entry, AlertmanagerSettings) and entry.reconcile is not None}
+    keepers = {entry.name: AlertmanagerSilences(entry.reconcile, http) for entry in config.model.sources
+               if isinstance(entry, AlertmanagerSettings) and entry.reconcile is not None}
     arsenal = make_arsenal(config, rules, ActionWire(http, clock))
-    return Equipment(config, Plant(rules, channels, arsenal), sources, askers, door_of(config))
+    return Equipment(config, Plant(rules, channels, arsenal), listeners, sources, askers, keepers, door_of(config))
 
 
-def make_channels(config: Config, wire: Wire) -> tuple[dict[str, Channel], dict[str, tuple[Destination, ...]]]:
-    """One channel per destination; and the destinations of every receiver. Two receivers may share one. Raises ConfigError
-    with every channel whose settings do not suffice."""
+def make_channels(config: Config, wire: Wire, heard: frozenset[str]) -> tuple[
+        dict[str, Channel], dict[str, tuple[Destination, ...]]]:
+    """One channel per destination; and the destinations of every receiver. Two receivers may share one. That each can be
+    made, `load` has tried."""
     channels: dict[str, Channel] = {}
     receivers: dict[str, tuple[Destination, ...]] = {}
-    problems: list[Problem] = []
     for receiver, kind, settings in config.channel_entries():
-        make = partial(channel_kinds.load(kind), settings, config.model.global_, wire)
-        try:
-            channel = config.constructed(receiver, kind, settings, make)
-        except ConfigError as error:
-            problems += error.problems
-            continue
-        told = destination_of(receiver, channel, settings.send_resolved)
+        channel: Channel = channel_kinds.load(kind)(settings, config.model.global_, wire)
+        told = replace(destination_of(receiver, channel, settings.send_resolved), answers=how_answered(config, channel, heard))
         channels.setdefault(told.key, channel)
         receivers[receiver] = (*receivers.get(receiver, ()), told)
-    if problems:
-        raise ConfigError(problems)
     return channels, receivers
 
 
@@ -88,20 +96,17 @@ def destination_of(receiver: str, channel: Channel, send_resolved: bool) -> Dest
         key=f"{channel.kind}:{channel.address}", channel=channel.kind, address=channel.address, receiver=receiver,
         send_resolved=send_resolved, edits=channel.edits, digests=channel.digests,
         tells_untold_resolved=channel.tells_untold_resolved, every=timedelta(seconds=channel.budget.seconds),
-        burst=channel.budget.burst)
+        burst=channel.budget.burst, echoes=channel.kind == "pagerduty")
 
 
 def make_arsenal(config: Config, rules: Rules, wire: ActionWire) -> Arsenal:
-    """Every action, ready for every target that it may act on."""
+    """Every action, ready for every target that it may act on. That each can be made, `load` has tried."""
     targets = {target.name: target for target in config.model.targets}
     arsenal: dict[tuple[str, str], Armed] = {}
     for settings in config.model.actions:
         kind = action_kinds.load(settings.type)
         for name in rules.actions[settings.name].targets or ("",):
-            try:
-                arsenal[settings.name, name] = Armed(kind(settings, targets.get(name), wire), settings)
-            except ValueError as error:
-                raise ConfigError([Problem(config.document.file, 0, 0, f"action {settings.name}: {error}")]) from None
+            arsenal[settings.name, name] = Armed(kind(settings, targets.get(name), wire), settings)
     return arsenal
 
 

@@ -48,6 +48,9 @@ class Metrics:
         self.action_seconds = Histogram(
             "alerthub_action_duration_seconds", "One action run, verification included.", ["action"],
             buckets=(*SECONDS, 30, 60), registry=registry)
+        self.answers = Counter(
+            "alerthub_answers_total", "What people asked, by the kind of account and how it ended.", ["kind", "outcome"],
+            registry=registry)
         self.oldest_pending = Gauge(
             "alerthub_oldest_pending_seconds", "Age of the oldest delivery that is due, by channel.", ["channel"],
             registry=registry)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import httpx
 from pydantic import AfterValidator, BaseModel, Field, model_validator
@@ -80,6 +80,7 @@ class ActionSettings(Settings):
     cooldown: Duration = timedelta(0)
     max_per_hour: int = Field(default=0, ge=0)
     approve: Approve | None = None
+    flapping: Literal["once", "hold"] = "once"      # while its incident opens and closes too often
     parameters: dict[ParameterName, Annotated[Scalar, AfterValidator(check_scalar)]] = Field(default_factory=dict)
     labels: tuple[ParameterName, ...] = ()
     pattern: Annotated[str, AfterValidator(check_pattern)] = LABEL_VALUE

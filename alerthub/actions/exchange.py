@@ -6,15 +6,13 @@ What an answer means is the action's business, and so is trying again.
 from __future__ import annotations
 
 import asyncio
-import json
-import re
+import math
 import ssl
 import unicodedata
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -24,34 +22,27 @@ from pydantic import AfterValidator, SecretStr, model_validator
 from alerthub.actions.base import ActionWire, TargetSettings
 from alerthub.errors import ActionFailed, ActionUnknown
 from alerthub.log import Redactor, redact
+from alerthub.outbound import NOT_REACHED, is_address, json_object, read_capped, retry_after
 from alerthub.settings import revealed
 from alerthub.signing import read_key, signed_headers
 
 ANSWER_BYTES = 64 * 1024        # more of an answer is never read
 EXCERPT = 200                   # characters of an answer that the record keeps
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0       # seconds between attempts at a target that cannot be reached
-SECONDS = re.compile(r"[0-9]{1,9}")
-# Raised before a byte of the request has left.
-NOT_REACHED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol,
-               httpx.LocalProtocolError)
+NO_ADDRESS = "not an address; write http://host:port/path or https://…"
 
 
 def check_url(url: str) -> str:
     """An address that means the same to every reader: no credentials, no backslash, no blanks (PROTOCOLS 8)."""
     if any(sign.isspace() or sign == "\\" or not sign.isprintable() for sign in url):
         raise ValueError("an address has no spaces, backslashes or control characters")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("not an address; write http://host:port/path or https://…")
+    parts = urlsplit(url) if is_address(url) else None
+    if parts is None or httpx.URL(url).host != parts.hostname:
+        raise ValueError(NO_ADDRESS)
     if "@" in parts.netloc:
         raise ValueError("an address holds no user or password: they show up in logs; give token, or headers")
     if parts.fragment:
         raise ValueError("an address for requests has no part after #")
-    try:
-        if parts.port == 0 or httpx.URL(url).host != parts.hostname:
-            raise ValueError
-    except (ValueError, httpx.InvalidURL):
-        raise ValueError("not an address; write http://host:port/path or https://…") from None
     return url
 
 
@@ -115,22 +106,12 @@ class Answer:
 
     def json(self) -> dict[str, Any]:
         """The body as an object; {} for everything that is not one."""
-        try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        return json_object(self.body)
 
     def pause(self, now: datetime) -> float | None:
         """Seconds that Retry-After (number or HTTP date) asks for; None for none and for nonsense."""
-        word = (self.retry_after or "").strip()
-        if SECONDS.fullmatch(word):
-            return float(word)
-        try:
-            moment = parsedate_to_datetime(word)
-            return max(0.0, (moment - now).total_seconds()) if moment.tzinfo else None
-        except (ValueError, TypeError, OverflowError):
-            return None
+        asked = retry_after(self.retry_after, now)
+        return None if asked is None or math.isinf(asked) else asked
 
 
 class Progress:
@@ -164,7 +145,7 @@ class Exchange:
                 timeout=httpx.Timeout(seconds), follow_redirects=False, extensions={"trace": progress},
             ) as response:
                 await answer.read(response)
-        except NOT_REACHED as error:
+        except (*NOT_REACHED, httpx.LocalProtocolError) as error:
             raise ActionFailed(f"no connection ({type(error).__name__})") from None
         except (httpx.HTTPError, TimeoutError) as error:
             if answer.status:
@@ -224,15 +205,10 @@ class Partial:
 
     async def read(self, response: httpx.Response) -> None:
         self.status, self._retry_after = response.status_code, response.headers.get("retry-after")
-        if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-            return      # what is never unpacked cannot be a bomb
-        async for chunk in response.aiter_raw():
-            self._body += chunk
-            if len(self._body) >= ANSWER_BYTES:
-                return
+        await read_capped(response, ANSWER_BYTES, self._body)
 
     def finished(self) -> Answer:
-        return Answer(self.status, bytes(self._body[:ANSWER_BYTES]), self._retry_after)
+        return Answer(self.status, bytes(self._body), self._retry_after)
 
 
 def shown_url(url: str) -> str:

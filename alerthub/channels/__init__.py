@@ -19,3 +19,17 @@ def load(kind: str) -> Any:
     """The channel class (see `base.Channel`) of a kind. KeyError for a kind that does not exist."""
     module, _, name = REGISTRY[kind].partition(":")
     return getattr(import_module(module), name)
+
+
+# The kinds at which people answer, and the function that makes their listeners (see `base.Listener`).
+LISTENERS = {
+    "slack": "alerthub.channels.slack_answers:listeners",
+    "telegram": "alerthub.channels.telegram_answers:listeners",
+    "pagerduty": "alerthub.channels.pagerduty_answers:listeners",
+}
+
+
+def load_listeners(kind: str) -> Any:
+    """The `listeners` function of a kind."""
+    module, _, name = LISTENERS[kind].partition(":")
+    return getattr(import_module(module), name)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 
+from alerthub import outbound
 from alerthub.errors import Failure
 
 RETRY_AFTER_CAP = 3600.0    # PROTOCOLS 7.4
-SECONDS = re.compile(r"(\d+)(?:\.\d+)?")
 
 
 def not_reached(error: Exception) -> str:
@@ -22,15 +20,8 @@ def not_reached(error: Exception) -> str:
 
 def retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds that a `Retry-After` (number or HTTP date) asks for, at most an hour; None for nonsense."""
-    word = (value or "").strip()
-    if number := SECONDS.fullmatch(word) if word.isascii() else None:
-        return RETRY_AFTER_CAP if len(number[1]) > 9 else min(float(word), RETRY_AFTER_CAP)
-    try:
-        moment = parsedate_to_datetime(word)
-        seconds = (moment - now).total_seconds() if moment.tzinfo else None
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return None if seconds is None else min(max(seconds, 0.0), RETRY_AFTER_CAP)
+    asked = outbound.retry_after(value, now)
+    return None if asked is None else min(asked, RETRY_AFTER_CAP)
 
 
 STATUS = {

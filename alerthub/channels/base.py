@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 import httpx
 from pydantic import BaseModel
 
 from alerthub.clock import Clock
+from alerthub.domain.command import Answer, Ask
 from alerthub.domain.message import Message, Receipt
+from alerthub.errors import AlerthubError
 from alerthub.settings import Settings
 
 ATTEMPT_SECONDS = 15.0         # total for one attempt, whatever the provider does (R-21)
@@ -74,3 +78,78 @@ class Channel(Protocol):
         """
 
     async def aclose(self) -> None: ...
+
+
+class Forged(AlerthubError):
+    """Not proved to come from the provider: a missing, wrong, stale or malformed signature or secret. `status`: 401 or 403."""
+
+    def __init__(self, reason: str, status: int = 401) -> None:
+        self.status = status
+        super().__init__(reason)
+
+
+class Unreadable(AlerthubError):
+    """Genuine, and not what the provider documents: answered 400, nothing is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """What a provider posted to `/replies/<kind><rest>`. Header names are lower case; `body` is raw, not yet trusted."""
+
+    rest: str                       # "", or "/command"
+    headers: Mapping[str, str]
+    body: bytes
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The HTTP answer."""
+
+    status: int = 200
+    body: bytes = b""
+    media_type: str = "text/plain"
+
+
+Take = Callable[[Ask], Awaitable[Answer]]     # the hub's ear: stores what was asked, and says how it ended. Never raises.
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What a listener knows beside its own keys of `global`: the entries of its `<kind>_configs`, ids of chat accounts that are
+    a person's (contact addresses), and the address by which the provider reaches the hub."""
+
+    entries: tuple[ChannelSettings, ...] = ()
+    accounts: frozenset[str] = frozenset()
+    public_url: str = ""
+
+
+class Listener(Protocol):
+    """Hears what people answer at one provider. Built by `listeners(shared, hearing, wire)` of its module, one for every
+    account of ours there; none when nothing is configured to hear.
+
+    A listener proves that an answer is genuine, reads it into an Ask, gives it to `take`, and tells the person how it ended.
+    It decides nothing about incidents or people.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """Unique, without secrets: names the lease of what only one replica may do."""
+
+    @property
+    def is_exclusive(self) -> bool:
+        """`listen` must run on one replica only (Telegram's getUpdates)."""
+
+    async def receive(self, inbound: Inbound, take: Take) -> Reply:
+        """The provider's HTTP request. Raises Forged or Unreadable, and nothing else. Answers within the provider's limit;
+        what takes longer goes on in a task of the listener's own."""
+
+    async def listen(self, take: Take) -> None:
+        """Ask the provider (long poll, web socket) until cancelled; return at once where answers come by HTTP."""
+
+    async def aclose(self) -> None: ...
+
+
+MakeListeners = Callable[[Any, Hearing, Wire], Iterable[Listener]]

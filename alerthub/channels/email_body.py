@@ -47,6 +47,9 @@ NEWS_LIMIT = 200
 LINKS = 10
 LINK_LIMIT = 1_000
 REST_LIMIT = 5_000      # of the incidents of a storm that are named by number only
+# What can be answered by mail. To approve is not among it: a mail is no proof of who reads it (PROTOCOLS 5).
+ANSWERS = frozenset({"acknowledge", "unacknowledge", "resolve", "silence", "escalate"})
+ASKS_AGAIN = "Each opens a page that asks once more; nothing is done before you press the button there."
 
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")       # PROTOCOLS 5: a line break in a header is a header
 NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
@@ -172,7 +175,9 @@ def text_body(message: Message, *, is_first: bool) -> str:
     head = [line for line in (first, description(message), facts(message)) if line]
     parts = ["\n".join(head), "\n".join(f"* {line}" for line in news(message, is_first=is_first)),
              "\n".join((*remarks(message), *action_lines(message)))]
-    tail = "\n".join(f"{label}: {url}" for label, url in safe_links(message.links))
+    found = [f"{label}: {url}" for label, url in answer_links(message)]
+    links = [f"{label}: {url}" for label, url in safe_links(message.links)]
+    tail = "\n\n".join("\n".join(lines) for lines in ([*found, ASKS_AGAIN] if found else [], links) if lines)
     room = TEXT_LIMIT - sum(len(part) + 2 for part in (*parts, tail))
     alerts = digest_text(message.digest, room) if message.digest else listed(*alerts_of(message), room)
     return encodable("\n\n".join(part for part in (*parts, alerts, tail) if part) + "\n")
@@ -198,6 +203,10 @@ def safe_links(links: Sequence[Link]) -> list[tuple[str, str]]:
             if link.url.startswith(("https://", "http://")) and len(link.url) <= LINK_LIMIT][:LINKS]
 
 
+def answer_links(message: Message) -> list[tuple[str, str]]:
+    return safe_links([Link(button.label, button.url) for button in message.buttons if button.verb in ANSWERS])
+
+
 # --- HTML -------------------------------------------------------------------------------------------------------------------
 
 def html_body(message: Message, *, is_first: bool) -> str:
@@ -214,11 +223,19 @@ def html_body(message: Message, *, is_first: bool) -> str:
         *(f'<p style="border:1px solid #8a6100;padding:8px">{escape(line)}</p>' for line in remarks(message)),
         items("Actions", action_lines(message)),
     ]
-    tail = [f'<p style="margin:8px 0"><a href="{escape(url)}" style="font-size:18px">{escape(label)}</a></p>'
-            for label, url in safe_links(message.links)]
+    links = (f'<p style="margin:8px 0"><a href="{escape(url)}" style="font-size:18px">{escape(label)}</a></p>'
+             for label, url in safe_links(message.links))
+    tail = [html_answers(message), *links]
     room = HTML_LIMIT - weight("\n".join((*head, *tail)))
     middle = html_digest(message, room) if message.digest else html_alerts(message, room)
     return "\n".join(part for part in (*head, middle, *tail) if part)
+
+
+def html_answers(message: Message) -> str:
+    """Large enough for a thumb."""
+    look = "border:2px solid #175cd3;color:#175cd3;display:inline-block;font-size:18px;margin:4px 8px 4px 0;padding:10px 16px"
+    made = " ".join(f'<a href="{escape(url)}" style="{look}">{escape(label)}</a>' for label, url in answer_links(message))
+    return f'<p style="margin:12px 0">{made}</p>\n<p style="color:#444444;margin:0 0 12px">{ASKS_AGAIN}</p>' if made else ""
 
 
 def html_alerts(message: Message, room: int) -> str:

@@ -5,22 +5,17 @@ What a status or a body means is the channel's business. Nothing here prints an 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from alerthub import outbound
 from alerthub.channels.answers import not_reached
 from alerthub.channels.base import RESPONSE_BYTES
 from alerthub.errors import Failure, SendFailed
-
-# Raised before a byte of the message has left.
-NOT_REACHED = (
-    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol,
-)
+from alerthub.outbound import NOT_REACHED, is_address, json_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +28,12 @@ class Answer:
 
     def json(self) -> dict[str, Any]:
         """The body as an object; {} for everything that is not one."""
-        try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        return json_object(self.body)
 
 
 def checked_url(url: str, setting: str) -> str:
     """The address, if a client can call it. ValueError, which does not repeat it, if not."""
-    try:
-        httpx.URL(url)
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        usable = usable and not any(character.isspace() for character in url)
-    except (ValueError, httpx.InvalidURL):
-        usable = False
-    if not usable:
+    if not is_address(url):
         raise ValueError(f"{setting} must be an address that begins with https:// or http://")
     return url
 
@@ -71,12 +55,7 @@ async def post(client: httpx.AsyncClient, url: str, content: bytes, headers: Map
 
 
 async def read_capped(response: httpx.Response) -> bytes:
-    """The first RESPONSE_BYTES as they came over the wire: what is never unpacked cannot be a bomb."""
-    if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        return b""
+    """The first RESPONSE_BYTES as they came over the wire."""
     body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) >= RESPONSE_BYTES:
-            break
-    return bytes(body[:RESPONSE_BYTES])
+    await outbound.read_capped(response, RESPONSE_BYTES, body)
+    return bytes(body)

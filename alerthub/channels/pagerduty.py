@@ -1,6 +1,6 @@
 """PagerDuty by Events API v2 (PROTOCOLS 4.1): trigger, acknowledge and resolve, one alert there per incident and episode.
 
-The dedup_key makes a repeated event harmless, so nothing is ever doubled. Its webhooks back to the hub are not heard here.
+The dedup_key makes a repeated event harmless, so nothing is ever doubled. What people answer there is in pagerduty_answers.py.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ MINIMAL_SUMMARY = 200
 LINKS, LINK = 10, 2_000
 ALERTS, NEWS, LABELS, VALUE = 50, 10, 64, 1_000
 EXCERPT = 200
+SHORTEST_SECRET = 16        # characters (R-51); PagerDuty's own have more
 
 TEMPLATES = ("description", "severity", "source", "client", "component", "group", "class")
 A_FEW_MINUTES = 120.0       # seconds after 429, where it says "retry with a backoff of a few minutes"
@@ -59,6 +60,13 @@ class PagerdutyGlobal(Settings):
     @classmethod
     def check_pagerduty_url(cls, url: str) -> str:
         return checked_url(url, "pagerduty_url")
+
+    @field_validator("pagerduty_webhook_secret")
+    @classmethod
+    def check_webhook_secret(cls, secret: Secret | None) -> Secret | None:
+        if secret is not None and len(secret.get_secret_value()) < SHORTEST_SECRET:
+            raise ValueError("pagerduty_webhook_secret is too short; copy the secret that PagerDuty showed for the subscription")
+        return secret
 
 
 class PagerdutyConfig(ChannelSettings):
@@ -137,7 +145,7 @@ class PagerDuty:
 
     @property
     def address(self) -> str:
-        return hashlib.sha256(self.config.key.encode()).hexdigest()[:8]
+        return address_of(self.config.key)
 
     @property
     def budget(self) -> Budget:
@@ -145,10 +153,11 @@ class PagerDuty:
         return Budget(0.5, burst=10)
 
     async def send(self, message: Message, previous: Receipt | None) -> Receipt:
-        """Tell the state. A reminder of what PagerDuty already has open is not sent: it would be a line in a log there, and
-        reminding people is PagerDuty's own business."""
+        """Tell the state. A reminder of what PagerDuty already has open is not sent, nor an edit of it: it would be a line in a
+        log there, and reminding people is PagerDuty's own business."""
         receipt = Receipt({"dedup_key": dedup_key(message)})
-        if message.why is Why.repeat and previous is not None and previous.handle == receipt.handle:
+        is_edit = message.only_edit and message.status is IncidentStatus.triggered
+        if (is_edit or message.why is Why.repeat) and previous is not None and previous.handle == receipt.handle:
             return receipt
         older = previous.handle.get("dedup_key") if previous is not None else None
         if older and older != receipt.handle["dedup_key"]:
@@ -246,6 +255,10 @@ def template(name: str, source: str) -> Template:
         return Template(source)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def address_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 def dedup_key(message: Message) -> str:

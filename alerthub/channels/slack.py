@@ -1,6 +1,6 @@
 """Slack: one live message per incident, edited in place, news in its thread (bot token); or posts only (incoming webhook).
 
-How a message looks is in slack_blocks.py. Answers from Slack (buttons, commands) are not heard here.
+How a message looks is in slack_blocks.py. Answers from Slack (buttons, commands) are heard in slack_answers.py.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class SlackGlobal(Settings):
     slack_api_url: Secret | None = None         # incoming webhook
     slack_api_url_file: str | None = None
     slack_base_url: str = "https://slack.com/api/"
+    slack_team_id: str | None = None            # T…: only members of this workspace may answer
 
 
 class SlackConfig(ChannelSettings):
@@ -124,7 +125,7 @@ class Slack:
         if handle is None:
             return await self._post_root(message)
         await self._call("chat.update", {**handle, **self._content(message, ())}, has_handle=True)
-        if line := news_line(message):
+        if not message.only_edit and (line := news_line(message)):
             await self._call("chat.postMessage", self._thread_post(message, line, handle), has_handle=True)
         return Receipt(handle)
 

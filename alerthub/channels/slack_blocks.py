@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from alerthub.channels.text import (
     ACTION_LIMIT,
+    NAME_LIMIT,
     action_lines,
     alert_list,
     clip,
@@ -20,13 +22,15 @@ from alerthub.channels.text import (
     facts,
     listed,
     mark,
+    minute,
     one_line,
     plain_text,
     remarks,
     status_word,
     still,
 )
-from alerthub.domain.message import Link, Message, Why
+from alerthub.domain.command import Verb
+from alerthub.domain.message import Button, Link, Message, Why
 
 BLOCKS = 50
 HEADER_TEXT = 150
@@ -37,11 +41,16 @@ CONTEXT_ELEMENTS = 10
 ACTION_ELEMENTS = 25
 BUTTON_TEXT = 75
 BUTTON_URL = 3_000
+OPTION_VALUE = 150
 BLOCKS_JSON = 12_000        # undocumented; Slack refuses from about 13,200 on (PROTOCOLS 2.2), so R-25 keeps a distance
 TEXT = 4_000                # chat.update refuses more: msg_too_long (PROTOCOLS 2.1)
 
 LINKS_JSON = 3_000          # ours: addresses never push the alerts out
 LINKS = 5
+ANSWERS_JSON = 3_000        # ours, as for the addresses
+ANSWER_TEXT = 30
+OPTIONS = 5                 # silences in the list
+ACKNOWLEDGE, SILENCE = Verb.acknowledge.value, Verb.silence.value
 FIELD_VALUE = 200
 CONTEXT_TEXT = 300
 OMITTED_FIELDS = ("alertname", "severity")      # already in the header and the facts
@@ -129,7 +138,9 @@ def build(message: Message, room: Room, title: str | None, text: str | None,
     if done := action_lines(message, min(ACTION_LIMIT, room.text // 5)):
         blocks.append(section("\n".join(done)))
     if message.why is not Why.test:
-        blocks.append(context([plain(facts(message), CONTEXT_TEXT)]))
+        blocks.append(context([plain(line, CONTEXT_TEXT) for line in (facts(message), *state_lines(message))]))
+    if answers := answers_block(message):
+        blocks.append(answers)
     if actions := actions_block(message):
         blocks.append(actions)
     return blocks
@@ -195,8 +206,46 @@ def pieces(text: str, size: int) -> Iterator[str]:
         yield part
 
 
+def state_lines(message: Message) -> Iterator[str]:
+    """Who has it since when, and how long it is silent: beside the facts while it is open."""
+    if not message.status.is_open:
+        return
+    today = message.at.astimezone(UTC).date()
+    if message.acknowledged_at is not None:
+        by = one_line(message.acknowledged_by, NAME_LIMIT)
+        yield f"acknowledged{f' by {by}' if by else ''} at {minute(message.acknowledged_at.astimezone(UTC), today)} UTC"
+    if message.silenced_until is not None:
+        yield f"silenced until {minute(message.silenced_until.astimezone(UTC), today)} UTC"
+
+
+def answers_block(message: Message) -> Block | None:
+    """What a person can answer: a button each, and one list of all silences. What Slack would not carry is left out."""
+    answers = [answer for answer in message.buttons if 0 < len(answer.token) <= OPTION_VALUE]
+    silences = [answer for answer in answers if answer.verb == SILENCE]
+    elements: list[Block] = []
+    for answer in answers:
+        if answer.verb != SILENCE:
+            elements.append(answer_button(answer, len(elements)))
+        elif answer is silences[0]:
+            elements.append(silence_list(silences))
+    while json_length(elements) > ANSWERS_JSON:
+        elements.pop()
+    return {"type": "actions", "elements": elements[:ACTION_ELEMENTS]} if elements else None
+
+
+def answer_button(answer: Button, index: int) -> Block:
+    looks = {"style": "primary"} if answer.verb == ACKNOWLEDGE else {}
+    return {"type": "button", "action_id": f"{answer.verb}_{index}", "value": answer.token, **looks,
+            "text": plain(one_line(answer.label), ANSWER_TEXT)}
+
+
+def silence_list(silences: Sequence[Button]) -> Block:
+    options = [{"text": plain(one_line(silence.label), ANSWER_TEXT), "value": silence.token} for silence in silences[:OPTIONS]]
+    return {"type": "static_select", "action_id": SILENCE, "placeholder": plain("Silence", BUTTON_TEXT), "options": options}
+
+
 def actions_block(message: Message) -> Block | None:
-    """What a reader can press: links for now. None when there is nothing, because Slack refuses an empty block."""
+    """Where a reader can go: links. None when there is nothing, because Slack refuses an empty block."""
     buttons = [button(index, link) for index, link in enumerate(shown_links(message.links))]
     return {"type": "actions", "elements": buttons[:ACTION_ELEMENTS]} if buttons else None
 

@@ -1,50 +1,49 @@
 """Telegram: one live message per incident, edited in place; what is new is a reply to it, so that it makes a sound.
 
-How a message looks is in telegram_html.py. Updates from Telegram (buttons, commands) are not heard here.
+How a message looks is in telegram_html.py. What people answer (buttons, commands) is heard in telegram_answers.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from telegram import LinkPreviewOptions, ReplyParameters
-from telegram.error import BadRequest, TelegramError
+from telegram.error import BadRequest
 
 from alerthub.channels.base import Budget, ChannelSettings, Wire
 from alerthub.channels.telegram_client import (
     CHAT,
     NOT_MODIFIED,
     TOPIC_GONE,
+    Keyboard,
     SilentBot,
     WireRequest,
-    failure_of,
+    boundary,
+    checked_token,
+    checked_url,
     says,
-    without_secret,
 )
-from alerthub.channels.telegram_html import REPLIED, degraded, live, reply, templated_html, templated_plain
+from alerthub.channels.telegram_html import REPLIED, button_rows, degraded, live, reply, templated_html, templated_plain
 from alerthub.channels.template import Template
 from alerthub.domain.message import Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
 from alerthub.settings import Secret, Settings, revealed
 
 MESSAGE_ID = re.compile(r"[0-9]{1,18}")
-TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]+")
 WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")       # PROTOCOLS 3.1
-# What python-telegram-bot stumbles over in an answer that is no message (200 with ok:false is a KeyError, PROTOCOLS 3.3).
-NONSENSE = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
-
 
 
 class TelegramGlobal(Settings):
+    """`telegram_updates`: how answers are heard. Unset: by webhook where there is a secret for it, else by polling."""
+
     telegram_bot_token: Secret | None = None
     telegram_bot_token_file: str | None = None
     telegram_api_url: str = "https://api.telegram.org"
     telegram_webhook_secret: Secret | None = None
     telegram_webhook_secret_file: str | None = None
+    telegram_updates: Literal["polling", "webhook", "off"] | None = None
 
     @field_validator("telegram_webhook_secret")
     @classmethod
@@ -52,6 +51,17 @@ class TelegramGlobal(Settings):
         if secret is not None and not WEBHOOK_SECRET.fullmatch(secret.get_secret_value()):
             raise ValueError("telegram_webhook_secret: 1 to 256 of A-Z, a-z, 0-9, _ and -")
         return secret
+
+    @model_validator(mode="after")
+    def webhook_has_a_secret(self) -> Self:
+        if self.telegram_updates == "webhook" and self.telegram_webhook_secret is None:
+            raise ValueError("telegram_updates: webhook needs telegram_webhook_secret_file: without it anybody may press")
+        return self
+
+    @property
+    def hears_by(self) -> str:
+        """`polling`, `webhook` or `off`."""
+        return self.telegram_updates or ("polling" if self.telegram_webhook_secret is None else "webhook")
 
 
 class TelegramConfig(ChannelSettings):
@@ -90,13 +100,9 @@ class Telegram:
         token = revealed(config.bot_token) or revealed(shared.telegram_bot_token)
         if not token:
             raise ValueError("no bot token; set telegram_bot_token_file under global, or bot_token_file here")
-        if not TOKEN.fullmatch(token):
-            raise ValueError("the bot token does not look like one; @BotFather gives 123456789:AA…")
-        url = (config.api_url or shared.telegram_api_url).rstrip("/")
-        if not url.startswith(("https://", "http://")):
-            raise ValueError("telegram_api_url must be an address that begins with https://")
+        self._token = checked_token(token)
+        url = checked_url(config.api_url or shared.telegram_api_url)
         self._template = Template(config.message) if config.message else None
-        self._token = token
         self._bot = SilentBot.over(WireRequest(wire.http, wire.clock), token, url)
 
     def __repr__(self) -> str:
@@ -123,13 +129,14 @@ class Telegram:
         chat = handle.get("moved_to") or handle.get("chat_id") or str(self.config.chat_id)
         root = handle.get("message_id")
         if root is None or message.why is Why.digest:
-            first = self._live(message, first=True)
-            with self._errors():
-                return await self._post(chat, first)
+            first, pressed = self._live(message, first=True), keyboard(message)
+            with boundary(self._token):
+                return await self._post(chat, {**first, "reply_markup": pressed if pressed.inline_keyboard else None})
         if not MESSAGE_ID.fullmatch(root):
             raise SendFailed(Failure.stale_handle, "the receipt names no message of Telegram's")
-        shown, news = self._live(message, first=False), self._reply(message) if message.why in REPLIED else None
-        with self._errors():
+        shown = {**self._live(message, first=False), "reply_markup": keyboard(message)}
+        news = self._reply(message) if message.why in REPLIED and not message.only_edit else None
+        with boundary(self._token):
             await self._edit(chat, int(root), shown)
             if news is not None:
                 await self._post(chat, news, reply_to=int(root))
@@ -179,14 +186,9 @@ class Telegram:
             if not says(error, NOT_MODIFIED):
                 raise
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """The one boundary to python-telegram-bot; nothing it says leaves with the token in it."""
-        try:
-            yield
-        except TelegramError as error:
-            failure = failure_of(error)
-            detail = without_secret(failure.detail, self._token)
-            raise SendFailed(failure.reason, detail, after=failure.after, moved_to=failure.moved_to) from None
-        except NONSENSE as error:
-            raise SendFailed(Failure.bug, f"the answer is not a message ({type(error).__name__})") from None
+
+def keyboard(message: Message) -> Keyboard:
+    """What can be pressed under the live message; empty, it takes away what was there. Only text may fail in the minimal form,
+    so that has none."""
+    rows = () if message.is_degraded else button_rows(message.buttons)
+    return Keyboard.of([(button.label, button.token) for button in row] for row in rows)

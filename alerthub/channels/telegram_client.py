@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -25,13 +27,19 @@ from telegram.error import (
 from telegram.request import BaseRequest, RequestData
 
 from alerthub.channels.answers import RETRY_AFTER_CAP, failure_for_status, retry_after
-from alerthub.channels.http import Answer, post
+from alerthub.channels.base import ATTEMPT_SECONDS
+from alerthub.channels.http import Answer, post, read_capped
 from alerthub.channels.text import clip, one_line
 from alerthub.clock import Clock
 from alerthub.errors import Failure, SendFailed
 
 CHAT = re.compile(r"-?\d{1,20}|@[A-Za-z0-9_]{4,64}")
+TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]+")
 DETAIL = 200
+POLL_SECONDS = 50       # how long Telegram holds a getUpdates that has nothing to tell (PROTOCOLS 3.6)
+# What python-telegram-bot stumbles over in JSON that is not what it should be (200 with ok:false is a KeyError, PROTOCOLS 3.3;
+# a date may be beyond the calendar).
+NONSENSE = (LookupError, TypeError, AttributeError, ValueError, RecursionError, OverflowError, OSError)
 
 # At DEBUG the library prints its base address, which holds the token (PROTOCOLS 3.4).
 _library = logging.getLogger("telegram")
@@ -58,6 +66,29 @@ class SilentBot(telegram.Bot):
     def over(cls, request: BaseRequest, token: str, url: str) -> SilentBot:
         return cls(token, base_url=lambda secret: f"{url}/bot{secret}", request=request, get_updates_request=request)
 
+    async def raw_updates(self, offset: int | None, limit: int, allowed: list[str]) -> list[dict[str, Any]]:
+        """A long poll, unread: python-telegram-bot's own reads all or nothing, so that one odd update would stop the rest."""
+        asked = {"offset": offset, "limit": limit, "timeout": POLL_SECONDS, "allowed_updates": allowed}
+        found = await self._post("getUpdates", asked, read_timeout=POLL_SECONDS + ATTEMPT_SECONDS)
+        updates = [raw for raw in found if isinstance(raw, dict) and type(raw.get("update_id")) is int]
+        if not isinstance(found, list) or (found and not updates):
+            raise TypeError("not a list of updates")
+        return updates
+
+
+class Keyboard(telegram.InlineKeyboardMarkup):
+    """python-telegram-bot leaves empty lists out; Telegram takes buttons away for one that is written."""
+
+    __slots__ = ()
+
+    def to_dict(self, recursive: bool = True) -> dict[str, Any]:
+        return {"inline_keyboard": [], **super().to_dict(recursive)}
+
+    @classmethod
+    def of(cls, rows: Iterable[Iterable[tuple[str, str]]]) -> Keyboard:
+        """Rows of (label, data)."""
+        return cls([[telegram.InlineKeyboardButton(label, callback_data=data) for label, data in row] for row in rows])
+
 
 class WireRequest(BaseRequest):
     """Requests over the hub's own client: one pool, no proxy from the environment, no redirect, a bounded answer (R-21).
@@ -81,10 +112,13 @@ class WireRequest(BaseRequest):
     async def shutdown(self) -> None: ...
 
     async def do_request(self, url: str, method: str, request_data: RequestData | None = None,
-                         *timeouts: object, **named_timeouts: object) -> tuple[int, bytes]:
+                         read_timeout: object = None, *timeouts: object, **named_timeouts: object) -> tuple[int, bytes]:
         content = urlencode(request_data.json_parameters if request_data else {}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": self.USER_AGENT}
-        answer = await post(self._client, url, content, headers)
+        if isinstance(read_timeout, float):
+            answer = await patient_post(self._client, url, content, headers, read_timeout)
+        else:
+            answer = await post(self._client, url, content, headers)
         if 200 <= answer.status <= 299 or answer.status in self.SPOKEN:
             return answer.status, answer.body
         reason = failure_for_status(answer.status)
@@ -104,6 +138,44 @@ class WireRequest(BaseRequest):
         except (ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
+
+
+async def patient_post(client: httpx.AsyncClient, url: str, content: bytes, headers: dict[str, str], seconds: float) -> Answer:
+    """As `post`, for a request that may wait longer than the client does. Nothing is in doubt after a failure: it only asks."""
+    patience = httpx.Timeout(ATTEMPT_SECONDS, read=seconds)
+    asked = {**headers, "Accept-Encoding": "identity"}
+    try:
+        request = client.stream("POST", url, content=content, headers=asked, follow_redirects=False, timeout=patience)
+        async with request as response:
+            return Answer(response.status_code, response.headers, await read_capped(response))
+    except httpx.HTTPError as error:
+        raise SendFailed(Failure.unavailable, f"no complete answer ({type(error).__name__})") from None
+
+
+@contextmanager
+def boundary(token: str) -> Iterator[None]:
+    """The one boundary to python-telegram-bot: what it raises comes out as SendFailed, without the token in it."""
+    try:
+        yield
+    except TelegramError as error:
+        failure = failure_of(error)
+        detail = without_secret(failure.detail, token)
+        raise SendFailed(failure.reason, detail, after=failure.after, moved_to=failure.moved_to) from None
+    except NONSENSE as error:
+        raise SendFailed(Failure.bug, f"the answer makes no sense ({type(error).__name__})") from None
+
+
+def checked_token(token: str) -> str:
+    """The token, if it can be one. ValueError, which does not repeat it, if not."""
+    if not TOKEN.fullmatch(token):
+        raise ValueError("the bot token does not look like one; @BotFather gives 123456789:AA…")
+    return token
+
+
+def checked_url(url: str) -> str:
+    if not url.startswith(("https://", "http://")):
+        raise ValueError("telegram_api_url must be an address that begins with https://")
+    return url.rstrip("/")
 
 
 def says(error: TelegramError, words: tuple[str, ...]) -> bool:

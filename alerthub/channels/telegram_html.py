@@ -7,7 +7,8 @@ Texts are cut before they are escaped, and a tag is put around a text only after
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from html import escape
 
 from alerthub.channels.text import (
@@ -17,6 +18,7 @@ from alerthub.channels.text import (
     digest_text,
     facts,
     mark,
+    minute,
     more,
     one_line,
     plain_text,
@@ -27,7 +29,7 @@ from alerthub.channels.text import (
     utf16_clip,
     utf16_length,
 )
-from alerthub.domain.message import Link, Message, Why
+from alerthub.domain.message import Button, IncidentStatus, Link, Message, Why
 
 TEXT_LIMIT = 4096       # after the entities are parsed (PROTOCOLS 3.1); in UTF-16 units, the stricter reading
 REPLY_LIMIT = 1024      # of one reply: it interrupts, the live message holds the rest
@@ -43,9 +45,13 @@ ALERTS = 30
 ALERTS_ROOM = 500       # kept for alerts, before what was done and what it means are shown
 DESCRIPTION_LIMIT = 500
 ACTION_LIMIT = 200
+DATA_BYTES = 64         # of what a button carries; PROTOCOLS 3.1
+BUTTON_LIMIT = 40
+ROWS = {"acknowledge": 0, "unacknowledge": 0, "resolve": 0, "silence": 1, "escalate": 2}
 
 # What is worth a reply, and so a sound, beside the silent edit of the live message (PROTOCOLS 7.4 keeps their order).
-REPLIED = frozenset({Why.resolved, Why.reopened, Why.changed, Why.escalated, Why.action, Why.comment, Why.repeat, Why.stale})
+REPLIED = frozenset({Why.resolved, Why.reopened, Why.changed, Why.escalated, Why.action, Why.comment, Why.repeat, Why.stale,
+                     Why.unacknowledged})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ SEPARATOR = Piece(" · ")
 def live(message: Message, *, first: bool, html: bool = True) -> str:
     """The live message: state, title, description, remarks, actions, alerts, links. `first` adds the news that no reply will
     tell."""
-    remarked: list[Line] = [(Piece(line, "i"),) for line in remarks(message)]
+    remarked: list[Line] = [(Piece(line, "i"),) for line in [*moments(message), *remarks(message)]]
     tail = link_lines(message.links, html=html)
     told = news_lines(unremarked(message)) if first and (message.why is not Why.opened or len(message.news) > 1) else []
     spare = TEXT_LIMIT - ALERTS_ROOM - measure([*heading(message), *remarked, (), *told, *tail])
@@ -98,6 +104,29 @@ def reply(message: Message, *, html: bool = True) -> str:
 def heading(message: Message) -> list[Line]:
     state = (Piece(f"{mark(message)} "), Piece(status_word(message), "b"), Piece(f" · {facts(message)}"))
     return [state, (Piece(utf16_clip(one_line(message.title), TITLE_LIMIT) or f"Incident #{message.number}", "b"),)]
+
+
+def moments(message: Message) -> list[str]:
+    """Since when it is somebody's, and until when it is quiet: what the word of the state does not say."""
+    if message.status is IncidentStatus.resolved or message.why in (Why.test, Why.digest):
+        return []
+    since = message.acknowledged_at if message.status is IncidentStatus.acknowledged else None
+    said = (("Acknowledged at", since), ("Silenced until", message.silenced_until))
+    return [f"{words} {clock_time(at, message)} UTC." for words, at in said if at is not None]
+
+
+def clock_time(at: datetime, message: Message) -> str:
+    return minute(at.astimezone(UTC), message.at.astimezone(UTC).date())
+
+
+def button_rows(buttons: Iterable[Button]) -> list[list[Button]]:
+    """The buttons side by side as they belong together. One that Telegram would refuse is left out: it would cost the page."""
+    rows: dict[int, list[Button]] = {}
+    for index, button in enumerate(buttons):
+        label = encodable(utf16_clip(one_line(button.label), BUTTON_LIMIT))
+        if label and 0 < len(encodable(button.token).encode()) <= DATA_BYTES:
+            rows.setdefault(ROWS.get(button.verb, len(ROWS) + index), []).append(replace(button, label=label))
+    return [rows[row] for row in sorted(rows)]
 
 
 def news_lines(news: Sequence[str]) -> list[Line]:

@@ -57,6 +57,9 @@ VARIABLES = {
     "opened_at": "for example 2026-11-21 12:00:00 UTC, as all times; empty when there is none",
     "resolved_at": "see opened_at",
     "acknowledged_by": "who acknowledged it, or nothing",
+    "acknowledged_at": "see opened_at",
+    "silenced_until": "see opened_at; empty while the hub has no silence of it",
+    "flaps": "how often it has opened lately, once that is too often; else 0",
     "incomplete": "how many alerts the sender cut off",
     "is_stale": "the source has been silent for too long",
     "is_silenced": "silenced or inhibited at the source",
@@ -140,7 +143,8 @@ def variables(message: Message) -> dict[str, Any]:
         "links": [Record({"label": link.label, "url": link.url}) for link in message.links], "url": page_of(message),
         "source": message.source, "opened_at": instant(message.opened_at), "resolved_at": instant(message.resolved_at),
         "acknowledged_by": message.acknowledged_by, "incomplete": message.incomplete, "is_stale": message.is_stale,
-        "is_silenced": message.is_silenced,
+        "is_silenced": message.is_silenced, "acknowledged_at": instant(message.acknowledged_at),
+        "silenced_until": instant(message.silenced_until), "flaps": message.flaps,
     }
 
 

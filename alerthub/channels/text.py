@@ -78,9 +78,14 @@ def status_word(message: Message) -> str:
         return "RESOLVED"
     by = one_line(message.acknowledged_by, NAME_LIMIT)
     acknowledged = f"ACKNOWLEDGED by {by}" if by else "ACKNOWLEDGED"
-    words = (acknowledged if message.status is IncidentStatus.acknowledged else "", "SILENCED" if message.is_silenced else "",
-             "STALE" if message.is_stale else "")
+    words = (acknowledged if message.status is IncidentStatus.acknowledged else "", "SILENCED" if is_quiet(message) else "",
+             "FLAPPING" if message.flaps else "", "STALE" if message.is_stale else "")
     return ", ".join(word for word in words if word) or "FIRING"
+
+
+def is_quiet(message: Message) -> bool:
+    """Silenced, by the source or by a person."""
+    return message.is_silenced or message.silenced_until is not None
 
 
 def mark(message: Message) -> str:
@@ -89,8 +94,8 @@ def mark(message: Message) -> str:
         return "🧪"
     if message.status is IncidentStatus.resolved:
         return "✅"
-    if message.is_silenced or message.is_stale:
-        return "🔕" if message.is_silenced else "⌛"
+    if is_quiet(message) or message.is_stale:
+        return "🔕" if is_quiet(message) else "⌛"
     return "👀" if message.status is IncidentStatus.acknowledged else MARKS[message.severity]
 
 
@@ -163,6 +168,10 @@ def remarks(message: Message) -> list[str]:
         lines.append(f"INCOMPLETE: the sender cut off {message.incomplete} more alerts (its max_alerts).")
     if message.is_silenced:
         lines.append(SILENCED)
+    if message.silenced_until is not None:
+        lines.append(f"Silenced by a person until {minute(message.silenced_until.astimezone(UTC), message.at.date())} UTC.")
+    if message.flaps:
+        lines.append(f"FLAPPING: opened {message.flaps} times lately. Until it is calm only this message changes.")
     if message.possible_duplicate:
         lines.append("This may be a duplicate: an earlier attempt was interrupted.")
     return lines

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from alerthub.channels.answers import failure_for_status, retry_after
 from alerthub.channels.base import ATTEMPT_SECONDS, Budget, ChannelSettings, Wire
 from alerthub.channels.http import checked_url, post
-from alerthub.channels.text import clip, plain_text
+from alerthub.channels.text import clip, is_quiet, plain_text
 from alerthub.domain.alert import Labels
 from alerthub.domain.message import AlertLine, DigestLine, Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
@@ -164,10 +164,13 @@ def incident(message: Message, alerts: list[dict[str, Any]], limit: int) -> dict
         "opened_at": stamp(message.opened_at),
         "resolved_at": stamp(message.resolved_at),
         "acknowledged_by": clip(message.acknowledged_by, limit),
+        "acknowledged_at": stamp(message.acknowledged_at),
         "firing": message.firing,
         "resolved": message.resolved,
         "stale": message.is_stale,
-        "silenced": message.is_silenced,
+        "silenced": is_quiet(message),
+        "silenced_until": stamp(message.silenced_until),
+        "flaps": message.flaps,
         "incomplete": message.incomplete,
         "common_labels": pairs(message.common_labels, limit),
         "common_annotations": pairs(message.common_annotations, limit),

@@ -6,27 +6,28 @@ Reading is in reader.py, the blocks in model.py and the edges' own files, compil
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from alerthub.channels.base import ChannelSettings
+from alerthub.clock import SystemClock
 from alerthub.config.advice import warnings
 from alerthub.config.check import check_blocks, check_names
-from alerthub.config.kinds import KINDS, SUFFIX, Kinds, build_model, schema, used_channels
-from alerthub.config.mistakes import GO_TEMPLATE, at, go_templates, validated
+from alerthub.config.kinds import KINDS, Kinds, build_model, schema, used_channels
+from alerthub.config.mistakes import validated
 from alerthub.config.model import ConfigModel, entries, host_and_port, is_loopback
+from alerthub.config.probe import check_construction
 from alerthub.config.reader import Document, read_document
-from alerthub.config.rules import rules_of
+from alerthub.config.rules import Told, rules_of
 from alerthub.domain.alert import canonical
-from alerthub.domain.rules import Destination, Rules
+from alerthub.domain.rules import Rules
 from alerthub.domain.runbook import Runbook
 from alerthub.errors import ConfigError, Problem
 
 __all__ = ["Config", "compile_rules", "load", "schema"]
 
-T = TypeVar("T")
 LARGEST = 10 * 1024**2      # bytes of a file; the largest known routing trees have a tenth of it
 BUILT_IN = "built-in configuration"
 # Without a file: this machine only, SQLite in the working directory, incidents on the console.
@@ -67,21 +68,6 @@ class Config:
             for kind, _, settings in entries(receiver):
                 yield receiver.name, kind, settings
 
-    def constructed(self, receiver: str, kind: str, settings: ChannelSettings, make: Callable[[], T]) -> T:
-        """What `make` makes of an entry. Its ValueError becomes a ConfigError with the entry's place; or, when texts of the
-        entry are templates of Alertmanager, with theirs."""
-        try:
-            return make()
-        except ValueError as error:
-            path = self.path_of(receiver, kind, settings)
-            foreign = [self.document.problem(found, GO_TEMPLATE) for found in go_templates(at(self.document.data, path), path)]
-            raise ConfigError(foreign or [self.document.problem(path, str(error))]) from None
-
-    def path_of(self, name: str, kind: str, settings: ChannelSettings) -> tuple[str | int, ...]:
-        return next((("receivers", number, kind + SUFFIX, index) for number, receiver in enumerate(self.model.receivers)
-                     for found, index, one in entries(receiver) if receiver.name == name and found == kind and one is settings),
-                    ("receivers",))
-
 
 def load(path: Path | str | None, environ: Mapping[str, str], kinds: Kinds = KINDS) -> Config:
     """Read and check a file; None is the built-in configuration. Raises ConfigError with every problem, in file order."""
@@ -121,14 +107,16 @@ def checked(path: Path | None, document: Document, version: str, kinds: Kinds) -
         document.data["sources"] = [dict(DEFAULT_SOURCE)]
     if path is not None:
         beside(document.data, path.parent)
-    model, reading = validated(build_model(kinds, used_channels(kinds, document.data)), document, kinds)
+    whole_model = build_model(kinds, used_channels(kinds, document.data))
+    model, reading = validated(whole_model, document, kinds)
     problems = [*reading.problems(), *check_names(document, kinds)]
     whole = model or partial(document, reading.sections(), kinds)
     if whole is not None:
         problems += check_blocks(document, whole, kinds)
+    problems += check_construction(document, kinds, whole_model, reading)
     if model is None or problems or document.problems:
         raise ConfigError(in_order(document, problems))
-    return Config(path, model, version, warnings(document, model), document, kinds)
+    return Config(path, model, version, warnings(document, model, SystemClock().now()), document, kinds)
 
 
 def beside(data: Any, folder: Path) -> None:
@@ -146,9 +134,8 @@ def beside(data: Any, folder: Path) -> None:
 
 def partial(document: Document, wrong: Collection[str], kinds: Kinds) -> ConfigModel | None:
     """The sections without a mistake, in a model of their own, so that they are checked together all the same."""
-    kept = {key: document.data[key] for key in ("server", "sources", "runbooks") if key in document.data and key not in wrong}
-    if not {"targets", "actions"} & set(wrong):
-        kept.update((key, document.data[key]) for key in ("targets", "actions") if key in document.data)
+    alone = ("server", "database", "sources", "runbooks")
+    kept = {key: document.data[key] for key in alone if key in document.data and key not in wrong}
     small = Document(document.file, {"receivers": [{"name": "none"}], "route": {}, **kept})
     return validated(build_model(kinds, frozenset()), small, kinds)[0]
 
@@ -160,6 +147,7 @@ def in_order(document: Document, problems: Iterable[Problem]) -> list[Problem]:
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.line, problem.column))
 
 
-def compile_rules(config: Config, destinations: Mapping[str, tuple[Destination, ...]], runbooks: Iterable[Runbook]) -> Rules:
-    """The domain's rules. `destinations` are those of every receiver, as composition has constructed them."""
-    return rules_of(config.model, config.kinds, destinations, runbooks, config.version)
+def compile_rules(config: Config, destinations: Told, runbooks: Iterable[Runbook], contacts: Told | None = None) -> Rules:
+    """The domain's rules. `destinations` are those of every receiver, `contacts` those of every person, as composition has
+    constructed them."""
+    return rules_of(config.model, config.kinds, destinations, contacts or {}, runbooks, config.version)

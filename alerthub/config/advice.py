@@ -7,52 +7,54 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path as FilePath
 from typing import Any
 from urllib.parse import urlsplit
 
 from alerthub.config.kinds import SUFFIX
-from alerthub.config.model import ConfigModel, entries, is_loopback
+from alerthub.config.model import ConfigModel, entries, host_and_port, is_loopback
+from alerthub.config.oncall import gap_warnings
 from alerthub.config.reader import Document, Path
 from alerthub.errors import Problem
 
-# Read and checked, but nothing is done with it in this version.
-NOT_YET: Mapping[str, Callable[[ConfigModel], bool]] = {
-    "schedules": lambda model: bool(model.schedules),
-    "escalation_policies": lambda model: bool(model.escalation_policies),
-    "heartbeats": lambda model: bool(model.heartbeats),
-}
-# Keys of `global` by which answers from chat would be proved genuine.
-FOR_ANSWERS = ("slack_app_token", "slack_signing_secret", "telegram_webhook_secret", "pagerduty_webhook_secret")
 
-
-def warnings(document: Document, model: ConfigModel) -> tuple[str, ...]:
-    """Each with its place, in file order."""
-    found = [*not_yet(document, model), *unheard(document, model), *of_routes(document, model), *deprecated(document, model),
+def warnings(document: Document, model: ConfigModel, now: datetime) -> tuple[str, ...]:
+    """Each with its place, in file order. `now`: gaps of the schedules are looked for from now on."""
+    found = [*not_yet(document, model), *unreachable(document, model), *gap_warnings(document, model, now),
+             *unproved(document, model),
+             *of_routes(document, model), *deprecated(document, model),
              *unapproved(document, model), *readable_by_all(document, document.data, ()), *open_door(document, model)]
     return tuple(str(one) for one in sorted(found, key=lambda one: (one.line, one.column)))
 
 
 def not_yet(document: Document, model: ConfigModel) -> Iterator[Problem]:
-    for name, is_used in NOT_YET.items():
-        if is_used(model):
-            yield document.problem_at_key((name,), f"{name} is read and checked, but not acted on by this version")
     for index, target in enumerate(model.targets):
         if getattr(target, "permit", None) is not None:
             yield document.problem_at_key(("targets", index, "permit"),
                                           "permit is not served by this version: the agent gets no permit")
-    for index, source in enumerate(model.sources):
-        if getattr(getattr(source, "reconcile", None), "write", False):
-            yield document.problem_at_key(("sources", index, "reconcile", "write"),
-                                          "write is not served by this version: nothing is written to Alertmanager")
 
 
-def unheard(document: Document, model: ConfigModel) -> Iterator[Problem]:
-    for name in FOR_ANSWERS:
-        if getattr(model.global_, name, None) is not None:
-            path = key_of(document, ("global",), name)
-            yield document.problem_at_key(path, f"{path[-1]} is not used: answers from chat are not heard by this version")
+def unreachable(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """People who may be called and have no address to be called at."""
+    called = {name for schedule in model.schedules for layer in schedule.layers for name in layer.people}
+    called |= {text.removeprefix("person:").strip() for policy in model.escalation_policies for step in policy.steps
+               for text in step.notify}
+    for index, person in enumerate(model.people):
+        if person.name in called and not (person.slack or person.telegram or person.email):
+            yield document.problem(("people", index), f"{person.name} may be called, but has no address; add slack, telegram or "
+                                   "email")
+
+
+def unproved(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """Heartbeats that anybody who reaches the hub can keep alive."""
+    is_public = not is_loopback(urlsplit(model.server.public_url).hostname or "") or not is_loopback(
+        host_and_port(model.server.listen)[0])
+    for index, heartbeat in enumerate(model.heartbeats):
+        if is_public and not heartbeat.matchers and heartbeat.token is None:
+            yield document.problem(("heartbeats", index),
+                                   f"anybody who reaches the hub can ping {heartbeat.name}; add token_file")
 
 
 def key_of(document: Document, path: Path, name: str) -> Path:
@@ -105,7 +107,7 @@ def is_readable_by_all(file: FilePath) -> bool:
 def unapproved(document: Document, model: ConfigModel) -> Iterator[Problem]:
     for index, settings in enumerate(model.actions):
         if settings.approve is not None:
-            able = sum(person.role == settings.approve.role for person in model.people)
+            able = sum(settings.approve.role in (person.role, *person.grants) for person in model.people)
             if able < settings.approve.count:
                 yield document.problem(("actions", index, "approve"), f"{settings.approve.count} must approve "
                                        f"{settings.name}, but {able} of people have the role {settings.approve.role}")

@@ -17,6 +17,7 @@ from alerthub.config.model import ConfigModel, host_and_port, is_loopback
 from alerthub.config.reader import Document, Path
 from alerthub.domain.incident import OWN_SOURCE
 from alerthub.errors import Problem
+from alerthub.store.database import password_of
 
 # Sections whose entries have names, and what one entry is called.
 NAMED = {
@@ -24,6 +25,7 @@ NAMED = {
     "receivers": "receiver", "targets": "target", "actions": "action", "heartbeats": "heartbeat",
     "time_intervals": "time interval",
 }
+NO_DATABASE = "not an address; write postgresql://user:password@host:5432/name"
 STEP_PREFIXES = {"person": "people", "schedule": "schedules", "receiver": "receivers"}
 
 
@@ -79,6 +81,7 @@ def check_names(document: Document, kinds: Kinds) -> list[Problem]:
     names.collect()
     for check in (check_routes, check_heartbeats, check_schedules, check_policies, check_actions):
         check(names)
+    check_targets(names, kinds)
     lists = [f"{kind}{SUFFIX}" for kind in kinds.channels.names]
     for path, block in blocks(names.data, ("receivers",)):
         if not any(block.get(key) for key in lists) and set(block) <= {"name", *lists}:      # a wrong key is said already
@@ -154,11 +157,35 @@ def check_actions(names: Names) -> None:
         names.use_all("targets", block, "targets", path)
 
 
+def check_targets(names: Names, kinds: Kinds) -> None:
+    """An action acts on targets of one type. What is no type at all is said elsewhere."""
+    types = {str(block.get("name")): block.get("type") for _, block in blocks(names.data, ("targets",))}
+    classes = {name: kinds.actions.load(name) for name in kinds.actions.names}
+    wanted = {name: type_of(kind.Target) for name, kind in classes.items() if kind.Target is not None}
+    for path, block in blocks(names.data, ("actions",)):
+        if (acting := str(block.get("type"))) not in wanted:
+            continue
+        fitting, given = wanted[acting], target_places(block, path)
+        for name, place in given:
+            if types.get(name, fitting) != fitting and types[name] in wanted.values():
+                names.report(place, f"target `{name}` is of type {types[name]}; {acting} acts on type {fitting}")
+        label = block.get("target_label")
+        if label and not given and fitting not in types.values() and all(one in wanted.values() for one in types.values()):
+            names.report((*path, "target_label"), f"no target is of type {fitting}, so the label {label} can name none; "
+                                                  "add one to targets")
+
+
+def target_places(block: Mapping[str, Any], path: Path) -> list[tuple[str, Path]]:
+    given = [(block.get("target"), (*path, "target"))]
+    given += [(name, (*path, "targets", index)) for index, name in enumerate(as_list(block.get("targets")))]
+    return [(name, place) for name, place in given if isinstance(name, str)]
+
+
 # -- what needs whole blocks
 
 def check_blocks(document: Document, model: ConfigModel, kinds: Kinds) -> list[Problem]:
     """What is wrong with a model that is right by itself."""
-    return [*check_server(document, model, kinds), *check_targets(document, model, kinds), *check_folder(document, model)]
+    return [*check_server(document, model, kinds), *check_database(document, model), *check_folder(document, model)]
 
 
 def check_server(document: Document, model: ConfigModel, kinds: Kinds) -> Iterator[Problem]:
@@ -174,25 +201,11 @@ def check_server(document: Document, model: ConfigModel, kinds: Kinds) -> Iterat
                                    "add token_file, or listen on 127.0.0.1")
 
 
-def check_targets(document: Document, model: ConfigModel, kinds: Kinds) -> Iterator[Problem]:
-    types = {target.name: target.type for target in model.targets}
-    for index, settings in enumerate(model.actions):
-        kind = kinds.actions.load(settings.type)
-        if kind.Target is None:
-            continue
-        wanted, path = type_of(kind.Target), ("actions", index)
-        for name, place in target_places(settings, path):
-            if types.get(name, wanted) != wanted:
-                yield document.problem(place, f"target `{name}` is of type {types[name]}; {settings.type} acts on type {wanted}")
-        if settings.target_label and not settings.target_names and wanted not in types.values():
-            yield document.problem((*path, "target_label"), f"no target is of type {wanted}, so the label "
-                                   f"{settings.target_label} can name none; add one to targets")
-
-
-def target_places(settings: Any, path: Path) -> list[tuple[str, Path]]:
-    if settings.target is not None:
-        return [(settings.target, (*path, "target"))]
-    return [(name, (*path, "targets", index)) for index, name in enumerate(settings.targets)]
+def check_database(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    try:
+        password_of(model.database.url)
+    except ValueError:      # whose text may hold it
+        yield document.problem(("database", "url"), NO_DATABASE)
 
 
 def check_folder(document: Document, model: ConfigModel) -> Iterator[Problem]:

@@ -48,12 +48,17 @@ KINDS = Kinds(Registry(tuple(channels.REGISTRY), channels.load), Registry(tuple(
 
 
 def used_channels(kinds: Kinds, data: Mapping[str, Any]) -> frozenset[str]:
-    """The channels whose settings the file has. All of them, when a key of `global` is of none of those."""
+    """The channels whose settings the file has, or by which it reaches people. All of them, when a key of `global` is of none
+    of those."""
     receivers = data.get("receivers")
     blocks = receivers if isinstance(receivers, list) else []
     written = {key for block in blocks if isinstance(block, dict) for key in block}
-    used = frozenset(kind for kind in kinds.channels.names if kind + SUFFIX in written)
     shared = data.get("global")
+    given = set(shared) if isinstance(shared, dict) else set()
+    people = data.get("people")
+    named = {key for person in (people if isinstance(people, list) else []) if isinstance(person, dict) for key in person}
+    reached = {kind for kind in named & set(kinds.channels.names) if given & set(kinds.channels.load(kind).Global.model_fields)}
+    used = frozenset(kind for kind in kinds.channels.names if kind + SUFFIX in written) | reached
     known = {name for kind in used for name in kinds.channels.load(kind).Global.model_fields}
     return frozenset(kinds.channels.names) if isinstance(shared, dict) and not known.issuperset(shared) else used
 

@@ -248,15 +248,6 @@ def at(data: Any, path: Path) -> Any:
     return data
 
 
-def go_templates(data: Any, path: Path) -> Iterator[Path]:
-    """Where below the path the texts are that Alertmanager would render."""
-    if isinstance(data, dict | list):
-        for part, value in data.items() if isinstance(data, dict) else enumerate(data):
-            yield from go_templates(value, (*path, part))
-    elif isinstance(data, str) and GO.search(data):
-        yield path
-
-
 def of_file(text: str, named: re.Match[str]) -> str:
     if named["twice"]:
         return text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -15,8 +15,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 
 from alerthub.actions.base import ActionSettings, TargetSettings
 from alerthub.channels.base import ChannelSettings
-from alerthub.config.times import Location, Name, Restriction, TimeIntervalSettings
-from alerthub.domain import interval
+from alerthub.config.people import AnswersSettings, EscalationPolicy, FlappingSettings, Person, Schedule, Text
+from alerthub.config.times import Location, Name, TimeIntervalSettings
+from alerthub.domain.cron import parse_cron
 from alerthub.domain.matcher import Matcher, parse_matchers
 from alerthub.settings import Duration, Secret, Settings
 from alerthub.sources.base import SourceSettings, Span, Token
@@ -24,10 +25,7 @@ from alerthub.sources.base import SourceSettings, Span, Token
 LISTEN = "127.0.0.1:8095"
 SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB)?")
 UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-HANDOFF = re.compile(r"(?:([a-z]+) +)?([0-9]{2}:[0-9]{2})", re.IGNORECASE)
 ALL = "..."        # of group_by: every label
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 def host_and_port(listen: str) -> tuple[str, int]:
@@ -128,73 +126,6 @@ class Database(Settings):
     retention: Span = timedelta(days=90)
 
 
-class Person(Settings):
-    """`contact` says by which of the addresses, in which order."""
-
-    name: Name
-    role: Text = "responder"
-    slack: str | None = Field(default=None, pattern="^[UW][A-Z0-9]{4,30}$")
-    telegram: int | None = None
-    email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
-    contact: tuple[Literal["slack", "telegram", "email"], ...] = ()
-
-    @model_validator(mode="after")
-    def check_contact(self) -> Self:
-        if gone := [kind for kind in self.contact if getattr(self, kind) is None]:
-            raise ValueError(f"contact names {gone[0]}, but the person has no {gone[0]}; add it, or take it out")
-        return self
-
-
-def check_handoff(text: str) -> str:
-    """`09:00` or `mon 09:00`; a weekday may be shortened to three letters."""
-    match = HANDOFF.fullmatch(text)
-    days = [day for day in interval.WEEKDAYS if match and match[1] and match[1].lower() in (day, day[:3])]
-    if match is None or (match[1] and not days):
-        raise ValueError("not a time of handing over; write it like 09:00 or mon 09:00")
-    interval.parse_clock(match[2])
-    return text
-
-
-class Layer(Settings):
-    """People in turn. `custom` hands over every `length`, counted from `start`; without restrictions it is always on."""
-
-    name: Name | None = None
-    rotation: Literal["daily", "weekly", "custom"] = "weekly"
-    handoff: Annotated[str, AfterValidator(check_handoff)] = "09:00"
-    length: Span | None = None
-    start: date | None = None
-    people: tuple[str, ...] = Field(min_length=1)
-    time_zone: Location | None = None
-    restrictions: tuple[Restriction, ...] = ()
-
-    @model_validator(mode="after")
-    def check_length(self) -> Self:
-        if self.rotation == "custom" and self.length is None:
-            raise ValueError("rotation custom needs the length of a turn; add it, for example length: 3d")
-        if self.rotation != "custom" and self.length is not None:
-            raise ValueError("length is for rotation custom; take it out, or write rotation: custom")
-        return self
-
-
-class Schedule(Settings):
-    name: Name
-    time_zone: Location = "UTC"
-    layers: tuple[Layer, ...] = Field(min_length=1)
-
-
-class Step(Settings):
-    """`notify` names a person, a schedule or a receiver, with or without `person:`, `schedule:`, `receiver:` before it."""
-
-    notify: tuple[Text, ...] = Field(min_length=1)
-    wait: Duration = timedelta(minutes=5)
-
-
-class EscalationPolicy(Settings):
-    name: Name
-    steps: tuple[Step, ...] = Field(min_length=1)
-    repeat: int = Field(default=0, ge=0, le=100)
-
-
 def check_matchers(text: str) -> str:
     if not parse_matchers(text):
         raise ValueError('a matcher is missing; write it like severity="critical"')
@@ -215,18 +146,39 @@ class HeartbeatAction(Settings):
 
 
 class Heartbeat(Settings):
-    """What must come again within `interval`: an alert that these matchers match, or a ping."""
+    """What must come again within `interval`, or after each time of `cron`, `grace` later at the latest: an alert that these
+    matchers match, or, without them, a ping. A ping must bring the token, when there is one."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)
     matchers: tuple[Matchers, ...] = ()
-    interval: Span
+    interval: Span | None = None
+    cron: Annotated[str, AfterValidator(parse_cron)] | None = None
+    time_zone: Location = "UTC"
+    grace: Duration = timedelta(0)
+    severity: Literal["critical", "error", "warning", "info"] = "critical"
     receiver: str
+    token: Token | None = None
+    token_file: str | None = None
     actions: tuple[HeartbeatAction, ...] = ()
+
+    @model_validator(mode="after")
+    def check_times(self) -> Self:
+        if self.interval is None and self.cron is None:
+            raise ValueError("interval is missing here; add it, or cron")
+        if self.interval is not None and self.cron is not None:
+            raise ValueError("cron and interval both say when it must come; keep one of them")
+        if self.cron is None and "time_zone" in self.model_fields_set:
+            raise ValueError("time_zone is for cron; take it out")
+        if self.cron is not None and not self.grace:
+            raise ValueError("cron needs a grace: how long after its time the job may take; add it, for example grace: 15m")
+        if self.matchers and self.token is not None:
+            raise ValueError("token is for pings, but alerts are the beats of a heartbeat with matchers; take one of them out")
+        return self
 
 
 class RouteSettings(Settings):
-    """One node of the routing tree. Children inherit receiver, group_by, group_wait, repeat_interval and escalation_policy;
-    actions add up. `group_interval` has no effect: Alertmanager has grouped already, and news are told as they come.
+    """One node of the routing tree. Children inherit receiver, group_by, group_wait, repeat_interval, escalation_policy and
+    ack_timeout; actions add up. `group_interval` has no effect: Alertmanager has grouped already, and news are told as they come.
     """
 
     receiver: str | None = None
@@ -241,6 +193,7 @@ class RouteSettings(Settings):
     mute_time_intervals: tuple[str, ...] = ()
     active_time_intervals: tuple[str, ...] = ()
     escalation_policy: str | None = None
+    ack_timeout: Duration | None = None
     actions: tuple[str, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
 
@@ -287,6 +240,9 @@ class ConfigModel(Settings):
     route: RouteSettings
     log: Log = Field(default_factory=Log)
     reopen_window: Duration = timedelta(hours=1)
+    ack_timeout: Duration = timedelta(0)
+    answers: AnswersSettings = Field(default_factory=AnswersSettings)
+    flapping: FlappingSettings | None = None
     runbooks: Runbooks | None = None
 
 

@@ -8,25 +8,48 @@ from dataclasses import replace
 from typing import Any
 
 from alerthub.actions.base import ActionSettings
+from alerthub.config.heartbeats import heartbeats_of
 from alerthub.config.kinds import Kinds, type_of
 from alerthub.config.model import ConfigModel, RouteSettings
+from alerthub.config.oncall import schedules_of
+from alerthub.config.people import EscalationPolicy as PolicySettings
+from alerthub.config.people import Person as PersonSettings
 from alerthub.domain.alert import canonical
 from alerthub.domain.interval import TimeInterval
 from alerthub.domain.matcher import Matcher, parse_matchers
+from alerthub.domain.person import Person
 from alerthub.domain.route import Route
-from alerthub.domain.rules import ActionRule, Approval, Destination, Receiver, Rules, SourceRule
+from alerthub.domain.rules import (
+    ActionRule,
+    Answers,
+    Approval,
+    Destination,
+    EscalationPolicy,
+    Flapping,
+    PolicyStep,
+    Receiver,
+    Rules,
+    SourceRule,
+)
 from alerthub.domain.runbook import Runbook
 from alerthub.sources.base import SourceSettings
 
+Told = Mapping[str, tuple[Destination, ...]]
 
-def rules_of(model: ConfigModel, kinds: Kinds, destinations: Mapping[str, tuple[Destination, ...]],
-             runbooks: Iterable[Runbook], version: str) -> Rules:
+
+def rules_of(model: ConfigModel, kinds: Kinds, destinations: Told, contacts: Told, runbooks: Iterable[Runbook],
+             version: str) -> Rules:
     return Rules(
         route=route_of(model), runbooks=tuple(runbooks), version=version,
         receivers={receiver.name: Receiver(receiver.name, tuple(destinations[receiver.name])) for receiver in model.receivers},
         actions={settings.name: action_rule(model, kinds, settings) for settings in model.actions},
         targets=frozenset(target.name for target in model.targets),
         sources={settings.name: source_rule(settings) for settings in model.sources},
+        people={person.name: person_of(person) for person in model.people}, contacts=contacts,
+        schedules=schedules_of(model), heartbeats=heartbeats_of(model),
+        policies={settings.name: policy_of(model, settings) for settings in model.escalation_policies},
+        answers=Answers(model.answers.unknown_accounts == "acknowledge", model.answers.time_zone),
+        flapping=Flapping(model.flapping.count, model.flapping.window) if model.flapping else Flapping(),
         public_url=model.server.public_url, reopen_window=model.reopen_window, retention=model.database.retention)
 
 
@@ -34,14 +57,16 @@ def route_of(model: ConfigModel) -> Route:
     """The tree, inheritance applied."""
     intervals = {settings.name: TimeInterval(settings.name, tuple(period.period() for period in settings.time_intervals))
                  for settings in model.time_intervals}
-    return compile_route(model.route, Route(receiver=model.route.receiver or ""), "route", intervals)
+    root = Route(receiver=model.route.receiver or "", ack_timeout=model.ack_timeout)
+    return compile_route(model.route, root, "route", intervals)
 
 
 def compile_route(settings: RouteSettings, parent: Route, place: str, intervals: Mapping[str, TimeInterval]) -> Route:
     """As Alertmanager: what a node does not say is its parent's, but for its times. An empty `group_by` is one that was
     said. Actions add up: see `Route`."""
     own = {"receiver": settings.receiver, "group_by": settings.group_by, "group_wait": settings.group_wait,
-           "repeat_interval": settings.repeat_interval, "escalation_policy": settings.escalation_policy}
+           "repeat_interval": settings.repeat_interval, "escalation_policy": settings.escalation_policy,
+           "ack_timeout": settings.ack_timeout}
     said: dict[str, Any] = {key: value for key, value in own.items() if value is not None}
     node = replace(
         parent, **said, matchers=matchers_of(settings), continues=settings.continue_, place=place,
@@ -58,6 +83,29 @@ def matchers_of(settings: RouteSettings) -> tuple[Matcher, ...]:
     return (*classic, *(matcher for text in settings.matchers for matcher in parse_matchers(text)))
 
 
+def person_of(settings: PersonSettings) -> Person:
+    """Chat accounts by the ids that their provider gives, never by a name; an address counts in lower case."""
+    own = {"slack": settings.slack, "telegram": settings.telegram, "email": settings.email and settings.email.lower(),
+           "pagerduty": settings.pagerduty}
+    accounts = frozenset((kind, str(value)) for kind, value in own.items() if value is not None)
+    return Person(settings.name, settings.role, frozenset(settings.grants), accounts, settings.contact)
+
+
+def policy_of(model: ConfigModel, settings: PolicySettings) -> EscalationPolicy:
+    steps = tuple(PolicyStep(tuple(called(model, text) for text in step.notify), step.wait) for step in settings.steps)
+    return EscalationPolicy(settings.name, steps, settings.repeat)
+
+
+def called(model: ConfigModel, text: str) -> tuple[str, str]:
+    """`schedule:primary`, or `primary` where only one thing has that name, which check.py has made sure of."""
+    prefix, colon, name = text.partition(":")
+    if colon and prefix in ("person", "schedule", "receiver"):
+        return prefix, name.strip()
+    if any(person.name == text for person in model.people):
+        return "person", text
+    return ("schedule" if any(schedule.name == text for schedule in model.schedules) else "receiver"), text
+
+
 def action_rule(model: ConfigModel, kinds: Kinds, settings: ActionSettings) -> ActionRule:
     """Without targets of its own, a label may name any target of the type that the action acts on, and no other."""
     kind = kinds.actions.load(settings.type)
@@ -69,7 +117,7 @@ def action_rule(model: ConfigModel, kinds: Kinds, settings: ActionSettings) -> A
     return ActionRule(
         name=settings.name, type=settings.type, direction=settings.direction, targets=names,
         target_label=settings.target_label or "", deadline=settings.deadline, cooldown=settings.cooldown,
-        max_per_hour=settings.max_per_hour, approval=approval, resumable=kind.resumable,
+        max_per_hour=settings.max_per_hour, approval=approval, resumable=kind.resumable, on_flapping=settings.flapping,
         version=digest(canonical([one.model_dump(mode="json") for one in described])))
 
 

@@ -51,12 +51,16 @@ class Reason(StrEnum):
     rule_changed = "rule_changed"
     bad_label = "bad_label"                  # a label says what the action does not allow
     too_old = "too_old"
+    silenced = "silenced"                    # people asked for silence; tightening goes on
+    flapping = "flapping"
     crashed = "crashed"                      # the hub stopped while it ran
 
 
 REASON_TEXT = {
     Reason.tighten: "tightening needs nobody",
     Reason.allowed: "allowed",
+    Reason.silenced: "the incident is silenced; run it by hand where it is needed",
+    Reason.flapping: "the incident comes and goes too often; run it by hand where it is needed",
     Reason.needs_approval: "a person must approve it",
     Reason.cooling_down: "it ran on this target a short time ago (cooldown)",
     Reason.over_hourly_limit: "it has run as often as max_per_hour allows",

@@ -11,11 +11,12 @@ from functools import reduce
 from typing import Any
 
 from alerthub.domain.alert import Labels
+from alerthub.domain.buttons import buttons_for
 from alerthub.domain.delivery import Lane
 from alerthub.domain.event import Event, why_of
 from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.message import ActionLine, AlertLine, DigestLine, Link, Message, Why
-from alerthub.domain.rules import Rules
+from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.runbook import choose
 
 ALERTS_SHOWN = 50       # loaded and handed to a channel, which shows fewer; all of them are counted
@@ -31,6 +32,7 @@ class Telling:
     lines: tuple[AlertLine, ...]
     events: tuple[Event, ...]
     actions: tuple[ActionLine, ...] = ()
+    silenced_until: datetime | None = None
 
 
 def alert_line(state: AlertState) -> AlertLine:
@@ -46,8 +48,8 @@ def shared(maps: Sequence[Labels]) -> Labels:
     return dict(reduce(lambda left, right: left & right.items(), maps[1:], dict(maps[0]).items() & maps[0].items()))
 
 
-def compose(telling: Telling, lane: Lane, rules: Rules, now: datetime) -> Message:
-    """The message for one lane. `why` names the most important thing that is new there."""
+def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules, key: bytes, now: datetime) -> Message:
+    """The message for one lane. `why` names the most important thing that is new there; `key` signs its buttons."""
     incident = telling.incident
     lines = telling.lines
     common = shared([line.labels for line in lines])
@@ -62,8 +64,19 @@ def compose(telling: Telling, lane: Lane, rules: Rules, now: datetime) -> Messag
         news=news(telling.events), actions=telling.actions, links=links(incident, lines, rules), incomplete=incident.incomplete,
         is_stale=incident.is_stale, is_silenced=incident.is_silenced, is_degraded=lane.is_degraded,
         is_worse=not lane.is_first and any("severity" in event.data for event in telling.events),
-        possible_duplicate=lane.was_leased,
+        possible_duplicate=lane.was_leased, acknowledged_at=incident.acknowledged_at, silenced_until=telling.silenced_until,
+        flaps=incident.flaps,
+        buttons=buttons_for(incident, lane, destination, rules, key, now), only_edit=is_quiet(telling),
     )
+
+
+def is_quiet(telling: Telling) -> bool:
+    """Nothing in it that may interrupt anybody: what happens under a silence, or comes and goes too often, but for its end and
+    what people do. The live message is changed all the same."""
+    incident = telling.incident
+    if not (incident.silence_id and incident.is_open) and not incident.flaps:
+        return False
+    return not any(event.actor.kind != "source" or "flaps" in event.data for event in telling.events)
 
 
 def news(events: Sequence[Event]) -> tuple[str, ...]:

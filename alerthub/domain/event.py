@@ -20,16 +20,23 @@ class EventKind(StrEnum):
     refreshed = "refreshed"        # heard from again after stale
     silenced = "silenced"          # the source says that a silence or inhibition holds it, or no longer does
     action = "action"              # an action run changed its state
+    acknowledged = "acknowledged"
+    unacknowledged = "unacknowledged"   # given back, or its time is over
+    escalated = "escalated"        # somebody was called, or nobody could be
+    comment = "comment"
 
 
 WHY = {
     EventKind.opened: Why.opened, EventKind.reopened: Why.reopened, EventKind.changed: Why.changed,
     EventKind.resolved: Why.resolved, EventKind.stale: Why.stale, EventKind.refreshed: Why.changed,
     EventKind.silenced: Why.changed, EventKind.action: Why.action,
+    EventKind.acknowledged: Why.acknowledged, EventKind.unacknowledged: Why.unacknowledged,
+    EventKind.escalated: Why.escalated, EventKind.comment: Why.comment,
 }
 # What a telling is called when several events are told at once: the most important one names it.
-ORDER = (EventKind.resolved, EventKind.reopened, EventKind.opened, EventKind.action, EventKind.stale,
-         EventKind.changed, EventKind.refreshed, EventKind.silenced)
+ORDER = (EventKind.resolved, EventKind.reopened, EventKind.opened, EventKind.escalated, EventKind.unacknowledged,
+         EventKind.acknowledged, EventKind.action, EventKind.stale, EventKind.changed, EventKind.comment, EventKind.refreshed,
+         EventKind.silenced)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,9 @@ class Incident:
     is_silenced: bool = False
     seen_at: datetime | None = None
     avoid: str = ""                    # a destination that must not be told of this: it is what fails
+    acknowledged_at: datetime | None = None
+    silence_id: str = ""               # the hub's silence that holds it: every alert of it that fires is covered
+    flaps: int = 0                     # openings within the window, once they are too many; 0 while it does not flap
 
     @property
     def is_open(self) -> bool:
@@ -146,6 +149,7 @@ class Shift:
     severity_rose: bool = False
     incomplete: int = 0
     refreshed: bool = False
+    flaps: int = 0             # openings within the window, when they are too many
 
     @property
     def is_nothing(self) -> bool:
@@ -165,6 +169,7 @@ def open_incident(new_id: str, key: str, batch: Batch, alert: Alert, route: Rout
 def reopen(incident: Incident, now: datetime) -> None:
     """The next episode. An acknowledgement never carries over (R-17)."""
     incident.status, incident.resolved_at, incident.acknowledged_by = IncidentStatus.triggered, None, ""
+    incident.acknowledged_at, incident.silence_id = None, ""
     incident.episode += 1
     incident.severity = Severity.info
     incident.opened_at = now
@@ -208,7 +213,7 @@ def conclude(incident: Incident, shift: Shift, batch: Batch, now: datetime) -> E
     if incident.firing <= 0 and incident.is_open:
         incident.firing = 0
         incident.status, incident.resolved_at = IncidentStatus.resolved, now
-        incident.is_stale = incident.is_silenced = False
+        incident.is_stale, incident.is_silenced, incident.silence_id = False, False, ""
         kind = EventKind.resolved
     data: dict[str, object] = {
         "fired": [alert.identity for alert in shift.fired], "cleared": [alert.identity for alert in shift.cleared],
@@ -216,6 +221,10 @@ def conclude(incident: Incident, shift: Shift, batch: Batch, now: datetime) -> E
     }
     if shift.severity_rose:
         data["severity"] = incident.severity.value
+    if shift.opened or shift.reopened:
+        if shift.flaps and not incident.flaps:
+            data["flaps"] = shift.flaps     # told loudly once, quietly from now on
+        incident.flaps = shift.flaps
     actor = Actor("source", batch.source) if batch.observer == "webhook" else Actor("hub", batch.observer)
     return incident.happened(kind, actor, shift_text(incident, shift, kind, batch.observer), now, data)
 
@@ -234,6 +243,8 @@ def shift_text(incident: Incident, shift: Shift, kind: EventKind, observer: str)
         parts.append(f"the sender cut off {cut} (set max_alerts: 0 in Alertmanager to see all)")
     if shift.refreshed:
         parts.append("the source reports it again")
+    if incident.flaps and (shift.opened or shift.reopened):
+        parts.append(f"flapping, opened {incident.flaps} times lately")
     word = {EventKind.opened: "Opened", EventKind.reopened: "Reopened", EventKind.resolved: "Resolved"}.get(kind, "Changed")
     return f"{word}: {'; '.join(parts)}"
 

@@ -26,6 +26,7 @@ class Why(StrEnum):
     reopened = "reopened"
     changed = "changed"              # alerts joined or left, severity rose
     acknowledged = "acknowledged"
+    unacknowledged = "unacknowledged"    # given back, or its time is over: somebody is wanted again
     resolved = "resolved"
     stale = "stale"                  # the source has been silent for too long
     repeat = "repeat"                # still open after repeat_interval
@@ -66,6 +67,17 @@ class ActionLine:
 
     text: str
     is_bad: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """What a person can press. `token` is opaque and signed; a channel that mails links uses `url` instead. `verb` tells the
+    kinds apart: acknowledge, resolve, silence (several, side by side), escalate."""
+
+    verb: str
+    label: str
+    token: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +130,11 @@ class Message:
     is_degraded: bool = False        # send as minimal plain text: the rich form was refused
     possible_duplicate: bool = False
     digest: tuple[DigestLine, ...] = ()
+    buttons: tuple[Button, ...] = ()     # only where answers are heard
+    acknowledged_at: datetime | None = None
+    flaps: int = 0                   # how often it has opened lately, when that is too often
+    silenced_until: datetime | None = None   # by a silence of the hub
+    only_edit: bool = False          # change the live message and say nothing new: the news come in the lane's own turn
 
     @property
     def thread(self) -> str:

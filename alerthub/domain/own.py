@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from alerthub.domain.alert import Alert, AlertStatus, Batch
-from alerthub.domain.incident import OWN_SOURCE
+from alerthub.domain.incident import OWN_SOURCE, Incident
+from alerthub.domain.message import IncidentStatus
 
 DELIVERY_FAILED = "AlerthubDeliveryFailed"
 BAD_PAYLOAD = "AlerthubBadPayload"
 BODY_TOO_LARGE = "AlerthubBodyTooLarge"
 ACTION_FAILED = "AlerthubActionFailed"
 SOURCE_UNREACHABLE = "AlerthubSourceUnreachable"
+ESCALATION_STUCK = "AlerthubEscalationStuck"
 # These have no event that ends them: they end when they have not been seen for an hour.
 NO_TARGET = "(none)"
 EXPIRING = frozenset({BAD_PAYLOAD, BODY_TOO_LARGE})
@@ -73,12 +75,24 @@ def is_about(labels: Mapping[str, str], action: str, target: str) -> bool:
 
 
 def waits_for_incident(labels: Mapping[str, str]) -> str:
-    """The id of the incident with which an alarm ends that no success can end, since there is no target; else empty."""
-    if labels.get("alertname") == ACTION_FAILED and labels.get("target") == NO_TARGET:
+    """The id of the incident with which an alarm ends that nothing else ends; else empty."""
+    if labels.get("alertname") == ESCALATION_STUCK or (
+            labels.get("alertname") == ACTION_FAILED and labels.get("target") == NO_TARGET):
         return labels.get("incident", "")
     return ""
+
+
+def ends_when_taken(labels: Mapping[str, str], incident: Incident) -> bool:
+    """Nobody need be called any more about an incident that somebody has."""
+    return labels.get("alertname") == ESCALATION_STUCK and incident.status is IncidentStatus.acknowledged
 
 
 def source_unreachable(source: str, detail: str) -> Alert:
     return own_alert(SOURCE_UNREACHABLE, "warning", f"{source} cannot be asked which alerts fire",
                      f"{detail}. Resolves that got lost are not found until it answers.", sender=source)
+
+
+def escalation_stuck(number: int, incident_id: str, title: str) -> Alert:
+    return own_alert(ESCALATION_STUCK, "critical", f"The escalation of #{number} was stuck",
+                     f"{title}: critical, open, and nobody was being called. The hub has begun its escalation again; look at the "
+                     "hub's log for why it stopped.", incident=incident_id)

@@ -23,6 +23,7 @@ class Route:
     group_wait: timedelta = timedelta(0)
     repeat_interval: timedelta = timedelta(hours=4)
     escalation_policy: str = ""
+    ack_timeout: timedelta = timedelta(0)   # how long an acknowledgement holds while the source still fires; 0: for ever
     actions: tuple[str, ...] = ()
     mute: tuple[TimeInterval, ...] = ()
     active: tuple[TimeInterval, ...] = ()

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from alerthub.domain.matcher import Matcher
+from alerthub.domain.person import Person
 from alerthub.domain.route import Route
 from alerthub.domain.runbook import Runbook
+from alerthub.domain.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,9 @@ class Destination:
     tells_untold_resolved: bool = True
     every: timedelta = timedelta(0)     # budget: one message per this time …
     burst: int = 1                      # … after so many at once
+    answers: str = ""                   # how people answer there: buttons, links, one link (acknowledge), or not at all
+    is_personal: bool = False           # one person's own: told only while somebody is still wanted
+    echoes: bool = False                # what was done there is known there, and not told back
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class ActionRule:
     approval: Approval | None = None
     version: str = ""                       # hash of the settings, for the record
     resumable: bool = False
+    on_flapping: str = "once"               # or hold; a tighten is never held back
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,53 @@ class SourceRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """Whom the hub hears beside the people it knows."""
+
+    unknown_may_acknowledge: bool = False
+    time_zone: str = "UTC"              # of `until tomorrow 09:00`
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStep:
+    """Whom to call, and how long to wait for an answer. `notify`: (kind, name), kind being person, schedule or receiver."""
+
+    notify: tuple[tuple[str, str], ...]
+    wait: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationPolicy:
+    name: str
+    steps: tuple[PolicyStep, ...]
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Flapping:
+    """More than `count` openings within `window` are one message with a count. 0: never."""
+
+    count: int = 0
+    window: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatRule:
+    """What must come again within `interval` + `grace`, or by `cron` + `grace`. Without matchers it is a job's ping."""
+
+    name: str
+    interval: timedelta
+    receiver: str
+    grace: timedelta = timedelta(0)
+    cron: str = ""
+    time_zone: str = "UTC"
+    severity: str = "critical"
+    matchers: tuple[Matcher, ...] = ()
+    actions: tuple[tuple[str, tuple[str, ...]], ...] = ()      # (action, targets); no targets: all that the action has
+    token_sha256: str = ""                  # of the secret that a ping must bring; empty: none
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The whole configuration, compiled. Immutable: a reload makes another one."""
 
@@ -85,6 +139,13 @@ class Rules:
     targets: frozenset[str] = frozenset()
     sources: Mapping[str, SourceRule] = field(default_factory=dict)
     runbooks: tuple[Runbook, ...] = ()
+    people: Mapping[str, Person] = field(default_factory=dict)
+    contacts: Mapping[str, tuple[Destination, ...]] = field(default_factory=dict)     # by person, in their order
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    policies: Mapping[str, EscalationPolicy] = field(default_factory=dict)
+    heartbeats: Mapping[str, HeartbeatRule] = field(default_factory=dict)
+    answers: Answers = Answers()
+    flapping: Flapping = Flapping()
     public_url: str = "http://127.0.0.1:8095"
     reopen_window: timedelta = timedelta(hours=1)
     retention: timedelta = timedelta(days=90)
@@ -93,10 +154,15 @@ class Rules:
     storm: int = 10                          # more new incidents than this waiting for one destination: one summary
     version: str = ""                        # hash of the configuration file
 
+    @property
+    def reopens_within(self) -> timedelta:
+        """What flaps stays one incident, also where the window to reopen is shorter."""
+        return max(self.reopen_window, self.flapping.window) if self.flapping.count else self.reopen_window
+
     def destinations(self) -> Mapping[str, Destination]:
         """Every destination by key, the first receiver's settings winning."""
         found: dict[str, Destination] = {}
-        for receiver in self.receivers.values():
-            for destination in receiver.destinations:
+        for told in (*(receiver.destinations for receiver in self.receivers.values()), *self.contacts.values()):
+            for destination in told:
                 found.setdefault(destination.key, destination)
         return found

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from alerthub.clock import Clock
 from alerthub.domain.alert import Batch
 from alerthub.domain.event import Event
 from alerthub.domain.rules import Rules
 from alerthub.errors import Busy
+from alerthub.flow import beat
 from alerthub.flow.intake import Taken, take_in
 from alerthub.metrics import Metrics
 from alerthub.store.database import Store
+from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.intake")
 TOGETHER_ALERTS = 2000      # in one transaction: bounds how long the first webhook waits for the last
@@ -103,7 +106,7 @@ class Doorway:
 
     async def commit(self, group: list[Waiting]) -> None:
         rules, batches = self.rules(), [waiting.batch for waiting in group]
-        work = self.store.write(lambda tx: take_in(tx, rules, batches, self.clock.now()))
+        work = self.store.write(lambda tx: taken_in(tx, rules, batches, self.clock.now()))
         (outcome,) = await asyncio.gather(work, return_exceptions=True)
         if isinstance(outcome, Taken):
             for waiting in group:
@@ -124,6 +127,15 @@ class Doorway:
         note_events(self.metrics, taken.events)
         if taken.is_news:
             self.nudge()
+
+
+def taken_in(tx: Tx, rules: Rules, batches: Sequence[Batch], now: datetime) -> Taken:
+    """The webhooks stored; and what they say of heartbeats, in the same transaction."""
+    taken = take_in(tx, rules, batches, now)
+    for batch in batches if rules.heartbeats else ():
+        if heard := beat.match(tx, rules, batch, now):
+            taken.events += heard.events
+    return taken
 
 
 def note_events(metrics: Metrics, events: Iterable[Event]) -> None:

@@ -14,7 +14,7 @@ from alerthub.domain.reconcile import Peer
 from alerthub.domain.rules import Rules, SourceRule
 from alerthub.engine.doorway import note_events
 from alerthub.errors import Busy, Unreachable
-from alerthub.flow import prune, watch
+from alerthub.flow import escalate, flapping, prune, watch
 from alerthub.metrics import Metrics
 from alerthub.store import leases
 from alerthub.store.database import Store
@@ -46,6 +46,7 @@ class Rounds:
     owner: str
     nudge: Callable[[], None]
     ping: Callable[[], Awaitable[None]] | None = None        # tells the outside that this replica lives
+    mirror: Callable[[SourceRule], Awaitable[None]] | None = None     # keeps a source's silences and ours the same
     ping_interval: Callable[[], timedelta | None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -74,6 +75,8 @@ class Rounds:
         now = self.clock.now()
         for name, source in self.rules().sources.items():
             if source.reconcile_urls and self.is_time(f"reconcile {name}", source.reconcile_interval, now):
+                if self.mirror is not None:     # first: what ends here must not be found silenced there
+                    await self.mirror(source)
                 await self.reconcile(source)
         every = self.ping_interval()
         if self.ping is not None and every is not None and self.is_time("ping", every, now):
@@ -122,8 +125,11 @@ class Rounds:
         rules, now = self.rules(), self.clock.now()
         stale = await self.store.write(lambda tx: watch.mark_stale(tx, rules, now))
         over = await self.store.write(lambda tx: watch.expire_own(tx, rules, now))
-        note_events(self.metrics, [*stale, *over.events])
-        if stale or over.is_news:
+        calm = await self.store.write(lambda tx: flapping.calm(tx, rules, now))
+        stuck = await self.store.write(lambda tx: escalate.audit(tx, rules, now))
+        events = [*stale, *over.events, *calm, *stuck]
+        note_events(self.metrics, events)
+        if events:
             self.nudge()
 
     async def prune(self) -> None:

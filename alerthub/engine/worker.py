@@ -14,12 +14,15 @@ from alerthub.channels.base import Channel
 from alerthub.clock import Clock
 from alerthub.domain.action import RunState
 from alerthub.domain.rules import Direction, Rules
+from alerthub.engine.doorway import note_events
+from alerthub.engine.timed import Timed, next_due
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow import act, deliver
 from alerthub.flow.act import Started
 from alerthub.flow.settle import Sending
 from alerthub.metrics import Metrics
 from alerthub.store import leases
+from alerthub.store.columns import EPOCH
 from alerthub.store.database import Store
 
 logger = logging.getLogger("alerthub.engine")
@@ -49,11 +52,13 @@ class Worker:
     clock: Clock
     metrics: Metrics
     owner: str
+    timed: Timed | None = None
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
     busy: Counter[str] = field(default_factory=Counter)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
     next_due: datetime | None = None
+    next_timed: datetime | None = EPOCH      # not known yet: look at once
     seen: tuple[datetime, float] | None = None
 
     def nudge(self) -> None:
@@ -109,11 +114,20 @@ class Worker:
         plant, now = self.plant(), self.clock.now()
         # Each in a transaction of its own, and each starts what it claimed at once: nothing that slows or breaks the one may
         # keep the other from its work.
-        outcomes = await asyncio.gather(self.claim_runs(plant, now), self.claim_lanes(plant, now), return_exceptions=True)
+        outcomes = await asyncio.gather(self.run_timed(now), self.claim_runs(plant, now), self.claim_lanes(plant, now),
+                                        return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         return sum(outcome for outcome in outcomes if isinstance(outcome, int))
+
+    async def run_timed(self, now: datetime) -> int:
+        """Escalations, silences and heartbeats whose time has come; how much happened."""
+        if self.timed is None or self.next_timed is None or self.next_timed > now:
+            return 0
+        events = await self.timed.run_due(now)
+        note_events(self.metrics, events)
+        return len(events)
 
     async def claim_runs(self, plant: Plant, now: datetime) -> int:
         slots = ACTION_SLOTS - self.busy["actions"]
@@ -127,8 +141,9 @@ class Worker:
         channels = {destination.channel for destination in plant.rules.destinations().values()}
         slots = {channel: CHANNEL_SLOTS - self.busy[channel] for channel in channels}
         under_way = dict(self.busy)
-        claimed, self.next_due = await self.store.write(lambda tx: (
-            deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), leases.next_due(tx)))
+        claimed, due, self.next_timed = await self.store.write(lambda tx: (
+            deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), leases.next_due(tx), next_due(tx, plant.rules)))
+        self.next_due = min((moment for moment in (due, self.next_timed) if moment is not None), default=None)
         for sending in claimed.sendings:
             self.start(self.send(plant, sending), sending.destination.channel, sending.destination.key)
         return claimed.lanes

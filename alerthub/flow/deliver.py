@@ -8,32 +8,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from alerthub.channels.base import ATTEMPT_SECONDS, Channel
 from alerthub.clock import Clock
 from alerthub.domain import own
-from alerthub.domain.action import REASON_TEXT, Reason, RunState
-from alerthub.domain.compose import ALERTS_SHOWN, DIGEST_LINES, Telling, alert_line, compose, digest
-from alerthub.domain.delivery import (
-    LEASE,
-    Lane,
-    is_wanted,
-    spend,
-    tokens,
-)
-from alerthub.domain.incident import AlertState, Incident
-from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus, Receipt, Why
+from alerthub.domain.compose import DIGEST_LINES, Telling, compose, digest
+from alerthub.domain.delivery import LEASE, Lane, spend, tokens
+from alerthub.domain.incident import Incident
+from alerthub.domain.message import IncidentStatus, Receipt, Why
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Sending, Share, settle
-from alerthub.store import alerts as alert_store
-from alerthub.store import events as event_store
-from alerthub.store import lanes, leases, runs
+from alerthub.flow.telling import postponed, read_tellings, routes_to
+from alerthub.store import lanes, leases, people
 from alerthub.store.database import Store
 from alerthub.store.schema import lanes as lane_table
 from alerthub.store.tx import Tx
@@ -43,6 +35,7 @@ SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)     # seconds
 SEND_WITHIN = LEASE - timedelta(seconds=ATTEMPT_SECONDS)
 PLACES = 64     # destinations looked at in one claim
 SLOTS_EACH = 4  # attempts under way for one destination, an eighth of what its channel has
+URGENT = 64     # live messages hurried by one claim
 LOOK = 50       # due lanes of one destination looked at: enough to see a storm
 
 
@@ -79,11 +72,38 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
         taken.append((destination, chosen, is_storm))
     rows = [due.row for _, chosen, _ in taken for due in chosen]
     leases.lease(tx, lane_table, "id", rows, owner, now + LEASE)
+    lanes.unhurry(tx, rows)
     sendings = render(tx, rules, taken, now)
     spent = Counter(sending.destination.key for sending in sendings)
     lanes.set_free(tx, {told.key: spend(chosen[0].free_at, told.every, told.burst, now, spent[told.key])
                         for told, chosen, _ in taken if told.every and spent[told.key]})
-    return Claimed(sendings, len(rows) + closed)
+    hurried = hurry(tx, rules, free_slots, owner, now)
+    return Claimed([*sendings, *hurried], len(rows) + closed + len(hurried))
+
+
+def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], owner: str, now: datetime) -> list[Sending]:
+    """What a person has just changed is shown in the live messages although the budget is used up: an edit and nothing else,
+    which spends nothing. The lane stays due, and tells its news in its turn. A pause that a provider asked for is kept."""
+    known = rules.destinations()
+    sendings: list[Sending] = []
+    found = [due for due in lanes.hurried(tx, now, URGENT) if due.lane.destination in known]
+    leases.lease(tx, lane_table, "id", [due.row for due in found], owner, now + LEASE)
+    lanes.unhurry(tx, [due.row for due in found])
+    tellings, key = read_tellings(tx, [due.lane for due in found]), people.signing_key(tx) if found else b""
+    room = Counter({channel: free for channel, free in free_slots.items() if free > 0})
+    for due in found:
+        destination, lane = known[due.lane.destination], due.lane
+        if not destination.edits or destination.echoes or lane.is_degraded or room[destination.channel] <= 0:
+            lanes.settle(tx, lane.id, lane.attempt + 1, due_at=now)
+            continue
+        room[destination.channel] -= 1
+        message = replace(compose(tellings[lane.id], lane, destination, rules, key, now), only_edit=True)
+        share = Share(lane, lane.attempt + 1, lane.told_seq, lane.told_episode, None, pages=False)
+        sendings.append(Sending(destination, message, lane.receipt, (share,), now + SEND_WITHIN))
+    lanes.lose_attempts(tx, [sending.shares[0].lane for sending in sendings if sending.shares[0].lane.was_leased])
+    lanes.insert_deliveries(tx, [lanes.sending_row(sending.shares[0].lane, sending.message.why, sending.shares[0].up_to, now)
+                                 for sending in sendings])
+    return sendings
 
 
 Chosen = tuple[Destination, Sequence[lanes.DueLane], bool]
@@ -125,6 +145,7 @@ def reroute(tx: Tx, rules: Rules, telling: Telling, now: datetime) -> None:
 def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list[Sending]:
     """Read the incidents as they are now and say what each destination shall be told. What needs no telling is settled."""
     tellings = read_tellings(tx, [due.lane for _, chosen, _ in taken for due in chosen])
+    key = people.signing_key(tx) if taken else b""
     sendings: list[Sending] = []
     for destination, chosen, is_storm in taken:
         shares: list[Share] = []
@@ -139,7 +160,7 @@ def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list
             sendings.append(Sending(destination, message, handle_of(None, moved_to), tuple(shares), now + SEND_WITHIN))
             continue
         for share in shares:
-            message = compose(tellings[share.lane.id], share.lane, rules, now)
+            message = compose(tellings[share.lane.id], share.lane, destination, rules, key, now)
             sendings.append(Sending(destination, message, handle_of(share.lane.receipt, moved_to), (share,), now + SEND_WITHIN))
     lanes.lose_attempts(tx, [due.lane for _, chosen, _ in taken for due in chosen if due.lane.was_leased])
     lanes.insert_deliveries(tx, [lanes.sending_row(share.lane, sending.message.why, share.up_to, now)
@@ -150,63 +171,6 @@ def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list
 def handle_of(receipt: Receipt | None, moved_to: str) -> Receipt | None:
     """The live message; or, when there is none yet, where the destination has moved to."""
     return receipt or (Receipt({"moved_to": moved_to}) if moved_to else None)
-
-
-def read_tellings(tx: Tx, taken: Sequence[Lane]) -> dict[int, Telling]:
-    """By lane: its incident, the incident's first alerts, and the events that the lane has not told."""
-    incidents = alert_store.read_incidents(tx, {lane.incident_id for lane in taken})
-    lines = {key: tuple(readable(alert_store.of_incident(tx, key, ALERTS_SHOWN))) for key in incidents}
-    actions = runs.of_incidents(tx, incidents)
-    return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id],
-                             event_store.after(tx, lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq),
-                             tuple(action_line(run) for run in actions.get(lane.incident_id, ())
-                                   if run.episode == incidents[lane.incident_id].episode))
-            for lane in taken}
-
-
-def action_line(run: runs.Run) -> ActionLine:
-    """What became of an action, as the live message shows it."""
-    what = f"{run.action} on {run.target.removeprefix('?')}" if run.target else run.action
-    said = run.report.get("detail") or REASON_TEXT[Reason(run.reason)]
-    is_bad = run.state in (RunState.failed, RunState.unknown) or (run.direction == "tighten" and run.state is RunState.refused)
-    return ActionLine(f"{what}: {run.state.value.replace('_', ' ')}, {said}" if run.state.is_final else
-                      f"{what}: {run.state.value.replace('_', ' ')}", is_bad)
-
-
-def readable(states: Iterable[AlertState]) -> Iterator[AlertLine]:
-    """What can be shown. One row that cannot must not keep the page, let alone every other page, from being sent."""
-    for state in states:
-        try:
-            yield alert_line(state)
-        except (LookupError, TypeError, ValueError):
-            logger.error("an alert cannot be shown and is left out", extra={"event": "alert.unreadable", "row": state.row})
-
-
-def routes_to(rules: Rules, destination: Destination, telling: Telling) -> list[Route]:
-    """The routes by which this incident's alerts lead to the destination; none for what was added by other means."""
-    found: dict[str, Route] = {}
-    for line in telling.lines:
-        for route in resolve(rules.route, line.labels):
-            if any(told.key == destination.key for told in rules.receivers[route.receiver].destinations):
-                found[route.place] = route
-    return list(found.values())
-
-
-def postponed(tx: Tx, destination: Destination, routes: Sequence[Route], lane: Lane, telling: Telling, now: datetime) -> bool:
-    """True when nothing is sent now: muted until later, or an end that this destination is not told of."""
-    incident, attempt = telling.incident, lane.attempt + 1
-    if routes and all(route.is_muted(now) for route in routes):
-        if lane.is_first and not incident.is_open:
-            lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq)
-        else:
-            lanes.settle(tx, lane.id, attempt, due_at=min(route.speaks_at(now) for route in routes))
-    elif not is_wanted(destination, lane, is_open=incident.is_open):
-        lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq, failures=0, failing_since=None)
-    elif not telling.events and (incident.is_silenced or incident.status is not IncidentStatus.triggered):
-        lanes.settle(tx, lane.id, attempt, due_at=None)     # a repeat that has lost its reason
-    else:
-        return False
-    return True
 
 
 def share_of(rules: Rules, routes: Sequence[Route], lane: Lane, incident: Incident) -> Share:

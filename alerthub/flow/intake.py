@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from alerthub.domain.action import Proposal, Reason, RunState, proposals
+from alerthub.domain.action import Proposal, proposals
 from alerthub.domain.alert import Alert, Batch
-from alerthub.domain.event import Actor, Event, EventKind
+from alerthub.domain.event import Event, EventKind
 from alerthub.domain.incident import (
     OWN_SOURCE,
     AlertState,
@@ -28,13 +27,15 @@ from alerthub.domain.incident import (
     open_incident,
     reopen,
 )
-from alerthub.domain.own import action_without_target, own_batch
+from alerthub.domain.own import own_batch
 from alerthub.domain.route import Route, resolve
-from alerthub.domain.rules import Destination, Direction, Rules
+from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Conflict
+from alerthub.flow import flapping, silencing
+from alerthub.flow.propose import run_rows, say_refused
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
-from alerthub.store import lanes, runs
+from alerthub.store import lanes, runs, silences, timers
 from alerthub.store.tx import Tx
 
 # A repeat within this time of the last one writes nothing: `seen_at` is exact to it.
@@ -66,6 +67,7 @@ class Folding:
         self.retired: list[int] = []
         self.openings: dict[tuple[str, str], lanes.Opening] = {}
         self.proposed: list[tuple[str, Proposal, Batch]] = []
+        self.policies: set[tuple[str, str]] = set()
         self.taken = Taken()
 
     def load_states(self, batches: Sequence[Batch]) -> None:
@@ -79,7 +81,7 @@ class Folding:
     def load_incidents(self, batches: Sequence[Batch]) -> None:
         """Those that may change, locked. Pure repeats, most of all webhooks, need none of them."""
         ids, keys = self.wanted(batches)
-        self.by_key = alert_store.latest_by_key(self.tx, keys, self.now - self.rules.reopen_window)
+        self.by_key = alert_store.latest_by_key(self.tx, keys, self.now - self.rules.reopens_within)
         self.incidents = alert_store.incidents_for_change(self.tx, ids | set(self.by_key.values()))
         self.by_key.update((incident.key, incident.id) for incident in self.incidents.values() if incident.is_open)
         if self.tx.is_postgres and (ids or keys):
@@ -133,7 +135,10 @@ class Folding:
             elif verdict is Verdict.repeated and state is not None:
                 self.repeat(batch, alert, state, shifts)
         for incident_id, shift in shifts.items():
-            event = conclude(self.incidents[incident_id], shift, batch, self.now)
+            incident = self.incidents[incident_id]
+            if shift.opened or shift.reopened:
+                shift.flaps = flapping.openings(self.tx, self.rules, incident, self.now)
+            event = conclude(incident, shift, batch, self.now)
             if event is not None:
                 self.taken.events.append(event)
 
@@ -205,6 +210,8 @@ class Folding:
     def plan(self, incident: Incident, alert: Alert, routes: tuple[Route, ...], batch: Batch) -> None:
         """Who is to be told, and what is to be done, because this alert fires."""
         for route in routes:
+            if route.escalation_policy:
+                self.policies.add((incident.id, route.escalation_policy))
             for destination in self.destinations_of(route, incident, batch.source):
                 self.openings.setdefault((incident.id, destination.key),
                                          lanes.Opening(incident.id, destination, self.now + route.group_wait))
@@ -225,9 +232,25 @@ class Folding:
             return others
         return others + elsewhere[:1] or everywhere[:1]
 
+    def obey_silences(self) -> None:
+        """Hold what the hub's silences cover, and let go what they do not cover any more."""
+        active = silences.active(self.tx, self.now) if self.taken.events else []
+        told = {event.incident_id for event in self.taken.events}
+        if not active and not any(self.incidents[incident_id].silence_id for incident_id in told):
+            return
+        states: dict[str, list[AlertState]] = {}
+        for state in self.states.values():
+            states.setdefault(state.incident_id or "", []).append(state)
+        judged = [silencing.judge(self.tx, self.incidents[incident_id], active, self.now, states.get(incident_id, ()))
+                  for incident_id in sorted(told)]
+        self.taken.events = [held(event, self.incidents[event.incident_id]) for event in self.taken.events]
+        self.taken.events += [event for event in judged if event is not None]
+
     def save(self) -> None:
-        rows = self.run_rows()
-        self.say_refused(rows)
+        self.obey_silences()
+        rows = run_rows(self.tx, self.rules, self.proposed, self.incidents, self.now)
+        events, self.taken.alarms = say_refused(rows, self.proposed, self.incidents, self.now)
+        self.taken.events += events
         changed = [self.incidents[key] for key in sorted({event.incident_id for event in self.taken.events})]
         alert_store.save_incidents(self.tx, changed)
         alert_store.save_alerts(self.tx, [self.states[which] for which in sorted(self.states)], sorted(self.retired))
@@ -235,42 +258,16 @@ class Folding:
         event_store.append(self.tx, self.taken.events)
         lanes.ensure(self.tx, list(self.openings.values()))
         lanes.mark(self.tx, [(incident.id, incident.seq) for incident in changed], self.now)
+        timers.arm(self.tx, [
+            {"incident_id": incident_id, "kind": timers.ESCALATION, "name": policy, "due_at": self.now,
+             "episode": self.incidents[incident_id].episode} for incident_id, policy in sorted(self.policies)])
 
-    def run_rows(self) -> list[dict[str, Any]]:
-        """One run per (incident, episode, action, target), in the transaction that stores the alert. The incidents are locked,
-        so what is not known now is new."""
-        rows: dict[tuple[str, int, str, str], dict[str, Any]] = {}
-        known = runs.known(self.tx, {incident_id for incident_id, _, _ in self.proposed})
-        for incident_id, proposal, batch in self.proposed:
-            incident, rule, refused = self.incidents[incident_id], proposal.rule, proposal.reason is not None
-            reason = proposal.reason or (Reason.tighten if rule.direction is Direction.tighten else Reason.allowed)
-            key = (incident_id, incident.episode, rule.name, proposal.target)
-            if key in known:
-                continue
-            rows.setdefault(key, {
-                "id": self.tx.new_id(), "incident_id": incident_id, "episode": incident.episode, "action": rule.name,
-                "target": proposal.target, "direction": rule.direction.value,
-                "state": (RunState.refused if refused else RunState.proposed).value, "reason": reason.value,
-                "why": incident.title, "rule_version": rule.version, "body_sha256": batch.body_sha256,
-                "labels": dict(proposal.alert.labels), "created_at": self.now,
-                "due_at": None if refused else self.now, "finished_at": self.now if refused else None,
-            })
-        return list(rows.values())
 
-    def say_refused(self, rows: Sequence[dict[str, Any]]) -> None:
-        """What was not done, and why, is part of the history. A tighten that has no target also pages."""
-        texts = {(incident_id, proposal.rule.name, proposal.target): proposal.text for incident_id, proposal, _ in self.proposed}
-        for row in rows:
-            if row["state"] != RunState.refused.value:
-                continue
-            incident = self.incidents[row["incident_id"]]
-            text = f"Action {row['action']} was not run: {texts[incident.id, row['action'], row['target']]}"
-            self.taken.events.append(incident.happened(
-                EventKind.action, Actor("hub", "actions"), text, self.now, {"run": row["id"], "reason": row["reason"]}))
-            if row["direction"] == Direction.tighten.value:
-                detail = f"{incident.title}: {text}"
-                wanted = row["target"].removeprefix("?")
-                self.taken.alarms.append(action_without_target(row["action"], wanted, incident.id, detail))
+def held(event: Event, incident: Incident) -> Event:
+    """An opening under a silence says so: who was not told of it need not be told of its end."""
+    if incident.silence_id and event.kind in (EventKind.opened, EventKind.reopened):
+        return replace(event, data={**event.data, "held_by": incident.silence_id})
+    return event
 
 
 def take_in(tx: Tx, rules: Rules, batches: Sequence[Batch], now: datetime) -> Taken:

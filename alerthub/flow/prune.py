@@ -5,17 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from alerthub.domain.rules import Rules
-from alerthub.store import pruning
+from alerthub.store import people, pruning, silences
 from alerthub.store.tx import Tx
 
 BITE = 100
+HEARD = timedelta(days=3)      # PagerDuty repeats for two (PROTOCOLS 4.2)
 STRAYS = timedelta(days=2)     # long enough for any firing that is late
 
 
 def prune(tx: Tx, rules: Rules, now: datetime) -> int:
     """Forget one bite of what is older than `database.retention`; how much that was. Zero retention keeps everything."""
     forgotten = pruning.forget_strays(tx, now - STRAYS, BITE)
+    people.forget_heard(tx, now - HEARD)
     if rules.retention:
+        silences.forget(tx, now - rules.retention, BITE)
         pruning.forget_quarantine(tx, now - rules.retention)
         forgotten += pruning.forget_incidents(tx, now - rules.retention, BITE)
     return forgotten

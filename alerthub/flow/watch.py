@@ -53,13 +53,15 @@ def mark_seen(tx: Tx, finding: Finding, asked_at: datetime) -> None:
 
 def mark_silenced(tx: Tx, ours: Sequence[AlertState], finding: Finding, now: datetime) -> None:
     """An incident is silenced when every alert of it that fires is suppressed at the source. What the source does not list
-    is left as it was: that it is gone does not mean that its silence has ended."""
+    is left as it was: that it is gone does not mean that its silence has ended. What the hub's own silence holds is not told
+    once more: that one is mirrored there."""
     firing: dict[str, list[bool]] = {}
     for state in ours:
         if state.incident_id and state.identity in finding.listed:
             firing.setdefault(state.incident_id, []).append(state.identity in finding.suppressed)
     known = alert_store.read_incidents(tx, firing)
-    wrong = [key for key, held in firing.items() if key in known and known[key].is_silenced != all(held)]
+    wrong = [key for key, held in firing.items() if key in known and known[key].is_silenced != all(held)
+             and not (all(held) and known[key].silence_id)]
     events: list[Event] = []
     changed = alert_store.incidents_for_change(tx, wrong)
     for incident in changed.values():
@@ -109,6 +111,7 @@ def expire_own(tx: Tx, rules: Rules, now: datetime) -> Taken:
         labels = content["labels"]
         asked_by = alert_store.find_incident(tx, own.waits_for_incident(labels))
         is_old = labels.get("alertname") in own.EXPIRING and now - state.seen_at > OWN_EXPIRY
-        if is_old or (asked_by is not None and not asked_by.is_open):
+        is_taken = asked_by is not None and (not asked_by.is_open or own.ends_when_taken(labels, asked_by))
+        if is_old or is_taken:
             over.append(own.cleared(Alert(labels, state.status, content["annotations"]), now))
     return take_in(tx, rules, [own.own_batch(over, now)] if over else [], now)

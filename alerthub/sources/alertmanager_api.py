@@ -1,5 +1,5 @@
-"""Asking Alertmanager's API v2 which alerts fire and what is suppressed (PROTOCOLS 1.8). Only reads; what follows from the
-answer is decided in domain/reconcile.py."""
+"""Asking Alertmanager's API v2 which alerts fire and what is suppressed (PROTOCOLS 1.8). What follows from the answer is
+decided in domain/reconcile.py; its silences are in alertmanager_silences.py."""
 
 from __future__ import annotations
 
@@ -20,14 +20,43 @@ ANSWER_BYTES = 128 * 1024 * 1024      # a list of 100,000 alerts is about 100 MB
 ACTIVE = {"active": "true", "silenced": "true", "inhibited": "true", "unprocessed": "true"}
 
 
-class AlertmanagerAsker:
-    """All peers of one cluster, as `reconcile:` names them."""
+class AlertmanagerApi:
+    """The peers of one cluster, as `reconcile:` names them, and how they are called."""
 
     def __init__(self, settings: Reconcile, http: httpx.AsyncClient) -> None:
         self.settings, self.http = settings, http
         token, password = revealed(settings.token), revealed(settings.password)
         self.headers = {"authorization": f"Bearer {token}"} if token else {}
         self.auth = httpx.BasicAuth(settings.username, password) if settings.username and password else None
+
+    async def get(self, url: str, path: str, query: Mapping[str, str]) -> Any:
+        """The JSON that it answers. Raises Unreachable for everything else."""
+        status, body = await self.call("GET", url, path, query=query)
+        if status != 200:
+            raise Unreachable(f"{url}{path} answered {status}")
+        return await answered(url, path, body)
+
+    async def call(self, method: str, url: str, path: str, *, query: Mapping[str, str] | None = None,
+                   body: object = None) -> tuple[int, bytes]:
+        """The status and what came with it. Raises Unreachable when no answer came, or too much."""
+        try:
+            request = self.http.stream(method, url + path, params=query, json=body, headers=self.headers, auth=self.auth,
+                                       follow_redirects=False)
+            async with request as response:
+                return response.status_code, await read_bounded(response, url)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{url}{path} does not answer ({type(error).__name__})") from None
+
+
+async def answered(url: str, path: str, body: bytes) -> Any:
+    try:
+        return await asyncio.to_thread(read_json, body)
+    except BadPayload:
+        raise Unreachable(f"{url}{path} did not answer with JSON") from None
+
+
+class AlertmanagerAsker(AlertmanagerApi):
+    """Which alerts fire, as all peers know them."""
 
     async def ask(self) -> list[Peer]:
         """Every peer's answer. Raises Unreachable when even one does not answer: half an answer proves nothing."""
@@ -42,19 +71,6 @@ class AlertmanagerAsker:
             return Peer(started_at, await asyncio.to_thread(listed_alerts, listed))
         except BadPayload as error:
             raise Unreachable(f"{url} answered what is not a list of alerts: {error.reason}") from None
-
-    async def get(self, url: str, path: str, query: Mapping[str, str]) -> Any:
-        try:
-            request = self.http.stream("GET", url + path, params=query, headers=self.headers, auth=self.auth,
-                                       follow_redirects=False)
-            async with request as response:
-                if response.status_code != 200:
-                    raise Unreachable(f"{url}{path} answered {response.status_code}")
-                return await asyncio.to_thread(read_json, await read_bounded(response, url))
-        except httpx.HTTPError as error:
-            raise Unreachable(f"{url}{path} does not answer ({type(error).__name__})") from None
-        except BadPayload:
-            raise Unreachable(f"{url}{path} did not answer with JSON") from None
 
 
 async def read_bounded(response: httpx.Response, url: str) -> bytes:
@@ -79,5 +95,3 @@ def listed_alerts(answer: Any) -> dict[str, Listed]:
         is_suppressed = isinstance(status, dict) and status.get("state") == "suppressed"
         found[identity_of(labels)] = Listed(labels, is_suppressed)
     return found
-
-

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, select, update
+from sqlalchemy import and_, bindparam, case, func, select, update
 
 from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.incident import AlertState, Incident
@@ -91,6 +91,7 @@ def incident_of(row: AnyRow) -> Incident:
         number=values["number"], resolved_at=values["resolved_at"], acknowledged_by=values["acknowledged_by"],
         firing=values["firing"], alerts=values["alerts"], incomplete=values["incomplete"], is_stale=values["is_stale"],
         is_silenced=values["is_silenced"], seen_at=values["seen_at"], avoid=values["avoid"],
+        acknowledged_at=values["acknowledged_at"], silence_id=values["silence_id"], flaps=values["flaps"],
     )
 
 
@@ -120,13 +121,32 @@ def latest_by_key(tx: Tx, keys: Iterable[str], resolved_since: datetime) -> dict
     return found
 
 
+WORST_FIRST = case({severity.value: severity.rank for severity in Severity}, value=incidents.c.severity).desc()
+
+
+def open_incidents(tx: Tx, limit: int) -> tuple[list[Incident], int]:
+    """The gravest first, then the newest; and how many there are."""
+    is_open = incidents.c.status != "resolved"
+    rows = tx.conn.execute(select(incidents).where(is_open).order_by(WORST_FIRST, incidents.c.number.desc()).limit(limit))
+    total = tx.conn.execute(select(func.count()).select_from(incidents).where(is_open)).scalar_one()
+    return [incident_of(row) for row in rows], total
+
+
+def id_of(tx: Tx, reference: str) -> str:
+    """The id of the incident that people call by this number, or that has this id; empty when there is none."""
+    is_number = reference.isascii() and reference.isdigit()
+    which = incidents.c.number == int(reference) if is_number and len(reference) < 16 else incidents.c.id == reference
+    return tx.conn.execute(select(incidents.c.id).where(which)).scalar() or ""
+
+
 def find_incident(tx: Tx, incident_id: str) -> Incident | None:
     row = tx.conn.execute(select(incidents).where(incidents.c.id == incident_id)).first()
     return incident_of(row) if row else None
 
 
 INCIDENT_NAMES = ("status", "severity", "episode", "seq", "opened_at", "updated_at", "resolved_at", "acknowledged_by",
-                  "firing", "alerts", "incomplete", "is_stale", "is_silenced", "seen_at")
+                  "firing", "alerts", "incomplete", "is_stale", "is_silenced", "seen_at", "acknowledged_at", "silence_id",
+                  "flaps")
 UPDATE_INCIDENT = update(incidents).where(incidents.c.id == bindparam("the_id"), incidents.c.seq == bindparam("stored"))
 
 
@@ -157,6 +177,12 @@ def read_incidents(tx: Tx, ids: Iterable[str]) -> dict[str, Incident]:
             incident = incident_of(row)
             found[incident.id] = incident
     return found
+
+
+def flapping_until(tx: Tx, since: datetime, limit: int = 500) -> list[str]:
+    """Incidents that flap and have neither opened nor closed since then."""
+    changed_at = func.coalesce(incidents.c.resolved_at, incidents.c.opened_at)
+    return list(tx.conn.execute(select(incidents.c.id).where(incidents.c.flaps > 0, changed_at < since).limit(limit)).scalars())
 
 
 def quiet_incidents(tx: Tx, source: str, since: datetime, limit: int = 500) -> list[str]:

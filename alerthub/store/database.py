@@ -7,21 +7,21 @@ has no effect but through its transaction.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
-import re
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import datetime
 from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from alerthub.errors import AlerthubError, Busy, Conflict
+from alerthub.clock import SystemClock
+from alerthub.errors import Busy, Conflict
+from alerthub.store.file import Presence, lock_file
 from alerthub.store.tx import Tx, is_away
 from alerthub.store.writer import Writer
 
@@ -37,29 +37,31 @@ STATEMENT_SECONDS = 30
 # A connection whose other end is gone without a word is given up after about 15 s.
 KEEP_ALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 WAL_RESET_FIXED = (3, 51, 3)            # PROTOCOLS 7.2: older ones can lose pages between connections
-MOUNTS = Path("/proc/self/mounts")
-NETWORK_FILE_SYSTEMS = frozenset({
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs",
-    "fuse.sshfs", "fuse.glusterfs", "fuse.ceph-fuse", "fuse.s3fs", "fuse.rclone",
-})
 
 
-class DatabaseInUse(AlerthubError):
-    """Another process holds this SQLite file."""
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Since when nothing can be written, and what the last write met."""
+
+    since: datetime
+    word: str
 
 
 class Store:
-    """The database of one hub. `write` and `read` may be awaited by any number of tasks."""
+    """The database of one hub. `write` and `read` may be awaited by any number of tasks. `trouble` is None while writes
+    succeed."""
 
-    def __init__(self, url: str, new_id: Callable[[], str]) -> None:
+    def __init__(self, url: str, new_id: Callable[[], str], now: Callable[[], datetime] | None = None) -> None:
         self.url = normal_url(url)
         self.new_id = new_id
+        self.now = now or SystemClock().now
+        self.trouble: Trouble | None = None
         self.is_sqlite = self.url.startswith("sqlite")
         self.lock: IO[str] | None = None
         self.reading: dict[str, Any]
         if self.is_sqlite:
             self.lock = lock_file(self.path)
-            self.engine = sqlite_engine(self.url)
+            self.engine = sqlite_engine(self.url, Presence(self.path))
             self.reading = {"alerthub_readonly": True}
             self.writer: Writer | None = Writer(self._begin)
             self.pool = ThreadPoolExecutor(2, "alerthub-read")
@@ -86,6 +88,18 @@ class Store:
 
     async def write(self, unit: Unit[T]) -> T:
         """Run in a transaction and return after COMMIT. Raises Busy when the database cannot take it now."""
+        try:
+            if self.trouble is None:
+                return await self._write(unit)
+            result, has_written = await self._write(lambda tx: noticed(tx, unit))
+        except Busy as error:
+            self.trouble = Trouble(self.trouble.since if self.trouble else self.now(), str(error))
+            raise
+        if has_written:
+            self.trouble = None
+        return result
+
+    async def _write(self, unit: Unit[T]) -> T:
         if self.writer is not None:
             return await self.writer.run(unit)
         return await asyncio.get_running_loop().run_in_executor(self.pool, self.write_now, unit)
@@ -125,6 +139,17 @@ class Store:
             self.lock.close()
 
 
+def noticed(tx: Tx, unit: Unit[T]) -> tuple[T, bool]:
+    """Also whether it has written: on a full disk, what changes nothing still succeeds."""
+    before = changes(tx)
+    result = unit(tx)
+    return result, tx.is_postgres or changes(tx) > before
+
+
+def changes(tx: Tx) -> int:
+    return 0 if tx.is_postgres else int(getattr(tx.conn.connection.driver_connection, "total_changes", 0))
+
+
 def password_of(url: str) -> str:
     """The password in a database address; empty without one. ValueError, which never repeats it, for what is no address."""
     try:
@@ -162,21 +187,27 @@ def busy_or(error: SQLAlchemyError) -> Exception:
     return error
 
 
-def sqlite_engine(url: str) -> Engine:
+def sqlite_engine(url: str, presence: Presence) -> Engine:
     """WAL, synchronous=FULL, foreign keys; writers begin with BEGIN IMMEDIATE (PROTOCOLS 7.2, R-61)."""
     engine = create_engine(url, connect_args={"timeout": BUSY_MILLISECONDS / 1000, "check_same_thread": False})
     if sqlite3.sqlite_version_info < WAL_RESET_FIXED:
         logger.info("SQLite %s is older than 3.51.3; the hub keeps to one writing connection", sqlite3.sqlite_version,
                     extra={"event": "sqlite.old"})
 
+    @event.listens_for(engine, "do_connect")
+    def before_connect(*_: Any) -> None:
+        presence.check()        # or SQLite would make an empty file in its place
+
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}"):
             connection.execute(f"PRAGMA {pragma}")
+        presence.remember()
 
     @event.listens_for(engine, "begin")
     def on_begin(conn: Connection) -> None:
+        presence.check()
         readonly = conn.get_execution_options().get("alerthub_readonly")
         conn.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
 
@@ -191,55 +222,3 @@ def postgres_engine(url: str) -> Engine:
         url, pool_size=POOL, max_overflow=2, pool_timeout=5, pool_pre_ping=True, pool_recycle=1800,
         connect_args={"options": options, "connect_timeout": 5, "application_name": "alerthub", **KEEP_ALIVE},
     )
-
-
-def lock_file(path: str) -> IO[str] | None:
-    """Hold the file against a second hub, for as long as this process lives. None for a database in memory."""
-    if not path:
-        return None
-    target = Path(path).resolve()       # one file, one lock, by whatever name it is called
-    refuse_network_file_system(target)
-    try:
-        handle = open(f"{target}.lock", "a", encoding="ascii")  # noqa: SIM115  (held open on purpose)
-    except OSError as error:
-        raise AlerthubError(f"cannot open {target}: {error.strerror}; name a file in a folder that this user may write to, "
-                            "in database.url") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise DatabaseInUse(
-            f"{path} is in use by another alerthub; stop that one, or give this one another database.url "
-            "(several replicas need PostgreSQL)",
-        ) from None
-    return handle
-
-
-def refuse_network_file_system(path: Path, mounts: Path = MOUNTS) -> None:
-    """WAL needs shared memory on the same host; on a network file system it loses data."""
-    kind = file_system_of(path, mounts)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise DatabaseInUse(f"{path} lies on a network file system ({kind}), where SQLite loses data; "
-                            "use a local disk, or PostgreSQL")
-
-
-def file_system_of(path: Path, mounts: Path) -> str:
-    """The kind of file system as in /proc/self/mounts; empty when that cannot be known."""
-    try:
-        rows = [line.split() for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines()]
-    except OSError:
-        return ""
-    real = os.path.realpath(path)
-    places = [(unescaped(row[1]), row[2]) for row in rows if len(row) > 2]
-    # Of two on the same place, the later one hides the earlier: autofs, then what it mounted.
-    below = [(len(place), index, kind) for index, (place, kind) in enumerate(places) if is_below(real, place)]
-    return max(below, default=(0, 0, ""))[2]
-
-
-def unescaped(place: str) -> str:
-    """Blanks and backslashes in a mount point are written as three octal digits."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), place)
-
-
-def is_below(path: str, mount: str) -> bool:
-    return path == mount or path.startswith(mount.rstrip("/") + "/")

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, func, select
 
 from alerthub.domain.alert import canonical
 from alerthub.domain.event import Actor, Event, EventKind
-from alerthub.store.schema import events, quarantine
+from alerthub.store.schema import events, incidents, quarantine
 from alerthub.store.tx import Tx
 
 AFTER = (select(events).where(events.c.incident_id == bindparam("incident"), events.c.seq > bindparam("after"))
@@ -31,6 +31,16 @@ def after(tx: Tx, incident_id: str, seq: int, up_to: int | None = None) -> tuple
         Event(row.incident_id, row.seq, row.at, EventKind(row.kind), Actor(row.actor_kind, row.actor_name), row.text,
               json.loads(row.data))
         for row in tx.conn.execute(query, {"incident": incident_id, "after": seq}))
+
+
+OPENINGS = (EventKind.opened.value, EventKind.reopened.value)
+
+
+def openings(tx: Tx, key: str, since: datetime) -> int:
+    """How often the incidents of a key have opened since then."""
+    query = (select(func.count()).select_from(events.join(incidents, incidents.c.id == events.c.incident_id))
+             .where(incidents.c.key == key, events.c.at >= since, events.c.kind.in_(OPENINGS)))
+    return tx.conn.execute(query).scalar_one()
 
 
 QUARANTINE_BODY = 256 * 1024     # bytes kept of a body that could not be read

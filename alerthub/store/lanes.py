@@ -69,6 +69,48 @@ def mark(tx: Tx, wanted: Iterable[tuple[str, int]], now: datetime) -> None:
     tx.many(MARK, [{"incident": incident, "seq": seq, "moment": now} for incident, seq in wanted])
 
 
+HURRY = (update(lanes).where(lanes.c.incident_id == bindparam("incident"), lanes.c.receipt.is_not(None), lanes.c.channel != GONE)
+         .values(urgent_at=MOMENT))
+
+
+def hurry(tx: Tx, incident_id: str, now: datetime) -> None:
+    """A person changed it: its live messages show that at once, also where the budget of the destination is used up."""
+    tx.conn.execute(HURRY, {"incident": incident_id, "moment": now})
+
+
+def unhurry(tx: Tx, claimed: Sequence[AnyRow]) -> None:
+    """These are being told now; whoever changes something meanwhile hurries them again."""
+    tx.many(update(lanes).where(lanes.c.id == bindparam("lane")).values(urgent_at=None),
+            [{"lane": row.id} for row in claimed if row.urgent_at is not None])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a button's lane says of where it hangs."""
+
+    lane: int
+    incident_id: str
+    destination: str
+    receipt: dict[str, str]
+
+    def holds(self, place: str) -> bool:
+        """Whether the live message is in that chat (Slack `channel`, Telegram `chat_id`)."""
+        known = {self.receipt[name] for name in ("channel", "chat_id") if name in self.receipt}
+        return not known or place in known      # none known: pressed before the sender had written down where it is
+
+
+def place_of(tx: Tx, lane_id: int) -> Place | None:
+    row = tx.conn.execute(select(lanes.c.id, lanes.c.incident_id, lanes.c.destination, lanes.c.receipt)
+                          .where(lanes.c.id == lane_id)).first()
+    return Place(row.id, row.incident_id, row.destination, json.loads(row.receipt) if row.receipt else {}) if row else None
+
+
+def find_lane(tx: Tx, incident_id: str, destination: str) -> int:
+    """The number of the lane; 0 when there is none."""
+    return tx.conn.execute(select(lanes.c.id).where(lanes.c.incident_id == incident_id, lanes.c.destination == destination)
+                           ).scalar() or 0
+
+
 @dataclass(frozen=True, slots=True)
 class DueLane:
     lane: Lane
@@ -96,6 +138,19 @@ def due(tx: Tx, destination: AnyRow, now: datetime, limit: int) -> list[DueLane]
     """A destination's due lanes, oldest first, locked until the end of the transaction."""
     rows = tx.conn.execute(DUE, {"place": destination.key, "now": now, "most": limit})
     return [DueLane(lane_of(row), destination.free_at, destination.moved_to, row) for row in rows]
+
+
+URGENT = (select(lanes, destinations.c.free_at, destinations.c.moved_to)
+          .join(destinations, destinations.c.key == lanes.c.destination)
+          .where(lanes.c.urgent_at <= NOW, lanes.c.lease_until.is_(None), lanes.c.due_at.is_not(None),
+                 destinations.c.paused_until.is_(None) | (destinations.c.paused_until <= NOW))
+          .order_by(lanes.c.urgent_at).limit(LIMIT).with_for_update(skip_locked=True, of=lanes))
+
+
+def hurried(tx: Tx, now: datetime, limit: int) -> list[DueLane]:
+    """Lanes whose live message a person has just made untrue, and that nobody is telling; see `hurry`."""
+    rows = tx.conn.execute(URGENT, {"now": now, "most": limit}).all()
+    return [DueLane(lane_of(row), row.free_at, row.moved_to, row) for row in rows]
 
 
 def lane_of(row: AnyRow) -> Lane:
@@ -168,7 +223,7 @@ def destination_failed(tx: Tx, key: str, now: datetime, error: str, pause_until:
     columns: dict[str, Any] = {"failing_since": func.coalesce(destinations.c.failing_since, bindparam(
         None, now, type_=destinations.c.failing_since.type)), "last_error": error}
     if pause_until is not None:
-        columns["free_at"] = later(pause_until)
+        columns |= {"free_at": later(pause_until), "paused_until": pause_until}
     tx.conn.execute(update(destinations).where(destinations.c.key == key).values(columns))
 
 

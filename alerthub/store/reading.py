@@ -11,11 +11,13 @@ from sqlalchemy import Table, func, select
 
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
+from alerthub.store import timers
 from alerthub.store.schema import deliveries, incidents, lanes, quarantine
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
 INCIDENT_FIELDS = ("number", "id", "source", "title", "status", "severity", "episode", "opened_at", "updated_at", "resolved_at",
-                   "acknowledged_by", "firing", "alerts", "incomplete", "is_stale", "is_silenced")
+                   "acknowledged_by", "acknowledged_at", "firing", "alerts", "incomplete", "is_stale", "is_silenced",
+                   "silence_id", "flaps")
 DELIVERY_FIELDS = ("id", "lane_id", "incident_id", "destination", "attempt", "state", "why", "up_to_seq", "possible_duplicate",
                    "started_at", "finished_at", "failure", "detail", "is_dead_letter")
 
@@ -61,6 +63,9 @@ def one_incident(tx: Tx, reference: str) -> dict[str, Any] | None:
     found["events"] = [
         {"seq": event.seq, "at": text(event.at), "kind": event.kind.value, "actor": f"{event.actor.kind}:{event.actor.name}",
          "text": event.text, "data": dict(event.data)} for event in event_store.after(tx, row.id, 0)]
+    found["timers"] = [
+        {"kind": timer.kind, "policy": timer.name, "step": timer.step + 1, "round": timer.round + 1, "state": timer.state,
+         "due_at": text(timer.due_at)} for timer in timers.of_incidents(tx, [row.id]) if timer.episode == row.episode]
     sent = select(deliveries).where(deliveries.c.incident_id == row.id).order_by(deliveries.c.id)
     found["deliveries"] = [plain(delivery, DELIVERY_FIELDS) for delivery in tx.conn.execute(sent.limit(500))]
     return found

@@ -40,6 +40,14 @@ class Run:
     report: dict[str, Any]
 
 
+def ran_since(tx: Tx, incident_id: str, action: str, target: str, since: datetime) -> bool:
+    """Whether this was run for this incident since then, refused ones not counted."""
+    query = select(action_runs.c.id).where(
+        action_runs.c.incident_id == incident_id, action_runs.c.action == action, action_runs.c.target == target,
+        action_runs.c.created_at >= since, action_runs.c.state != RunState.refused.value)
+    return tx.conn.execute(query.limit(1)).first() is not None
+
+
 def run_of(row: AnyRow) -> Run:
     return Run(
         id=row.id, incident_id=row.incident_id, episode=row.episode, action=row.action, target=row.target,

@@ -3,49 +3,27 @@ needs it. A row with `due_at` is a promise: see leases.py. The migrations build 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+from alerthub.store.columns import EPOCH, MICROSECOND, Instant, RowId, metadata
+from alerthub.store.schema_people import heard, heartbeats, identities, keys, link_codes, overrides, silences, timers
 
-
-class Instant(TypeDecorator[datetime]):
-    """An aware UTC datetime, kept as microseconds since 1970."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:
-        return None if value is None else (value - EPOCH) // MICROSECOND
-
-    def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
-        return None if value is None else EPOCH + timedelta(microseconds=value)
-
-
-# SQLite numbers rows by itself only for INTEGER, PostgreSQL must not run out of them.
-RowId = BigInteger().with_variant(Integer, "sqlite")
-
-metadata = MetaData(naming_convention={
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s",
-})
+__all__ = [
+    "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "deliveries", "destinations", "events", "heard",
+    "heartbeats", "identities", "incidents", "keys", "lanes", "leaders", "link_codes", "metadata", "overrides", "quarantine",
+    "silences", "timers",
+]
 
 incidents = Table(
     "incidents", metadata,
@@ -69,6 +47,9 @@ incidents = Table(
     Column("is_silenced", Boolean, nullable=False),
     Column("seen_at", Instant),
     Column("avoid", Text, nullable=False),
+    Column("acknowledged_at", Instant),
+    Column("silence_id", Text, nullable=False, server_default=text("''")),
+    Column("flaps", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 # R-11: the database, not a read before a write, keeps it to one open incident per key.
@@ -135,11 +116,16 @@ lanes = Table(
     Column("is_degraded", Boolean, nullable=False),
     Column("is_dead", Boolean, nullable=False),
     Column("receipt", Text),
+    Column("urgent_at", Instant),
     UniqueConstraint("incident_id", "destination"),
 )
 Index("ix_lanes_due", lanes.c.destination, lanes.c.due_at,
       sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL"))
 Index("ix_lanes_dead", lanes.c.id, sqlite_where=text("is_dead"), postgresql_where=text("is_dead"))
+
+# What a person has just changed is shown at once, whatever the destination's budget: see `lanes.urgent`.
+Index("ix_lanes_urgent_at", lanes.c.urgent_at,
+      sqlite_where=text("urgent_at IS NOT NULL"), postgresql_where=text("urgent_at IS NOT NULL"))
 
 # One row per destination: its rate budget and its health, shared by all replicas.
 destinations = Table(
@@ -151,6 +137,7 @@ destinations = Table(
     Column("last_error", Text, nullable=False),
     Column("last_sent_at", Instant),
     Column("moved_to", Text, nullable=False),
+    Column("paused_until", Instant),
 )
 
 deliveries = Table(

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from alerthub.web.base import Door, HubView, problem
 
 OPEN = frozenset({"/healthz", "/readyz", "/health", "/metrics"})
-OPEN_BELOW = ("/hooks/", "/replies/", "/static/")
+OPEN_BELOW = ("/hooks/", "/replies/", "/static/", "/respond/", "/heartbeats/")     # they have their own proofs
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
 SECURITY_HEADERS = [

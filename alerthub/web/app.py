@@ -13,8 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from alerthub.domain.command import Verb
 from alerthub.errors import Busy
-from alerthub.web import api, health, hooks, pages
+from alerthub.web import answers, api, health, heartbeats, hooks, links, oncall, pages, replies, silences
 from alerthub.web.access import Access
 from alerthub.web.base import HubView, hub_of, problem
 
@@ -56,6 +57,20 @@ ROUTES = [
     *route("/api/v1/lanes/{lane}/replay", api.replay, "POST"),
     *route("/api/v1/actions/runs", api.list_runs), *route("/api/v1/quarantine", api.list_quarantine),
     *route("/api/v1/reload", api.reload, "POST"),
+    *[one for verb in Verb for one in route(f"/api/v1/incidents/{{reference}}/{verb.value}", answers.commanded(verb), "POST")],
+    *route("/api/v1/people/{person}/link-code", answers.link_code, "POST"),
+    *route("/api/v1/silences", silences.list_silences), *route("/api/v1/silences", silences.add_silence, "POST"),
+    *route("/api/v1/silences/{number}", silences.expire_silence, "DELETE"),
+    *route("/api/v1/heartbeats", heartbeats.list_heartbeats),
+    *route("/heartbeats/{name}", heartbeats.ping, "GET", "HEAD", "POST"),
+    *route("/heartbeats/{name}/{token}", heartbeats.ping, "GET", "HEAD", "POST"),
+    *route("/api/v1/oncall", oncall.now), *route("/api/v1/schedules/{name}/overrides", oncall.list_overrides),
+    *route("/api/v1/schedules/{name}/overrides", oncall.add_override, "POST"),
+    *route("/api/v1/schedules/{name}/imported", oncall.import_overrides, "PUT"),
+    *route("/api/v1/schedules/{name}/calendar.ics", oncall.calendar),
+    *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
+    *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
+    *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
     *route("/", pages.index), *route("/incidents/{reference}", pages.incident), *route("/runbooks/{name}", pages.runbook),
     *route("/static/hub.css", pages.style),
 ]

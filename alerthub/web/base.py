@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from alerthub.channels.base import Listener
 from alerthub.clock import Clock
 from alerthub.domain.alert import Alert, Batch
+from alerthub.domain.command import Answer, Ask, LinkView
 from alerthub.domain.rules import Rules
 from alerthub.log import redact
 from alerthub.metrics import Metrics
@@ -44,6 +46,10 @@ class HubView(Protocol):
     def door(self) -> Door: ...
     @property
     def sources(self) -> Mapping[str, Source]: ...
+    @property
+    def listeners(self) -> Sequence[Listener]: ...
+    async def hear(self, ask: Ask) -> Answer: ...
+    async def link(self, token: str) -> LinkView: ...
     async def take(self, batch: Batch) -> None: ...
     async def raise_own(self, alerts: list[Alert]) -> None: ...
     def nudge(self) -> None: ...

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from alerthub.errors import Busy
 from alerthub.metrics import CONTENT_TYPE
 from alerthub.store import lanes, reading
+from alerthub.store.file import Gone
 from alerthub.web.base import HubView, answer, hub_of, problem
 
 READY_SECONDS = 1.5
@@ -30,7 +31,7 @@ async def ready(request: Request) -> Response:
         async with asyncio.timeout(READY_SECONDS):
             await hub.store.read(lambda tx: lanes.oldest_due(tx, hub.clock.now()))
     except (Busy, TimeoutError) as error:
-        return problem(503, f"the database does not answer: {error or 'time is up'}")
+        return problem(503, silence(error, "the database does not answer"))
     return answer(200, {"status": "ready"})
 
 
@@ -49,8 +50,10 @@ async def components(hub: HubView) -> dict[str, dict[str, object]]:
             oldest, failing, numbers = await hub.store.read(
                 lambda tx: (lanes.oldest_due(tx, now), lanes.failing(tx), reading.counts(tx)))
     except (Busy, TimeoutError) as error:
-        return {"database": part("unhealthy", f"does not answer: {error or 'time is up'}")}
-    parts["database"] = part("healthy", "answers")
+        return {"database": part("unhealthy", silence(error, "does not answer"))}
+    trouble = hub.store.trouble
+    parts["database"] = part("healthy", "answers") if trouble is None else part(
+        "unhealthy", f"can be read, but not written since {trouble.since:%Y-%m-%d %H:%M:%S} UTC: {trouble.word}")
     for name, word in hub.components().items():
         parts[name] = part("healthy" if word == "running" else "degraded", word)
     lag = max(((now - at).total_seconds() for at in oldest.values()), default=0.0)
@@ -59,6 +62,10 @@ async def components(hub: HubView) -> dict[str, dict[str, object]]:
     for key, since, word in failing:
         parts[f"destination {key}"] = part("degraded", f"fails since {since:%Y-%m-%d %H:%M:%S} UTC: {word}")
     return parts
+
+
+def silence(error: Exception, word: str) -> str:
+    return str(error) if isinstance(error, Gone) else f"{word}: {error or 'time is up'}"
 
 
 def part(status: str, detail: str) -> dict[str, object]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from alerthub.channels.base import Channel, Wire
 from alerthub.channels.email import OURS, Email, EmailConfig, EmailGlobal, addresses, is_loopback
 from alerthub.channels.email_client import CODES, all_refused, before_content, failure_for_code
-from alerthub.domain.message import Message, Receipt, Why
+from alerthub.domain.message import Button, Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
 from tests.channels.contract import ChannelContract, FixedClock
 from tests.kit.messages import digest_message, hostile_message, message, resolved_message
@@ -106,6 +106,14 @@ async def test_an_incident_is_one_thread(post: FakeSmtp) -> None:
     assert len({mail["Message-ID"] for mail in [root, *later]}) == 3
     assert third.handle["root"] == root["Message-ID"]
     assert third.handle["message_id"] == later[1]["Message-ID"]
+
+
+async def test_the_links_to_answer_by_arrive_whole_in_both_parts(post: FakeSmtp) -> None:
+    url = "https://hub.example.com/respond/a.4711.3.1795262400." + "x" * 16
+    await email(post).send(message(buttons=(Button("acknowledge", "Acknowledge", "token", url),)), None)
+    (mail,) = post.mails
+    assert f"Acknowledge: {url}\n" in mail.part("text/plain").replace("\r\n", "\n")
+    assert f'href="{url}"' in mail.part("text/html")
 
 
 async def test_a_lost_answer_is_in_doubt_and_the_repetition_carries_the_same_id(post: FakeSmtp) -> None:

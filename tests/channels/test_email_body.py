@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from alerthub.channels import email_body as body
 from alerthub.channels.email_body import Custom, Letterhead, Thread, compose
 from alerthub.domain.alert import Severity
-from alerthub.domain.message import ActionLine, IncidentStatus, Link, Message, Why
+from alerthub.domain.message import ActionLine, Button, IncidentStatus, Link, Message, Why
 from tests.kit.messages import (
     HOSTILE,
     NOW,
@@ -252,6 +252,60 @@ def test_a_storm_names_every_incident_in_both_parts(count: int) -> None:
     for text in (part(mail, "text/plain"), shown(part(mail, "text/html")).text):
         assert "#101" in text
         assert f"#{100 + count}" in text
+
+
+# --- answers ------------------------------------------------------------------------------------------------------------------
+
+RESPOND = "https://hub.example.com/respond/"
+BUTTONS = (
+    Button("acknowledge", "Acknowledge", "token-a", f"{RESPOND}a"), Button("resolve", "Resolve", "token-r", f"{RESPOND}r"),
+    Button("silence", "Silence 1 h", "token-s1", f"{RESPOND}s1"), Button("silence", "Silence 4 h", "token-s4", f"{RESPOND}s4"),
+)
+
+
+def test_a_mail_can_be_answered_by_links_in_both_parts() -> None:
+    mail = wired(message(buttons=BUTTONS))
+    assert (f"\n\nAcknowledge: {RESPOND}a\nResolve: {RESPOND}r\nSilence 1 h: {RESPOND}s1\nSilence 4 h: {RESPOND}s4\n"
+            f"{body.ASKS_AGAIN}\n\nIncident: https://") in part(mail, "text/plain")
+    html = shown(part(mail, "text/html"))
+    assert html.links[:4] == [button.url for button in BUTTONS]
+    assert all(button.label in html.text for button in BUTTONS)
+    assert body.ASKS_AGAIN in html.text
+
+
+@pytest.mark.parametrize("buttons", [
+    (), (Button("acknowledge", "Acknowledge", "token-a"),), (Button("approve", "Approve", "token-p", f"{RESPOND}p"),),
+    (Button("acknowledge", "Acknowledge", "token-a", "javascript:alert(1)"),), (Button("", "Odd", "token-o", f"{RESPOND}o"),),
+])
+def test_what_has_no_page_or_needs_a_login_is_no_link(buttons: tuple[Button, ...]) -> None:
+    mail = wired(message(buttons=buttons))
+    for kind in ("text/plain", "text/html"):
+        assert "once more" not in part(mail, kind)
+        assert part(mail, kind) == part(wired(message()), kind)
+
+
+def test_a_token_is_in_no_mail_but_in_its_address() -> None:
+    mail = wired(message(buttons=BUTTONS))
+    assert "token-" not in part(mail, "text/plain") + part(mail, "text/html")
+
+
+def test_a_hostile_button_is_text() -> None:
+    for value in HOSTILE:
+        mail = wired(message(buttons=(Button("acknowledge", value, "t", f'{RESPOND}"><script>{value}'[:900]),)))
+        html = shown(part(mail, "text/html"))
+        assert "script" not in html.tags
+        assert html.links[0].startswith(f'{RESPOND}"><script>')
+        assert [name for name in html.attributes if name.startswith("on")] == []
+        assert " ".join(value.split())[:40] in " ".join(html.text.split())
+        assert " ".join(value.split())[:40] in " ".join(part(mail, "text/plain").split())
+
+
+def test_many_buttons_leave_a_giant_mail_within_its_limits() -> None:
+    wide = tuple(Button("silence", "🔥<&>" * 99, "t", RESPOND.ljust(1_000, "&")) for _ in range(99))
+    mail = wired(giant_message(buttons=wide))
+    assert len(part(mail, "text/plain")) <= body.TEXT_LIMIT + 1
+    assert len(part(mail, "text/html").encode()) <= 102_000
+    assert len([link for link in shown(part(mail, "text/html")).links if link.startswith(RESPOND)]) == body.LINKS
 
 
 # --- templates ----------------------------------------------------------------------------------------------------------------

@@ -171,6 +171,17 @@ async def test_a_reminder_of_what_was_never_told_is_sent(previous: Receipt | Non
     assert receipt.handle == {"dedup_key": f"alerthub/{message().incident_id}/1"}
 
 
+@pytest.mark.parametrize(("sent", "actions"), [
+    (message(only_edit=True), []), (acknowledged_message(only_edit=True), ["acknowledge"]),
+    (resolved_message(only_edit=True), ["resolve"]), (message(only_edit=True, episode=2), ["resolve", "trigger"]),
+])
+async def test_an_edit_is_sent_when_it_is_another_state_there(sent: Any, actions: list[str]) -> None:
+    async with opened() as (provider, channel):
+        receipt = await channel.send(message(), None)
+        assert await channel.send(sent, receipt) == Receipt({"dedup_key": dedup_key(sent)})
+        assert [request.json()["event_action"] for request in provider.requests[1:]] == actions
+
+
 async def test_an_alert_line_in_a_reminder_does_not_stop_a_resolve() -> None:
     async with opened() as (provider, channel):
         receipt = await channel.send(message(), None)

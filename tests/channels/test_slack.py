@@ -16,12 +16,12 @@ from alerthub.channels.base import Channel, Wire
 from alerthub.channels.slack import Slack, SlackConfig, SlackGlobal
 from alerthub.channels.slack_client import ERROR_PREFIXES, ERRORS, SLOW, classify
 from alerthub.domain.alert import Severity
-from alerthub.domain.message import ActionLine, Message, Receipt, Why
+from alerthub.domain.message import ActionLine, Button, Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
 from tests.channels.contract import ChannelContract, FixedClock, HttpChannelContract
 from tests.kit.messages import acknowledged_message, digest_message, giant_message, message, resolved_message
 from tests.kit.providers.http import Answer, FakeProvider
-from tests.kit.providers.slack import CHANNEL, FakeSlack, Posted, parsed_as_markup, problems, visible
+from tests.kit.providers.slack import CHANNEL, FakeSlack, Posted, parsed_as_markup, problems, tokens, visible
 
 pytestmark = pytest.mark.anyio
 TOKEN = "xoxb-canary-7f3a9d51c2"
@@ -149,6 +149,25 @@ async def test_a_change_without_news_edits_silently(workspace):
     await workspace.tell(message())
     await workspace.tell(message(why=Why.changed, news=()))
     assert workspace.slack.methods() == ["chat.postMessage", "chat.update"]
+
+
+async def test_an_edit_alone_says_nothing_new_even_where_there_is_news(workspace):
+    await workspace.tell(message())
+    await workspace.tell(acknowledged_message("ayse", why=Why.escalated, only_edit=True))
+    assert workspace.slack.methods() == ["chat.postMessage", "chat.update"]
+    assert "ACKNOWLEDGED by ayse" in workspace.root().text
+
+
+async def test_the_buttons_change_with_the_state_and_go_when_it_is_over_or_degraded(workspace):
+    give_back = Button("unacknowledge", "Give back", "u.1.1..mac")
+    await workspace.tell(message(buttons=(Button("acknowledge", "Acknowledge", "a.1.1..mac"),)))
+    assert tokens(workspace.root().sent) == {"Acknowledge": "a.1.1..mac"}
+    await workspace.tell(acknowledged_message(buttons=(give_back,)))
+    assert tokens(workspace.root().sent) == {"Give back": "u.1.1..mac"}
+    await workspace.tell(acknowledged_message(buttons=(give_back,), is_degraded=True))
+    assert tokens(workspace.root().sent) == {}
+    await workspace.tell(resolved_message())
+    assert tokens(workspace.root().sent) == {}
 
 
 @pytest.mark.parametrize(("why", "broadcast"), [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from alerthub.channels.slack_blocks import (
     ACTION_ELEMENTS,
+    ANSWERS_JSON,
     BLOCKS,
     BLOCKS_JSON,
     BUTTON_TEXT,
@@ -21,10 +23,13 @@ from alerthub.channels.slack_blocks import (
     FIELDS,
     HEADER_TEXT,
     LINKS,
+    OPTION_VALUE,
+    OPTIONS,
     ROOMS,
     SECTION_TEXT,
     TEXT,
     actions_block,
+    answers_block,
     blocks_of,
     build,
     context,
@@ -42,9 +47,10 @@ from alerthub.channels.slack_blocks import (
     shown_links,
 )
 from alerthub.domain.alert import Severity
-from alerthub.domain.message import ActionLine, Link, Message, Why
+from alerthub.domain.message import ActionLine, Button, Link, Message, Why
 from tests.kit.messages import (
     HOSTILE,
+    NOW,
     acknowledged_message,
     digest_message,
     firing_line,
@@ -53,9 +59,14 @@ from tests.kit.messages import (
     message,
     resolved_message,
 )
-from tests.kit.providers.slack import problems, text_objects, visible
+from tests.kit.providers.slack import problems, text_objects, tokens, visible
 
 ANYTHING = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+BUTTONS = (
+    Button("acknowledge", "Acknowledge", "a.1.1..mac"), Button("resolve", "Resolve", "r.1.1..mac"),
+    Button("silence", "Silence 1 h", "s1.1.1..mac"), Button("silence", "Silence 4 h", "s4.1.1..mac"),
+    Button("silence", "Silence until 09:00", "st.1.1..mac"), Button("escalate", "Escalate now", "e.1.1..mac"),
+)
 LABELS = st.dictionaries(st.text(min_size=1, max_size=20), ANYTHING, max_size=15)
 
 
@@ -168,7 +179,8 @@ def test_all_blocks_together_keep_the_hidden_limit(size):
     giant_message(), giant_message(is_stale=True, incomplete=10**9, is_silenced=True, possible_duplicate=True),
     giant_message(common_annotations={"summary": "\x01" * 9_000, "description": '"' * 9_000}),
     digest_message(1_000), digest_message(1_000, digest=digest_message(1_000).digest * 3),
-], ids=["giant", "all remarks", "escapes", "digest", "long digest"])
+    giant_message(buttons=BUTTONS, acknowledged_at=NOW, silenced_until=NOW, acknowledged_by="\x01🔥" * 90),
+], ids=["giant", "all remarks", "escapes", "digest", "long digest", "buttons"])
 def test_the_worst_messages_are_legal(told):
     blocks = blocks_of(told, "🔥" * 9_000, "🔥" * 9_000, ("U012AB3CD",) * 10)
     assert problems(blocks) == []
@@ -304,3 +316,78 @@ def test_mentions_are_written_as_slack_wants_them(mentions, text):
 def test_the_length_counted_is_that_of_what_is_sent():
     blocks = blocks_of(message(title="日本語 🔥"))
     assert json_length(blocks) == len(json.dumps(blocks)) > len(json.dumps(blocks, ensure_ascii=False))
+
+
+def elements(told: Message) -> list[dict[str, object]]:
+    return [element for block in blocks_of(told) if block["type"] == "actions" for element in block["elements"]]
+
+
+def test_every_answer_can_be_pressed_and_the_links_stay_beside():
+    told = message(buttons=BUTTONS)
+    assert tokens({"blocks": blocks_of(told)}) == {button.label: button.token for button in BUTTONS}
+    assert [(element["type"], element.get("style")) for element in elements(told)] == [
+        ("button", "primary"), ("button", None), ("static_select", None), ("button", None), ("button", None), ("button", None)]
+    assert [element["text"]["text"] for element in elements(told)[4:]] == ["Incident", "Runbook"]
+    assert problems(blocks_of(told)) == []
+
+
+def test_the_silences_stand_together_where_the_first_of_them_is():
+    (block,) = [answers_block(message(buttons=BUTTONS[::-1]))]
+    assert [element["action_id"] for element in block["elements"]] == ["escalate_0", "silence", "resolve_2", "acknowledge_3"]
+    assert [option["value"][:2] for option in block["elements"][1]["options"]] == ["st", "s4", "s1"]
+
+
+@pytest.mark.parametrize("told", [message(), message(buttons=BUTTONS, is_degraded=True), resolved_message()])
+def test_without_an_answer_there_is_no_empty_block(told):
+    assert answers_block(replace(told, buttons=())) is None
+
+
+@pytest.mark.parametrize(("size", "count"), [(0, 0), (1, 1), (OPTION_VALUE, 1), (OPTION_VALUE + 1, 0)])
+@pytest.mark.parametrize("verb", ["acknowledge", "silence"])
+def test_a_token_that_slack_would_not_carry_has_no_button(size, count, verb):
+    told = message(buttons=(Button(verb, "L", "x" * size),), links=())
+    assert len(elements(told)) == count
+    assert problems(blocks_of(told)) == []
+
+
+@pytest.mark.parametrize("count", edges(OPTIONS))
+def test_the_list_of_silences_has_an_end(count):
+    told = message(buttons=tuple(Button("silence", f"{number} h", f"s{number}") for number in range(count)))
+    (choices,) = answers_block(told)["elements"]
+    assert len(choices["options"]) == min(count, OPTIONS)
+    assert problems(blocks_of(told)) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.builds(Button, st.sampled_from(["acknowledge", "resolve", "silence", "escalate", "unacknowledge"]),
+                          ANYTHING, st.uuids().map(str)), max_size=30))
+def test_whatever_buttons_there_are_the_blocks_are_legal(buttons):
+    assert problems(blocks_of(giant_message(buttons=tuple(buttons)))) == []
+
+
+def test_the_worst_buttons_leave_room_for_the_rest():
+    worst = [Button(verb, "🔥" * 90, f"{number:0150}") for number in range(40) for verb in ("resolve", "silence")]
+    told = giant_message(
+        buttons=tuple(worst), acknowledged_at=NOW, silenced_until=NOW, acknowledged_by="🔥" * 90, is_stale=True,
+        is_silenced=True, incomplete=10**9, possible_duplicate=True, links=(Link("🔥" * 90, "https://e/" + "a" * 2_900),))
+    assert problems(blocks_of(told, "🔥" * 9_000, "🔥" * 9_000, ("U012AB3CD",) * 10)) == []
+    assert answers_block(told)["elements"][0]["action_id"] == "resolve_0"
+    assert json_length([answers_block(message(buttons=BUTTONS))]) < ANSWERS_JSON / 2, "ours always fit"
+
+
+@pytest.mark.parametrize(("told", "line"), [
+    (acknowledged_message("ayse", acknowledged_at=NOW), "acknowledged by ayse at 12:00 UTC"),
+    (acknowledged_message("", acknowledged_at=NOW - timedelta(days=1)), "acknowledged at 2026-11-20 12:00 UTC"),
+    (message(silenced_until=NOW + timedelta(hours=4)), "silenced until 16:00 UTC"),
+    (message(silenced_until=NOW + timedelta(hours=21)), "silenced until 2026-11-22 09:00 UTC"),
+])
+def test_who_has_it_and_how_long_it_is_silent_stand_beside_the_facts(told, line):
+    context_texts = [element["text"] for block in blocks_of(told) if block["type"] == "context" for element in block["elements"]]
+    assert line in context_texts
+    assert problems(blocks_of(told)) == []
+
+
+def test_what_is_over_is_neither_acknowledged_nor_silenced():
+    text = shown(resolved_message(acknowledged_by="ayse", acknowledged_at=NOW, silenced_until=NOW))
+    assert "acknowledged" not in text
+    assert "silenced" not in text

@@ -30,7 +30,7 @@ from alerthub.channels.base import Channel, Wire
 from alerthub.channels.telegram import Telegram, TelegramConfig, TelegramGlobal
 from alerthub.channels.telegram_client import CHAT_UNUSABLE, DETAIL, MESSAGE_GONE, TOPIC_GONE, failure_of, without_secret
 from alerthub.channels.telegram_html import REPLIED
-from alerthub.domain.message import Message, Receipt, Why
+from alerthub.domain.message import Button, Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
 from tests.channels.contract import FixedClock, HttpChannelContract
 from tests.kit.messages import HOSTILE, acknowledged_message, digest_message, hostile_message, message, resolved_message
@@ -187,6 +187,58 @@ async def test_a_degraded_message_is_never_parsed(chat: Chat) -> None:
     await chat.tell(replace(resolved_message(), is_degraded=True))
     assert [form.get("parse_mode") for form in chat.forms()] == [None, None, None]
     assert "Resolved: 1 alert" in chat.telegram.replies[0].text
+
+
+# --- buttons --------------------------------------------------------------------------------------------------------------------
+
+BUTTONS = (Button("acknowledge", "Acknowledge", "a.1.1..mac"), Button("resolve", "Resolve", "r.1.1..mac"),
+           Button("silence", "Silence 1 h", "s1.1.1..mac"), Button("silence", "4 h", "s4.1.1..mac"),
+           Button("silence", "until 09:00", "st.1.1..mac"), Button("escalate", "Escalate now", "e.1.1..mac"))
+
+
+async def test_the_live_message_has_its_buttons_in_rows_and_replies_have_none(chat: Chat) -> None:
+    await chat.tell(message(buttons=BUTTONS))
+    await chat.tell(message(why=Why.changed, firing=2, buttons=BUTTONS))
+    (root,), (reply,) = chat.telegram.roots, chat.telegram.replies
+    assert [[text for text, _ in row] for row in root.keyboard] == [
+        ["Acknowledge", "Resolve"], ["Silence 1 h", "4 h", "until 09:00"], ["Escalate now"]]
+    assert root.keyboard[0][0][1] == "a.1.1..mac"
+    assert reply.keyboard == ()
+
+
+async def test_an_edit_changes_the_buttons_and_takes_them_away(chat: Chat) -> None:
+    await chat.tell(message(buttons=BUTTONS))
+    await chat.tell(acknowledged_message(buttons=BUTTONS[1:2]))
+    assert chat.telegram.roots[0].keyboard == ((("Resolve", "r.1.1..mac"),),)
+    await chat.tell(resolved_message())
+    assert chat.telegram.roots[0].keyboard == ()
+    edits = [form for form in chat.forms() if "message_id" in form]
+    assert json.loads(edits[-1]["reply_markup"]) == {"inline_keyboard": []}
+
+
+async def test_a_message_without_buttons_asks_for_none(chat: Chat) -> None:
+    await chat.tell(message())
+    assert "reply_markup" not in chat.forms()[0]
+
+
+async def test_a_button_that_telegram_would_refuse_does_not_cost_the_page(chat: Chat) -> None:
+    odd = (Button("acknowledge", "x" * 500, "t" * 64), Button("resolve", "Resolve", "t" * 65), Button("silence", " ", "s"),
+           Button("escalate", "Escalate", "é" * 33), Button("escalate", "Escalate", ""), Button("approve", "Approve", "p"))
+    await chat.tell(message(buttons=odd))
+    assert [[data for _, data in row] for row in chat.telegram.roots[0].keyboard] == [["t" * 64], ["p"]]
+
+
+async def test_the_minimal_form_has_no_buttons(chat: Chat) -> None:
+    await chat.tell(message(buttons=BUTTONS, is_degraded=True))
+    assert chat.telegram.roots[0].keyboard == ()
+
+
+@pytest.mark.parametrize("why", sorted(REPLIED))
+async def test_what_only_edits_says_nothing_new(chat: Chat, why: Why) -> None:
+    await chat.tell(message())
+    await chat.tell(acknowledged_message(why=why, only_edit=True))
+    assert chat.telegram.calls() == ["sendMessage", "editMessageText"]
+    assert "ACKNOWLEDGED by ayse" in chat.telegram.roots[0].text
 
 
 # --- receipts, topics, groups that move ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -75,6 +75,25 @@ def test_the_state_shows_in_mark_and_word(told: Message, mark: str) -> None:
 ])
 def test_what_a_reader_must_know_is_said(told: Message, word: str) -> None:
     assert word in text(told)
+
+
+@pytest.mark.parametrize(("told", "line"), [
+    (acknowledged_message(acknowledged_at=NOW - timedelta(minutes=3)), "Acknowledged at 11:57 UTC."),
+    (acknowledged_message(acknowledged_at=NOW - timedelta(days=1)), "Acknowledged at 2026-11-20 12:00 UTC."),
+    (message(silenced_until=NOW + timedelta(hours=4)), "Silenced until 16:00 UTC."),
+    (message(silenced_until=(NOW + timedelta(hours=21)).astimezone(timezone(timedelta(hours=3)))),
+     "Silenced until 2026-11-22 09:00 UTC."),
+])
+def test_since_when_and_until_when_are_said(told: Message, line: str) -> None:
+    assert line in text(told).split("\n")
+
+
+@pytest.mark.parametrize("told", [
+    message(acknowledged_at=NOW), resolved_message(acknowledged_at=NOW, silenced_until=NOW), acknowledged_message(),
+])
+def test_what_is_over_is_not_said(told: Message) -> None:
+    assert "Acknowledged at" not in text(told)
+    assert "Silenced until" not in text(told)
 
 
 def test_news_that_no_reply_tells_stand_in_the_first_message_only() -> None:

@@ -10,7 +10,8 @@ SECRET_FOLDER = "/run/secrets"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwOdF3aX8hYc4="
 AGENT_SIGNING = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDx6a8wHNUE3s="
 SECRETS = {
-    "alerthub-token": "token-between-alertmanager-and-hub", "slack-bot-token": "xoxb-corridor-0123456789",
+    "alerthub-token": "token-between-alertmanager-and-hub", "alerthub-api-token": "token-between-people-and-api",
+    "slack-bot-token": "xoxb-corridor-0123456789",
     "telegram-bot-token": "123456789:AAE-corridor-bot-token", "smtp-password": "corridor-smtp-password",
     "pagerduty-routing-key": "0123456789abcdef0123456789abcdef", "agent-btc": AGENT_SIGNING, "actions": SIGNING,
 }

@@ -12,6 +12,7 @@ BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 # Where each model stands in the file, in the order in which a reader meets them.
 PLACES = {
     "Server": "server", "Ping": "server, ping", "Database": "database", "Log": "log", "Runbooks": "runbooks", "Global": "global",
+    "FlappingSettings": "flapping",
     "AlertmanagerSettings": "sources, type alertmanager", "Reconcile": "sources, reconcile",
     "GrafanaSettings": "sources, type grafana", "GenericSettings": "sources, type generic",
     "RouteSettings": "route and routes", "Receiver": "receivers",
@@ -20,7 +21,8 @@ PLACES = {
     "TimeIntervalSettings": "time_intervals", "PeriodSettings": "time_intervals, one period", "Times": "time_intervals, times",
     "AgentTarget": "targets, type agent", "PermitSettings": "targets, permit", "HttpTarget": "targets, type http",
     "SafeModeSettings": "actions, type safe_mode", "HttpSettings": "actions, type http", "Approve": "actions, approve",
-    "Person": "people", "Schedule": "schedules", "Layer": "schedules, layers", "Restriction": "schedules, restrictions",
+    "AnswersSettings": "answers", "Person": "people",
+    "Schedule": "schedules", "Layer": "schedules, layers", "Restriction": "schedules, restrictions",
     "EscalationPolicy": "escalation_policies", "Step": "escalation_policies, steps", "Heartbeat": "heartbeats",
     "HeartbeatAction": "heartbeats, actions",
 }

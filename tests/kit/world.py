@@ -9,15 +9,19 @@ from typing import Any
 
 from alerthub.actions.base import ActionSettings, Call, Outcome, Report
 from alerthub.domain.alert import Alert, Batch
+from alerthub.domain.command import Answer, Ask, Command, Press, Typed, Verb
 from alerthub.domain.incident import Incident
 from alerthub.domain.message import Message, Receipt
+from alerthub.domain.person import Account, Person
 from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Destination, Direction, Receiver, Rules, SourceRule
+from alerthub.engine.timed import Timed
 from alerthub.engine.worker import Plant, Worker
 from alerthub.errors import SendFailed
 from alerthub.flow import watch
 from alerthub.flow.act import Armed
 from alerthub.flow.intake import Taken, take_in
+from alerthub.flow.respond import hear
 from alerthub.metrics import Metrics
 from alerthub.store import alerts as alert_store
 from alerthub.store import reading
@@ -105,6 +109,16 @@ def rules_for(route: Route | None = None, *, receivers: dict[str, Sequence[Desti
                  actions={action.name: action for action in actions}, targets=frozenset(targets), **fields)
 
 
+def person(name: str, role: str = "responder", **fields: Any) -> Person:
+    """Known in Slack and Telegram by their name in capitals, and by mail."""
+    accounts = {("slack", name.upper()), ("telegram", name.upper()), ("email", f"{name}@example.com")}
+    return Person(name, role, accounts=frozenset(accounts), **fields)
+
+
+def contact(key: str, **fields: Any) -> Destination:
+    return destination(key, receiver="", is_personal=True, **fields)
+
+
 def safe_mode(**fields: Any) -> ActionRule:
     usual: dict[str, Any] = {"target_label": "agent", "resumable": True, "version": "1"}
     return ActionRule("safe-mode", "safe_mode", Direction.tighten, **{**usual, **fields})
@@ -136,7 +150,7 @@ class World:
                 self.arsenal[action.name, target] = Armed(scripted, settings)
 
     def new_worker(self, owner: str) -> Worker:
-        return Worker(self.store, self.plant, self.clock, self.metrics, owner)
+        return Worker(self.store, self.plant, self.clock, self.metrics, owner, Timed(self.store, lambda: self.rules))
 
     def plant(self) -> Plant:
         return Plant(self.rules, self.channels, self.arsenal)
@@ -153,6 +167,26 @@ class World:
     async def receive_batches(self, *batches: Batch) -> Taken:
         return await self.store.write(lambda tx: take_in(tx, self.rules, batches, self.clock.now()))
 
+    async def ask(self, ask: Ask) -> Answer:
+        return await self.store.write(lambda tx: hear(tx, self.rules, ask, self.clock.now()))
+
+    async def press(self, message: Message, label: str, *, by: str = "ayse", key: str = "", place: str = "") -> Answer:
+        """Click a button of a message, as the person of that name does in Slack."""
+        token = next(button.token for button in message.buttons if button.label == label)
+        return await self.ask(Press(token, Account("slack", by.upper(), by), key or self.clock.new_id(), place))
+
+    async def say(self, words: str, *, by: str = "ayse", key: str = "") -> Answer:
+        """Type a line, as the person of that name does in Telegram."""
+        return await self.ask(Typed(words, Account("telegram", by.upper(), by), key or self.clock.new_id()))
+
+    async def command(self, verb: Verb, number: int = 1, *, by: str = "ayse", **fields: Any) -> Answer:
+        account = fields.pop("account", Account("slack", by.upper(), by))
+        return await self.ask(Command(verb, str(number), account, fields.pop("key", "") or self.clock.new_id(), **fields))
+
+    async def history(self, number: int = 1) -> list[str]:
+        """The texts of an incident's events, oldest first."""
+        return [event["text"] for event in (await self.incident(number))["events"]]
+
     async def drain(self, worker: Worker | None = None, rounds: int = 200) -> None:
         """Do all work that is due now, and what becomes due by it."""
         worker = worker or self.worker
@@ -160,7 +194,7 @@ class World:
             started = await worker.run_once()
             if worker.under_way:
                 await asyncio.gather(*worker.under_way)
-            if not started:
+            if not started and (worker.next_timed is None or worker.next_timed > self.clock.now()):
                 return
         raise AssertionError("the work does not come to an end")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from alerthub.clock import SystemClock
 from alerthub.errors import AlerthubError, Busy, Conflict
-from alerthub.store.database import (
-    NETWORK_FILE_SYSTEMS,
-    TRIES,
-    DatabaseInUse,
-    Store,
-    busy_or,
-    file_system_of,
-    normal_url,
-    refuse_network_file_system,
-)
+from alerthub.store.database import TRIES, Store, Trouble, busy_or, normal_url
+from alerthub.store.file import NETWORK_FILE_SYSTEMS, DatabaseInUse, Gone, file_system_of, refuse_network_file_system
 from alerthub.store.schema import destinations, quarantine
 from alerthub.store.tx import Tx
+from tests.kit.clock import START
 from tests.kit.rows import at_once, count, note, notes
 
 new_id = SystemClock().new_id
@@ -357,3 +351,79 @@ def test_the_lock_file_stays_and_holds_nothing(sqlite: Store) -> None:
     """Removing it would let two hubs lock two files of one name."""
     sqlite.close()
     assert os.path.getsize(f"{sqlite.path}.lock") == 0
+
+
+# -- a file that goes away, a disk that is full
+
+GONE = "the database file is gone; stop the hub, restore it"
+
+
+def taken_away(store: Store, how: str) -> None:
+    path = Path(store.path)
+    if how == "deleted":
+        path.unlink()
+    else:
+        (path.parent / "copy.db").write_bytes(path.read_bytes())
+        (path.parent / "copy.db").replace(path)
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+@pytest.mark.parametrize("by", ["write_now", "read_now", "write", "read"])
+def test_a_file_that_is_no_longer_at_its_path_is_busy(sqlite: Store, how: str, by: str) -> None:
+    """What is written into an unlinked file is lost, so nobody may be told that it is stored."""
+    def attempt() -> Any:
+        return getattr(sqlite, by)(notes) if by.endswith("_now") else asyncio.run(getattr(sqlite, by)(notes))
+
+    sqlite.write_now(lambda tx: note(tx, "a"))
+    assert attempt() == ["a"]
+    taken_away(sqlite, how)
+    for _ in range(3):
+        with pytest.raises(Gone, match=GONE):
+            attempt()
+    assert Path(sqlite.path).exists() == (how == "replaced")       # no empty one is made in its place
+
+
+def test_a_new_connection_makes_no_empty_file_in_place_of_the_lost_one(sqlite: Store) -> None:
+    sqlite.write_now(notes)
+    Path(sqlite.path).unlink()
+    sqlite.engine.dispose()
+    with pytest.raises(Gone):
+        sqlite.read_now(notes)
+    assert not Path(sqlite.path).exists()
+
+
+def test_those_who_wait_together_are_all_told_that_the_file_is_gone(sqlite: Store) -> None:
+    async def everything() -> list[Any]:
+        await sqlite.write(lambda tx: note(tx, "a"))
+        Path(sqlite.path).unlink()
+        return await asyncio.gather(*[sqlite.write(notes) for _ in range(20)], return_exceptions=True)
+
+    assert [type(outcome) for outcome in asyncio.run(everything())] == [Gone] * 20
+
+
+def overflow(tx: Tx) -> str:
+    """As on a full disk: no page can be added. The writer lets go of the connection, and so of the limit."""
+    tx.conn.exec_driver_sql("PRAGMA max_page_count=1").close()
+    return note(tx, "too much", 1 << 20)
+
+
+@pytest.mark.anyio
+async def test_writes_that_fail_are_known_with_their_beginning_until_one_succeeds(sqlite: Store) -> None:
+    moments = iter([START, START + timedelta(minutes=1)])
+    sqlite.now = lambda: next(moments)
+    await sqlite.write(lambda tx: note(tx, "a"))
+    assert sqlite.trouble is None
+    for _ in range(2):
+        with pytest.raises(Busy):
+            await sqlite.write(overflow)
+        assert sqlite.trouble == Trouble(START, "database: database or disk is full")
+        assert await sqlite.write(notes) == ["a"]       # it changes nothing, so it says nothing
+        assert sqlite.trouble is not None
+    assert await sqlite.write(lambda tx: note(tx, "b", 1 << 20)) == "b"
+    assert sqlite.trouble is None
+
+
+def test_a_write_on_either_database_ends_the_trouble(store: Store) -> None:
+    store.trouble = Trouble(START, "database: away")
+    asyncio.run(store.write(lambda tx: note(tx, "a")))
+    assert store.trouble is None

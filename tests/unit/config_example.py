@@ -63,6 +63,6 @@ route:
 
 def example(folder: Path, secret: str = "0123456789abcdef") -> str:
     for name in SECRETS:
-        (folder / name).write_text(f"{secret}-{name}\n")
+        (folder / name).write_text(f"{'123456789:' if name == 'telegram' else ''}{secret}-{name}\n")
         (folder / name).chmod(0o600)
     return EXAMPLE.replace("@/", f"{folder}/")

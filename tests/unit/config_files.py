@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from alerthub.actions.base import ActionSettings, TargetSettings
-from alerthub.channels.base import ChannelSettings
+from alerthub.actions.base import ActionSettings, ActionWire, TargetSettings
+from alerthub.channels.base import ChannelSettings, Wire
+from alerthub.channels.template import Template
 from alerthub.config import Config, load
 from alerthub.config.kinds import KINDS, Kinds, Registry
 from alerthub.errors import ConfigError
-from alerthub.settings import Secret, Settings
+from alerthub.settings import Secret, Settings, revealed
 from alerthub.sources.base import SourceSettings
 
 # What every file must have, so that a case is about one thing. Appended: the lines of a case are where they seem to be.
@@ -69,11 +70,23 @@ class PigeonConfig(ChannelSettings):
     seed_file: str | None = None
     notes: dict[str, str] = Field(default_factory=dict)
     colour: Literal["white", "grey"] = "grey"
+    coo: str = ""
+    trill: str = ""
 
 
 class Pigeon:
+    """Wants a seed, of its own or of all; and has two templates."""
+
     kind: ClassVar[str] = "pigeon"
     Config, Global = PigeonConfig, PigeonGlobal
+
+    def __init__(self, config: PigeonConfig, shared: PigeonGlobal, wire: Wire) -> None:
+        for text in (config.coo, config.trill):
+            Template(text)
+        if config.loft == "hungry" and config.seed is None and shared.pigeon_seed is None:
+            raise ValueError("no seed; give pigeon_seed under global, or seed here")
+        if config.loft == "burnt":
+            raise ValueError(f"loft is burnt, with all of {revealed(config.seed)}; name another")
 
 
 class FlagConfig(ChannelSettings):
@@ -83,6 +96,8 @@ class FlagConfig(ChannelSettings):
 class Flag:
     kind: ClassVar[str] = "flag"
     Config, Global = FlagConfig, Settings
+
+    def __init__(self, config: FlagConfig, shared: Settings, wire: Wire) -> None: ...
 
 
 class Bell(TargetSettings):
@@ -111,13 +126,23 @@ class ThinkSettings(ActionSettings):
 class Ring:
     Config, Target, resumable = RingSettings, Bell, False
 
+    def __init__(self, config: RingSettings, target: Bell, wire: ActionWire) -> None:
+        if target.rope == "short":
+            raise ValueError("the rope of a bell is too short; take a longer one")
+
 
 class Shut:
     Config, Target, resumable = ShutSettings, Gate, True
 
+    def __init__(self, config: ShutSettings, target: Gate, wire: ActionWire) -> None: ...
+
 
 class Think:
     Config, Target, resumable = ThinkSettings, None, False
+
+    def __init__(self, config: ThinkSettings, target: None, wire: ActionWire) -> None:
+        if config.summary == "nothing":
+            raise ValueError("summary says nothing to think of; write what")
 
 
 class HornSettings(SourceSettings):

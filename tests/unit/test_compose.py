@@ -30,10 +30,11 @@ from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus, Link,
 from alerthub.domain.runbook import Runbook
 from tests.kit.alerts import firing
 from tests.kit.clock import START
-from tests.kit.world import rules_for
+from tests.kit.world import SLACK, destination, rules_for
 
 HUB = "https://hub.example.com"
 RULES = rules_for(public_url=HUB)
+DESTINATION = destination(SLACK)
 NOW = START + timedelta(minutes=5)
 
 
@@ -61,7 +62,7 @@ def events(*kinds: EventKind, **data: Any) -> tuple[Event, ...]:
 def told(found: Incident | None = None, lines: Sequence[AlertLine] = (), happened: Sequence[Event] = (),
          to: Lane | None = None, **rules: Any) -> Message:
     telling = Telling(found or incident(), tuple(lines), tuple(happened))
-    return compose(telling, to or lane(), replace(RULES, **rules), NOW)
+    return compose(telling, to or lane(), DESTINATION, replace(RULES, **rules), b"key", NOW)
 
 
 # -- state
@@ -171,7 +172,7 @@ def test_the_link_to_a_graph_is_called_so(url: str, label: str) -> None:
 
 def test_what_actions_did_is_handed_on() -> None:
     done = (ActionLine("safe-mode succeeded", is_bad=False),)
-    assert compose(Telling(incident(), (), (), done), lane(), RULES, NOW).actions == done
+    assert compose(Telling(incident(), (), (), done), lane(), DESTINATION, RULES, b"key", NOW).actions == done
     assert told().actions == ()
 
 

@@ -101,7 +101,7 @@ PEOPLE = [
     ("escalation_policies: [{name: e, steps: []}]", "1:40: at least 1 entry is needed here"),
     ("escalation_policies: [{name: e, steps: [{notify: ['receiver:alerts'], wait: soon}]}]", f"1:77: {SPAN}"),
     ("escalation_policies: [{name: e, steps: [{notify: ['receiver:alerts']}], repeat: -1}]", "1:81: this must be at least 0"),
-    ("heartbeats: [{name: h, receiver: alerts}]", "1:14: interval is missing here; add it"),
+    ("heartbeats: [{name: h, receiver: alerts}]", "1:14: interval is missing here; add it, or cron"),
     ("heartbeats: [{name: H h, interval: 1m, receiver: alerts}]",
      "1:21: this does not have the right form: ^[a-z0-9][a-z0-9_-]*$"),
 ]

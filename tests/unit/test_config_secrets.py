@@ -156,15 +156,10 @@ def test_no_mistake_shows_a_secret(tmp_path: Path, extra: str, replacements: dic
 
 
 def test_the_text_of_a_channel_that_repeats_its_secret_is_cleaned(tmp_path: Path) -> None:
-    config = configured(tmp_path, PIGEONS.format("seed: '${CANARY}'"), {"CANARY": CANARY}, kinds=small_kinds())
-    [(receiver, kind, settings)] = config.channel_entries()
-
-    def make() -> None:
-        raise ValueError(f"bad seed {settings.seed.get_secret_value()}")
-
-    with pytest.raises(ConfigError) as raised:
-        config.constructed(receiver, kind, settings, make)
-    assert str(raised.value).endswith("bad seed ${CANARY}")
+    (tmp_path / "seed").write_text(CANARY)
+    for given in ("seed: '${CANARY}'", "seed_file: seed"):
+        [found] = problems(tmp_path, PIGEONS.format(f"loft: burnt, {given}"), {"CANARY": CANARY}, kinds=small_kinds())
+        assert found.endswith("loft is burnt, with all of [secret]; name another")
 
 
 def test_the_schema_shows_no_secret(tmp_path: Path) -> None:

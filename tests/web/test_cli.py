@@ -20,7 +20,8 @@ import pytest
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
-from alerthub.cli import main, reachable
+from alerthub.cli import main
+from alerthub.cli_base import reachable
 from alerthub.config.model import host_and_port
 from tests.kit.binaries import free_port, wait_until
 from tests.kit.hub import PLAIN, ServedHub
@@ -347,11 +348,12 @@ def test_serve_ends_in_good_order(served: ServedHub, number: signal.Signals) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_json", [False, True])
 def test_the_greeting_is_a_line_of_the_log_like_any_other(is_json: bool) -> None:
-    more = f"log: {{format: {'json' if is_json else 'text'}}}\nheartbeats: [{{name: h, interval: 1m, receiver: console}}]\n"
+    more = f"log: {{format: {'json' if is_json else 'text'}}}\npeople: [{{name: nora}}]\n" \
+        "escalation_policies: [{name: e, steps: [{notify: [nora]}]}]\n"
     with ServedHub(more + PLAIN) as hub:
         lines = hub.logs().splitlines()
         (greeting,) = [line for line in lines if "alerthub listens on" in line]
-        (warning,) = [line for line in lines if "heartbeats is read" in line]
+        (warning,) = [line for line in lines if "nora may be called" in line]
         assert hub.url in greeting
     if is_json:
         assert [json.loads(line)["event"] for line in (greeting, warning)] == ["hub.listening", "config.warning"]

@@ -155,3 +155,37 @@ async def test_no_label_of_an_alert_and_no_unknown_name_becomes_a_metric(hub: Ru
     text = (await hub.get("/metrics")).text
     assert not re.search(r"scan-|Odd|canary|value-", text)
     assert samples(text)["alerthub_webhooks_total{'source': '(unknown)', 'status': '401'}"] == 30
+
+
+# -- a database that is lost, or full
+
+GONE = "the database file is gone; stop the hub, restore it"
+
+
+async def test_a_deleted_database_is_told_and_no_webhook_is_taken_into_it(hub: RunningHub) -> None:
+    body = payload("alertmanager-01-firing-single.json")
+    assert (await hub.post(body)).status_code == 200
+    assert (await hub.get("/readyz")).status_code == 200
+    Path(hub.store.path).unlink()
+    answer = await hub.post(body)
+    assert (answer.status_code, answer.json()["reason"]) == (503, f"{GONE}; send it again")
+    ready = await hub.get("/readyz")
+    assert (ready.status_code, ready.json()["reason"]) == (503, GONE)
+    assert await health_of(hub) == (503, "unhealthy", {"database": {"status": "unhealthy", "detail": GONE}})
+    assert (await hub.get("/healthz")).status_code == 200
+
+
+async def test_a_full_disk_is_told_until_something_is_written_again(hub: RunningHub) -> None:
+    def overflow(tx: Any) -> None:
+        tx.conn.exec_driver_sql("PRAGMA max_page_count=1").close()
+        tx.conn.exec_driver_sql("CREATE TABLE much (x)")
+        tx.conn.exec_driver_sql("INSERT INTO much VALUES (zeroblob(1000000))")
+
+    with pytest.raises(Busy):
+        await hub.store.write(overflow)
+    status, word, parts = await health_of(hub)
+    assert (status, word, parts["database"]["status"]) == (503, "unhealthy", "unhealthy")
+    assert re.fullmatch(r"can be read, but not written since [-0-9]{10} [:0-9]{8} UTC: database: database or disk is full",
+                        parts["database"]["detail"])
+    assert (await hub.post(payload("alertmanager-01-firing-single.json"))).status_code == 200
+    assert (await health_of(hub))[:2] == (200, "healthy")

@@ -69,16 +69,18 @@ class FakeProvider:
     """`async with FakeProvider() as provider`: then `provider.url`, `provider.requests`, `provider.script(...)`.
 
     Answers come from the script first (in order), then from `answer(request)`. `sent` counts the body bytes that the
-    client took, to show that a reader stopped early.
+    client took, to show that a reader stopped early. `answers` are what was answered, in the order of `requests`.
     """
 
     def __init__(self, answer: Callable[[Request], Answer] | None = None) -> None:
         self.answer = answer or (lambda request: Answer(body={"ok": True}))
         self.requests: list[Request] = []
+        self.answers: list[Answer] = []
         self.sent = 0
         self._script: deque[Answer] = deque()
         self._arrived = asyncio.Condition()
         self._connections: set[asyncio.Task[None]] = set()
+        self._readers: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -125,17 +127,24 @@ class FakeProvider:
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
+    def is_gone(self, writer: asyncio.StreamWriter) -> bool:
+        """Whether the client has closed its end, or died."""
+        return writer.is_closing() or self._readers[writer].at_eof()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._readers[writer] = reader
         try:
             while (request := await read_request(reader)) is not None:
                 async with self._arrived:
                     self.requests.append(request)
                     self._arrived.notify_all()
                 answer = self._script.popleft() if self._script else self.answer(request)
+                self.answers.append(answer)
                 await self._reply(writer, answer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass        # the client went away: that is what some tests want
         finally:
+            del self._readers[writer]
             writer.close()
 
     async def _reply(self, writer: asyncio.StreamWriter, answer: Answer) -> None:

@@ -17,7 +17,9 @@ from slack_sdk.models.blocks import Block
 from tests.kit.providers.http import Answer, FakeProvider, Request
 
 CHANNEL = "C012AB3CD"
-TEXT_LIMITS = {"header": 150, "section": 3_000, "button": 75, "field": 2_000, "context": 3_000}
+APP_TOKEN = "xapp-test"
+TEXT_LIMITS = {"header": 150, "section": 3_000, "button": 75, "field": 2_000, "context": 3_000, "placeholder": 150, "option": 75}
+PLAIN = ("header", "button", "placeholder", "option")
 
 
 def problems(blocks: Sequence[dict[str, Any]]) -> list[str]:
@@ -44,14 +46,26 @@ def missed(block: dict[str, Any]) -> Iterator[str]:
     for where, text in text_objects(block):
         if not 1 <= len(text["text"]) <= TEXT_LIMITS[where]:
             yield f"{where} text of {len(text['text'])}"
-        if where in ("header", "button") and text["type"] != "plain_text":
+        if where in PLAIN and text["type"] != "plain_text":
             yield f"{where} in {text['type']}"
     counts = {"section": ("fields", 10), "context": ("elements", 10), "actions": ("elements", 25)}
     name, most = counts.get(kind, ("", 0))
     if name in block and not 1 <= len(block[name]) <= most:
         yield f"{kind} with {len(block[name])} {name}"
-    if any(len(element.get("url", "")) > 3_000 for element in block.get("elements", ())):
+    for element in block.get("elements", ()):
+        yield from missed_in(element)
+
+
+def missed_in(element: dict[str, Any]) -> Iterator[str]:
+    if len(element.get("url", "")) > 3_000:
         yield "button url"
+    if element["type"] == "static_select" and not 1 <= len(element["options"]) <= 100:
+        yield f"{len(element['options'])} options"
+    values = [element.get("value", "-"), *(option["value"] for option in element.get("options", ()))]
+    if not all(values) or any(len(value) > 150 for value in values[1:]) or len(values[0]) > 2_000:
+        yield "value"
+    if len(set(values)) != len(values):
+        yield "options that cannot be told apart"
 
 
 def text_objects(block: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,7 +76,18 @@ def text_objects(block: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for field in block.get("fields", ()):
         yield "field", field
     for element in block.get("elements", ()):
-        yield ("button", element["text"]) if element["type"] == "button" else ("context", element)
+        if element["type"] == "static_select":
+            yield "placeholder", element["placeholder"]
+            yield from (("option", option["text"]) for option in element["options"])
+        else:
+            yield ("button", element["text"]) if element["type"] == "button" else ("context", element)
+
+
+def tokens(sent: dict[str, Any]) -> dict[str, str]:
+    """What a person can press, by its label: the value that Slack would post."""
+    elements = [element for block in sent.get("blocks", ()) if block["type"] == "actions" for element in block["elements"]]
+    choices = [choice for element in elements for choice in element.get("options", [element])]
+    return {choice["text"]["text"]: choice["value"] for choice in choices if "value" in choice}
 
 
 def visible(sent: dict[str, Any]) -> str:
@@ -93,13 +118,18 @@ class Posted:
 
 
 class FakeSlack(FakeProvider):
-    """Web API at `base_url`, an incoming webhook at `hook_url`. `posted` are the messages in order; scripted answers win."""
+    """Web API at `base_url`, an incoming webhook at `hook_url`. `posted` are the messages in order; scripted answers win.
+
+    `response_url` is where one person is told something, kept in `told`. `socket_url`: what apps.connections.open gives out.
+    """
 
     def __init__(self, token: str = "xoxb-test") -> None:
         super().__init__(self._answer)
         self.token = token
         self.posted: list[Posted] = []
         self.hooked: list[dict[str, Any]] = []
+        self.told: list[dict[str, Any]] = []
+        self.socket_url = ""
 
     @property
     def base_url(self) -> str:
@@ -108,6 +138,10 @@ class FakeSlack(FakeProvider):
     @property
     def hook_url(self) -> str:
         return f"{self.url}/services/T0/B0/hook-secret"
+
+    @property
+    def response_url(self) -> str:
+        return f"{self.url}/actions/T012AB3CD/1/response-secret"
 
     @property
     def roots(self) -> list[Posted]:
@@ -122,6 +156,10 @@ class FakeSlack(FakeProvider):
     def _answer(self, request: Request) -> Answer:
         if request.path.startswith("/services/"):
             return self._hooked(request.json())
+        if request.path.startswith("/actions/"):
+            return self._responded(request.json())
+        if request.path == "/api/apps.connections.open":
+            return self._opened(request)
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return refused("invalid_auth")
         sent = request.json()
@@ -136,6 +174,17 @@ class FakeSlack(FakeProvider):
             return Answer(400, body="invalid_blocks")
         self.hooked.append(sent)
         return Answer(body="ok")
+
+    def _responded(self, sent: dict[str, Any]) -> Answer:
+        if sent.get("blocks") and problems(sent["blocks"]):
+            return Answer(400, body="invalid_blocks")
+        self.told.append(sent)
+        return Answer(body="ok")
+
+    def _opened(self, request: Request) -> Answer:
+        if request.headers.get("authorization") != f"Bearer {APP_TOKEN}":
+            return refused("not_allowed_token_type")
+        return Answer(body={"ok": True, "url": self.socket_url})
 
     def _post(self, sent: dict[str, Any]) -> Answer:
         if not sent.get("channel"):

@@ -1,0 +1,147 @@
+"""What becomes of what a person asked: done, already so, held with a question, or refused, each for a named reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from alerthub.domain.command import Command, Outcome, Verb
+from alerthub.domain.incident import OWN_SOURCE, Incident
+from alerthub.domain.message import IncidentStatus
+from alerthub.domain.person import Account, Person, Right
+from alerthub.domain.rules import Rules
+
+# Doors that have let somebody in by themselves: the bearer of the API, whoever may run the program, PagerDuty's own log-in.
+TRUSTED = frozenset({"api", "cli", "pagerduty"})
+
+
+class Why(StrEnum):
+    """Why nothing was done. Also the metric label."""
+
+    none = "none"
+    unknown_account = "unknown_account"
+    not_allowed = "not_allowed"
+    no_incident = "no_incident"
+    is_resolved = "is_resolved"
+    earlier_episode = "earlier_episode"
+    bad_button = "bad_button"
+    expired_link = "expired_link"
+    other_place = "other_place"
+    still_fires = "still_fires"
+    so_already = "so_already"
+    nobody_to_call = "nobody_to_call"
+    not_understood = "not_understood"
+    bad_code = "bad_code"
+    not_possible = "not_possible"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whoever spoke. `person` is None for an account that is nobody's."""
+
+    account: Account
+    person: Person | None
+
+    @property
+    def name(self) -> str:
+        """As history shows it: who they are, or which account it was and that nobody vouches for it."""
+        if self.person is not None:
+            return self.person.name
+        if self.account.kind in TRUSTED:
+            return self.account.name or self.account.id or self.account.kind
+        return f"{self.account.name or self.account.id} ({self.account.key}, not linked)"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    outcome: Outcome
+    text: str = ""
+    why: Why = Why.none
+
+    @property
+    def is_done(self) -> bool:
+        return self.outcome is Outcome.done
+
+
+DONE = Decision(Outcome.done)
+
+
+def refused(why: Why, text: str) -> Decision:
+    return Decision(Outcome.refused, text, why)
+
+
+def recognised(rules: Rules, account: Account, linked: str) -> Who:
+    """`linked` is the person that a one-time code proved the account to be, or empty. The configuration wins: who left it is
+    nobody, whatever was linked."""
+    by_configuration = next((person for person in rules.people.values() if (account.kind, account.id) in person.accounts), None)
+    return Who(account, by_configuration or rules.people.get(linked))
+
+
+def permission(rules: Rules, who: Who, verb: Verb) -> Decision:
+    """Whether they may ask for that at all."""
+    if who.person is not None:
+        if who.person.may(Right.respond):
+            return DONE
+        return refused(Why.not_allowed, f"{who.person.name} is {who.person.role} here and may only look.")
+    if who.account.kind in TRUSTED:
+        return DONE
+    if verb is Verb.acknowledge and rules.answers.unknown_may_acknowledge:
+        return DONE
+    return refused(Why.unknown_account, "The hub does not know whose account this is. Ask for a code (alerthub link NAME) and "
+                   "send it here as: link CODE")
+
+
+def decide(incident: Incident, command: Command, who: Who, rules: Rules, now: datetime) -> Decision:
+    """What becomes of a command about this incident, as it is now. Pure; whoever asked has been recognised."""
+    allowed = permission(rules, who, command.verb)
+    if not allowed.is_done:
+        return allowed
+    if command.verb is Verb.comment:
+        return DONE
+    if is_echo(command):
+        return Decision(Outcome.already, "This is what the hub itself has told PagerDuty.", Why.so_already)
+    if command.episode is not None and command.episode != incident.episode:
+        return refused(Why.earlier_episode, f"That message is about an earlier time; #{incident.number} has fired again since. "
+                       "Use the newest message.")
+    if not incident.is_open:
+        over = f"#{incident.number} is resolved already."
+        is_wish = command.verb is Verb.resolve
+        return Decision(Outcome.already, over, Why.is_resolved) if is_wish else refused(Why.is_resolved, over)
+    return BY_VERB[command.verb](incident, command, who)
+
+
+def is_echo(command: Command) -> bool:
+    """PagerDuty repeats what the hub did there, by nobody's hand; late, it must not be done anew (PROTOCOLS 4.2)."""
+    return command.by.key == "pagerduty:automation" and command.verb in (Verb.acknowledge, Verb.unacknowledge)
+
+
+def acknowledging(incident: Incident, command: Command, who: Who) -> Decision:
+    if incident.status is IncidentStatus.acknowledged:
+        at = f" since {incident.acknowledged_at:%H:%M} UTC" if incident.acknowledged_at else ""
+        has = "You have" if incident.acknowledged_by == who.name else f"{incident.acknowledged_by} has"
+        return Decision(Outcome.already, f"{has} #{incident.number}{at}.", Why.so_already)
+    return DONE
+
+
+def unacknowledging(incident: Incident, command: Command, who: Who) -> Decision:
+    if incident.status is not IncidentStatus.acknowledged:
+        return Decision(Outcome.already, f"Nobody has #{incident.number}.", Why.so_already)
+    return DONE
+
+
+def resolving(incident: Incident, command: Command, who: Who) -> Decision:
+    """Held while the source still fires: it knows better, until a person insists by name."""
+    if incident.firing <= 0 or incident.source == OWN_SOURCE or command.forced:
+        return DONE
+    fire = "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
+    return Decision(Outcome.held, f"{fire} at {incident.source}, so #{incident.number} stays open. Resolve it anyway? "
+                    "If it fires again later, it is told again.", Why.still_fires)
+
+
+def going_on(incident: Incident, command: Command, who: Who) -> Decision:
+    return DONE
+
+
+BY_VERB = {Verb.acknowledge: acknowledging, Verb.unacknowledge: unacknowledging, Verb.resolve: resolving,
+           Verb.silence: going_on, Verb.escalate: going_on}

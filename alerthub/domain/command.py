@@ -1,0 +1,141 @@
+"""What a person asked, whatever door it came by, and what they are told. Deciding about it is in answer.py."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from alerthub.domain.person import Account
+
+
+class Verb(StrEnum):
+    acknowledge = "acknowledge"
+    unacknowledge = "unacknowledge"
+    resolve = "resolve"
+    silence = "silence"
+    escalate = "escalate"
+    comment = "comment"
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A button, or a signed link's form. `place` and `message` are the chat and the message that held it, as the receipt names
+    them (Slack channel and ts, Telegram chat_id and message_id); empty where the door has none. `key` is the provider's id of
+    this very click: the same one again changes nothing."""
+
+    token: str
+    by: Account
+    key: str
+    place: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A line of words: `ack 17`, `silence 17 4h`, `oncall`. See words.py."""
+
+    words: str
+    by: Account
+    key: str
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing asked about one incident. `via` is the destination it came from: it is not told what it has just said.
+    `episode` is the one that the person saw, None when they named the incident now."""
+
+    verb: Verb
+    incident: str                        # id, or number as text
+    by: Account
+    key: str
+    via: str = ""
+    episode: int | None = None
+    text: str = ""                       # a comment, or the reason
+    until: datetime | None = None        # of a silence
+    forced: bool = False
+
+
+Ask = Press | Typed | Command
+
+
+class Outcome(StrEnum):
+    """How it ended; also the metric label."""
+
+    done = "done"
+    already = "already"          # it was so before
+    held = "held"                # a question comes back: ask again with force
+    refused = "refused"
+    told = "told"                # only words were asked for: a list, who is on call
+    busy = "busy"                # not stored; to be asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """For that person only: plain text, untrusted like any other (titles are in it). `number` is the incident's; `force` a
+    token that does what was held."""
+
+    outcome: Outcome
+    text: str
+    number: int = 0
+    force: str = ""
+
+
+class BadToken(ValueError):
+    """Not made by this hub, or changed."""
+
+
+MAC_BYTES = 12
+CODES = {"a": Verb.acknowledge, "r": Verb.resolve, "s": Verb.silence, "e": Verb.escalate, "u": Verb.unacknowledge}
+SILENCES = {"1": "1h", "4": "4h", "t": "tomorrow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a button means. Opaque to whoever holds it, and at most 64 bytes, Telegram's limit (PROTOCOLS 3.1).
+
+    `expires`: of a mailed link; buttons live as long as their episode. `to`: for a mailed link, the address it was sent to."""
+
+    verb: Verb
+    lane: int
+    episode: int
+    detail: str = ""             # of a silence: a key of SILENCES; of a resolve: `f`, forced
+    expires: datetime | None = None
+
+    def signed(self, key: bytes) -> str:
+        code = next(code for code, verb in CODES.items() if verb is self.verb)
+        until = str(int(self.expires.timestamp())) if self.expires else ""
+        body = f"{code}{self.detail}.{self.lane}.{self.episode}.{until}"
+        return f"{body}.{mac(key, body)}"
+
+
+def mac(key: bytes, body: str) -> str:
+    return urlsafe_b64encode(hmac.digest(key, f"button/{body}".encode(), hashlib.sha256)[:MAC_BYTES]).decode()
+
+
+def read_token(text: str, key: bytes) -> Token:
+    """Raises BadToken for what this key did not sign. Whether it has expired is the caller's question."""
+    body, _, given = text.rpartition(".")
+    if not text.isascii() or not hmac.compare_digest(mac(key, body), given):
+        raise BadToken
+    what, lane, episode, until = body.split(".")
+    return Token(CODES[what[0]], int(lane), int(episode), what[1:],
+                 datetime.fromtimestamp(int(until), UTC) if until else None)
+
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """What a mailed link would do, for the page that asks before it does. With a `problem` the rest may be empty."""
+
+    verb: str = ""
+    number: int = 0
+    title: str = ""
+    status: str = ""
+    severity: str = ""
+    who: str = ""
+    problem: str = ""

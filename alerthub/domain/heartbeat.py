@@ -1,0 +1,139 @@
+"""Heartbeats: what must come again in time, and the alarm when it does not. A dead man's switch for jobs and for the way
+from Prometheus to here (PROTOCOLS 1.10). Pure: where the rows are and who is told is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from alerthub.domain.alert import Alert, Labels
+from alerthub.domain.cron import next_time
+from alerthub.domain.matcher import all_match
+from alerthub.domain.own import own_alert
+from alerthub.domain.rules import HeartbeatRule
+
+HEARTBEAT_MISSING = "AlerthubHeartbeatMissing"
+TICK = timedelta(seconds=10)        # so often some replica writes down that it watches
+UNWATCHED = timedelta(seconds=60)   # nobody has watched for longer: down, stopped, or a clock that jumped
+# A replica's clock may be behind by this much. What is further ahead was written by a clock that has jumped back since.
+SKEW = timedelta(minutes=5)
+
+
+class State(StrEnum):
+    new = "new"             # not heard of yet
+    alive = "alive"
+    missing = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """`seen_at`: the last word of it. `due_at`: when it will be missing; None when it is. `since`: watched since then."""
+
+    name: str
+    state: State
+    seen_at: datetime | None
+    due_at: datetime | None
+    since: datetime
+
+
+def deadline(rule: HeartbeatRule, at: datetime) -> datetime:
+    """By when the next one must come, after one at that instant: a full gap."""
+    following = next_time(rule.cron, rule.time_zone, at) if rule.cron else at + rule.interval
+    return following + rule.grace
+
+
+def born(rule: HeartbeatRule, now: datetime) -> Heartbeat:
+    return Heartbeat(rule.name, State.new, None, deadline(rule, now), now)
+
+
+def is_late(heartbeat: Heartbeat, at: datetime, now: datetime) -> bool:
+    """Whether a later word is known already. One from the future is none: the clock has jumped back."""
+    return heartbeat.seen_at is not None and at <= heartbeat.seen_at <= now
+
+
+def beaten(rule: HeartbeatRule, heartbeat: Heartbeat, at: datetime) -> Heartbeat:
+    return replace(heartbeat, state=State.alive, seen_at=at, due_at=deadline(rule, at))
+
+
+def lost(heartbeat: Heartbeat, heard_at: datetime | None = None) -> Heartbeat:
+    """`heard_at`: when its source itself said that it is over."""
+    return replace(heartbeat, state=State.missing, seen_at=heard_at or heartbeat.seen_at, due_at=None)
+
+
+def unwatched(last: datetime | None, now: datetime, longest: timedelta = UNWATCHED) -> bool:
+    """Whether nobody may have listened for a while before now: what is missing may be our own fault."""
+    return last is None or now - last > longest
+
+
+def is_ahead(last: datetime | None, now: datetime) -> bool:
+    return last is not None and last - now > SKEW
+
+
+def given_time(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> Heartbeat:
+    """One full gap from now at least, because nobody may have listened."""
+    if heartbeat.due_at is None:
+        return heartbeat
+    return replace(heartbeat, due_at=max(heartbeat.due_at, deadline(rule, now)))
+
+
+def fitted(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> Heartbeat:
+    """Its deadline by the rule as it is now: not before the last beat asks for it, not later than a beat now would.
+    Without a change of the rule or of the clock it stays."""
+    if heartbeat.due_at is None:
+        return heartbeat
+    earliest = deadline(rule, heartbeat.seen_at or heartbeat.since)
+    return replace(heartbeat, due_at=min(max(heartbeat.due_at, earliest), deadline(rule, now)))
+
+
+def heard(rules: Iterable[HeartbeatRule], alerts: Iterable[Alert]) -> dict[str, bool]:
+    """The heartbeats that these alerts speak of; False when one of its alerts says that it is over: that counts."""
+    listening = [rule for rule in rules if rule.matchers]
+    found: dict[str, bool] = {}
+    for alert in alerts if listening else ():
+        for rule in listening:
+            if all_match(rule.matchers, alert.labels):
+                found[rule.name] = found.get(rule.name, True) and alert.is_firing
+    return found
+
+
+def missing(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime, *, was_resolved: bool = False) -> Alert:
+    """The alarm. Its identity is the heartbeat's name and severity."""
+    what = "the alert that says that all is well was resolved by its source" if was_resolved else silence_of(rule, heartbeat, now)
+    return own_alert(HEARTBEAT_MISSING, rule.severity, f"heartbeat {rule.name} is missing",
+                     f"{what[:1].upper()}{what[1:]}. {what_to_do(rule)}", heartbeat=rule.name)
+
+
+def silence_of(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> str:
+    wanted = f"expected at {rule.cron} ({rule.time_zone})" if rule.cron else f"expected every {spoken(rule.interval)}"
+    grace = f", with a grace of {spoken(rule.grace)}" if rule.grace else ""
+    if heartbeat.seen_at is None:
+        return f"it has not come since the hub began to wait for it at {moment(heartbeat.since)}; {wanted}{grace}"
+    return f"it came last at {moment(heartbeat.seen_at)}, {spoken(now - heartbeat.seen_at)} ago; {wanted}{grace}"
+
+
+def what_to_do(rule: HeartbeatRule) -> str:
+    if rule.matchers:
+        return ("Alerts may not get through: look whether Prometheus evaluates its rules, Alertmanager runs, and its webhook "
+                "reaches this hub.")
+    return "Look whether the job ran, whether it failed, and whether it can reach this hub."
+
+
+def is_about(labels: Labels, name: str) -> bool:
+    return labels.get("alertname") == HEARTBEAT_MISSING and labels.get("heartbeat") == name
+
+
+def moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def spoken(span: timedelta) -> str:
+    """`2 h 30 min`, `45 s`: the two largest units."""
+    left, parts = max(0, round(span.total_seconds())), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"

@@ -1,0 +1,57 @@
+"""Who may do what. A chat account is a person's by configuration, or because it was proved by a one-time code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Right(StrEnum):
+    """What a role allows. `approve` is a grant of its own: no role but `approver` has it, not even admin."""
+
+    view = "view"
+    respond = "respond"            # acknowledge, resolve, silence, comment, escalate
+    approve = "approve"
+    administer = "administer"      # override a refusal, replay, reload
+
+
+RIGHTS = {
+    "viewer": frozenset({Right.view}),
+    "responder": frozenset({Right.view, Right.respond}),
+    "approver": frozenset({Right.view, Right.approve}),
+    "admin": frozenset({Right.view, Right.respond, Right.administer}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who spoke, as the provider proves it, never by a name that its owner can choose. `id`: Slack `U012AB3CD`, Telegram's
+    numeric id, an address that a signed link was mailed to. `name` is only shown."""
+
+    kind: str       # slack, telegram, email, pagerduty, api, cli
+    id: str
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """`accounts` are (kind, id) pairs from the configuration; `contact` the kinds to reach them by, in order. A role that is
+    none of the four is a responder who may approve what asks for that role."""
+
+    name: str
+    role: str = "responder"
+    grants: frozenset[str] = frozenset()
+    accounts: frozenset[tuple[str, str]] = frozenset()
+    contact: tuple[str, ...] = ()
+
+    def may(self, right: Right) -> bool:
+        own = RIGHTS.get(self.role, RIGHTS["responder"])
+        return right in own or (right is Right.approve and ("approver" in self.grants or self.role not in RIGHTS))
+
+    def has_role(self, role: str) -> bool:
+        """Whether an approval that asks for this role may come from them."""
+        return role == self.role or role in self.grants

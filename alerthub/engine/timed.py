@@ -1,0 +1,37 @@
+"""WHEN what waits for its time is done: escalation steps, ends of acknowledgements and silences, heartbeats that did not come.
+Each is one transaction; nothing of it leaves the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from alerthub.domain.event import Event
+from alerthub.domain.rules import Rules
+from alerthub.flow import beat, escalate, silencing
+from alerthub.store import silences, timers
+from alerthub.store.database import Store
+from alerthub.store.tx import Tx
+
+
+def next_due(tx: Tx, rules: Rules) -> datetime | None:
+    """When the first of them is due; None while nothing waits."""
+    found = [timers.next_due(tx), silences.next_due(tx), beat.next_due(tx, rules)]
+    return min((moment for moment in found if moment is not None), default=None)
+
+
+@dataclass
+class Timed:
+    """All of them, as one unit of work of the worker's loop."""
+
+    store: Store
+    rules: Callable[[], Rules]
+
+    async def run_due(self, now: datetime) -> list[Event]:
+        """Do what is due, each kind in a transaction of its own; what happened, for the log."""
+        rules = self.rules()
+        called = await self.store.write(lambda tx: escalate.run_due(tx, rules, now))
+        ended = await self.store.write(lambda tx: silencing.run_due(tx, rules, now))
+        missed = await self.store.write(lambda tx: beat.run_due(tx, rules, now))
+        return [*called, *ended, *(missed.events if missed else ())]

@@ -1,0 +1,188 @@
+"""The room of heartbeats: one came, one did not come, and what is done then. Timers are rows: they survive every restart, and
+the time in which nobody could listen is never held against a heartbeat (PROTOCOLS 1.10).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from alerthub.domain import heartbeat as domain
+from alerthub.domain.action import Reason, RunState
+from alerthub.domain.alert import Alert, AlertStatus, Batch
+from alerthub.domain.heartbeat import TICK, Heartbeat, State
+from alerthub.domain.incident import OWN_SOURCE, Incident
+from alerthub.domain.own import cleared, own_batch
+from alerthub.domain.rules import ActionRule, Direction, HeartbeatRule, Rules
+from alerthub.flow.intake import Taken, take_in
+from alerthub.store import alerts as alert_store
+from alerthub.store import heartbeats as store
+from alerthub.store import lanes, runs
+from alerthub.store.tx import Tx
+
+
+def seen(tx: Tx, rules: Rules, name: str, at: datetime, now: datetime) -> Taken | None:
+    """One came. What it changed, when it was missing. A name that is not configured is left alone."""
+    rule = rules.heartbeats.get(name)
+    if rule is None:
+        return None
+    at, known = min(at, now), locked(tx, rule, now)
+    if domain.is_late(known, at, now):
+        return None
+    store.save(tx, [domain.beaten(rule, known, at)])
+    return end(tx, rules, name, f"It came again at {domain.moment(at)}.", now) if known.state is State.missing else None
+
+
+def match(tx: Tx, rules: Rules, batch: Batch, now: datetime) -> Taken | None:
+    """Alerts that fire are the beats of those whose matchers match them; one that is resolved is an alarm at once."""
+    if batch.source == OWN_SOURCE:
+        return None
+    heard = domain.heard(rules.heartbeats.values(), batch.alerts)
+    return joined(seen(tx, rules, name, batch.arrived_at, now) if is_firing else
+                  over(tx, rules, rules.heartbeats[name], batch.arrived_at, now) for name, is_firing in sorted(heard.items()))
+
+
+def over(tx: Tx, rules: Rules, rule: HeartbeatRule, at: datetime, now: datetime) -> Taken | None:
+    """The source itself says that the alert which must always fire does not."""
+    at, known = min(at, now), locked(tx, rule, now)
+    if known.state is State.missing or domain.is_late(known, at, now):
+        return None
+    store.save(tx, [domain.lost(known, at)])
+    return alarm(tx, rules, rule, domain.missing(rule, known, now, was_resolved=True), now)
+
+
+def locked(tx: Tx, rule: HeartbeatRule, now: datetime) -> Heartbeat:
+    found = store.lock(tx, [rule.name])
+    if not found:       # another replica, which does not know it yet, has just begun with its configuration
+        store.add(tx, [domain.born(rule, now)])
+        found = store.lock(tx, [rule.name])
+    return found[rule.name]
+
+
+def run_due(tx: Tx, rules: Rules, now: datetime) -> Taken | None:
+    """Alarm for those whose time is over. To be called when `next_due` says so; with replicas only one of them does it."""
+    if not rules.heartbeats:
+        return None
+    last = store.last_tick(tx, wait=False)
+    if last is None:
+        if store.begin(tx, now):
+            give_time(tx, rules, now)
+        return None
+    if now - last >= TICK or domain.is_ahead(last, now):
+        store.tick(tx, now)
+        watch_again(tx, rules, last, now)
+    lost = store.due(tx, rules.heartbeats, now)
+    store.save(tx, [domain.lost(one) for one in lost])
+    return joined(alarm(tx, rules, rule, domain.missing(rule, one, now), now)
+                  for one in lost for rule in [rules.heartbeats[one.name]])
+
+
+def watch_again(tx: Tx, rules: Rules, last: datetime, now: datetime) -> None:
+    """At each tick: after a while in which nobody watched they all get time; after a clock that jumped back none waits for
+    the time it showed; and one that another replica's older configuration has removed is watched again."""
+    if domain.unwatched(last, now):
+        give_time(tx, rules, now)
+    elif domain.is_ahead(last, now):
+        keep(tx, [(one, domain.fitted(rule, one, now)) for rule, one in watched(tx, rules)])
+    known = store.read(tx)
+    store.add(tx, [domain.born(rule, now) for name, rule in rules.heartbeats.items() if name not in known])
+
+
+def start(tx: Tx, rules: Rules, now: datetime) -> Taken | None:
+    """At the start of the hub and after a reload: watch what is configured, and nothing else. When no replica has watched
+    meanwhile, nothing is missing before one full gap has passed."""
+    last = store.last_tick(tx, wait=True)
+    known = store.lock(tx)
+    gone = sorted(known.keys() - rules.heartbeats.keys())
+    store.forget(tx, [*gone, *([] if rules.heartbeats else [store.WATCH])])
+    if rules.heartbeats:
+        store.add(tx, [domain.born(rule, now) for rule in rules.heartbeats.values()])
+        # Two ticks without a word: there is no other replica. What fell due in a shorter pause was nobody's to see either.
+        was_down = domain.unwatched(last, now, TICK * 2)
+        keep(tx, [(one, fresh(rule, one, now, was_down=was_down)) for rule, one in watched(tx, rules)])
+        if not store.begin(tx, now) and was_down:
+            store.tick(tx, now)
+    return joined(end(tx, rules, name, "It is not in the configuration any more.", now)
+                  for name in gone if known[name].state is State.missing)
+
+
+def fresh(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime, *, was_down: bool) -> Heartbeat:
+    fitting = domain.fitted(rule, heartbeat, now)
+    is_overdue = fitting.due_at is not None and fitting.due_at <= now
+    return domain.given_time(rule, fitting, now) if was_down or is_overdue else fitting
+
+
+def give_time(tx: Tx, rules: Rules, now: datetime) -> None:
+    keep(tx, [(one, domain.given_time(rule, one, now)) for rule, one in watched(tx, rules)])
+
+
+def watched(tx: Tx, rules: Rules) -> list[tuple[HeartbeatRule, Heartbeat]]:
+    return [(rules.heartbeats[name], one) for name, one in store.lock(tx).items() if name in rules.heartbeats]
+
+
+def keep(tx: Tx, pairs: Iterable[tuple[Heartbeat, Heartbeat]]) -> None:
+    store.save(tx, [new for old, new in pairs if new != old])
+
+
+def alarm(tx: Tx, rules: Rules, rule: HeartbeatRule, alert: Alert, now: datetime) -> Taken:
+    """An incident of its own, for whom the routes name and for the heartbeat's receiver; and the heartbeat's actions."""
+    taken = say(tx, rules, [alert], now)
+    state = alert_store.current(tx, OWN_SOURCE, [alert.identity])[alert.identity]
+    incident = alert_store.find_incident(tx, state.incident_id or "")
+    if incident is not None:
+        told = rules.receivers[rule.receiver].destinations
+        lanes.ensure(tx, [lanes.Opening(incident.id, destination, now) for destination in told])
+        lanes.mark(tx, [(incident.id, incident.seq)], now)
+        taken.runs += runs.propose(tx, run_rows(tx, rules, rule, incident, alert, now))
+    return taken
+
+
+def run_rows(tx: Tx, rules: Rules, rule: HeartbeatRule, incident: Incident, alert: Alert, now: datetime) -> list[dict[str, Any]]:
+    """What the heartbeat's own configuration asks for. Without targets: on all that the action may act on."""
+    pairs = [(action, target) for name, targets in rule.actions if (action := rules.actions.get(name)) is not None
+             for target in targets or action.targets or ("",)]
+    return [run_row(tx, action, target, incident, alert, now) for action, target in pairs]
+
+
+def run_row(tx: Tx, action: ActionRule, target: str, incident: Incident, alert: Alert, now: datetime) -> dict[str, Any]:
+    reason = Reason.tighten if action.direction is Direction.tighten else Reason.allowed
+    return {"id": tx.new_id(), "incident_id": incident.id, "episode": incident.episode, "action": action.name, "target": target,
+            "direction": action.direction.value, "state": RunState.proposed.value, "reason": reason.value,
+            "why": incident.title, "rule_version": action.version, "body_sha256": "", "labels": dict(alert.labels),
+            "created_at": now, "due_at": now, "finished_at": None}
+
+
+def end(tx: Tx, rules: Rules, name: str, text: str, now: datetime) -> Taken | None:
+    """Resolve the alarm, whatever its severity was when it was raised."""
+    firing = [json.loads(state.content) for state in alert_store.firing_of_source(tx, OWN_SOURCE)]
+    over = [Alert(content["labels"], AlertStatus.firing, content["annotations"]) for content in firing
+            if domain.is_about(content["labels"], name)]
+    return say(tx, rules, [cleared(alert, now, text) for alert in over], now) if over else None
+
+
+def say(tx: Tx, rules: Rules, alerts: list[Alert], now: datetime) -> Taken:
+    """Take it in as the last word: another replica whose clock is ahead must not have said a later one."""
+    known = alert_store.current(tx, OWN_SOURCE, [alert.identity for alert in alerts]).values()
+    at = max([now, *(max(state.changed_at, state.seen_at) for state in known)])
+    return take_in(tx, rules, [own_batch(alerts, at)], now)
+
+
+def joined(parts: Iterable[Taken | None]) -> Taken | None:
+    """All of them as one; None when nothing happened."""
+    happened = [part for part in parts if part is not None]
+    if not happened:
+        return None
+    whole = Taken()
+    for part in happened:
+        for verdict, count in part.verdicts.items():
+            whole.verdicts[verdict] = whole.verdicts.get(verdict, 0) + count
+        whole.events += part.events
+        whole.runs += part.runs
+    return whole
+
+
+def next_due(tx: Tx, rules: Rules) -> datetime | None:
+    """When to call `run_due` next: something is due, or it is time to write down that somebody watches."""
+    return store.next_due(tx, rules.heartbeats) if rules.heartbeats else None

@@ -1,0 +1,140 @@
+"""What an accepted command changes: the incident, its history, its timers; and that every live message shows it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from alerthub.domain.alert import AlertStatus
+from alerthub.domain.answer import Who
+from alerthub.domain.command import Command, Verb
+from alerthub.domain.event import Actor, Event, EventKind
+from alerthub.domain.incident import Incident
+from alerthub.domain.message import IncidentStatus
+from alerthub.domain.route import Route, resolve
+from alerthub.domain.rules import Rules
+from alerthub.domain.silence import Silence, matchers_for
+from alerthub.flow import escalate, silencing
+from alerthub.flow.labels import common_labels, labels_of
+from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
+from alerthub.store import lanes, timers
+from alerthub.store.tx import Tx
+
+
+class NotPossible(ValueError):
+    """It was allowed, and cannot be done; its text says why and what would be right."""
+
+
+Change = Callable[[Tx, Rules, Incident, Command, Who, datetime], str]
+
+
+def keep(tx: Tx, incident: Incident, events: Sequence[Event], now: datetime) -> None:
+    """Store it, and make every lane due: those whose live message can be edited at once, whatever their budget."""
+    alert_store.save_incidents(tx, [incident])
+    event_store.append(tx, events)
+    lanes.mark(tx, [(incident.id, incident.seq)], now)
+    lanes.hurry(tx, incident.id, now)
+
+
+def happened(incident: Incident, kind: EventKind, text: str, command: Command, who: Who, now: datetime) -> Event:
+    """Named: who, by which account, through which door."""
+    data: dict[str, object] = {"account": who.account.key, "via": command.via}
+    if command.forced:
+        data["forced"] = True
+    return incident.happened(kind, Actor("person" if who.person else "account", who.name), text, now, data)
+
+
+def acknowledge(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
+    incident.status, incident.acknowledged_by, incident.acknowledged_at = IncidentStatus.acknowledged, who.name, now
+    span = ack_timeout(tx, rules, incident)
+    timers.stop(tx, incident.id, timers.ESCALATION)
+    timers.set_ack(tx, incident.id, incident.episode, now + span if span else None)
+    until = f", until {now + span:%H:%M} UTC" if span else ""
+    keep(tx, incident, [happened(incident, EventKind.acknowledged, f"Acknowledged by {who.name}{until}", command, who, now)], now)
+    return f"You have #{incident.number} now{until}."
+
+
+def ack_timeout(tx: Tx, rules: Rules, incident: Incident) -> timedelta:
+    """The shortest of the routes that led here; zero when none asks again."""
+    spans = [route.ack_timeout for route in routes_of(tx, rules, incident) if route.ack_timeout]
+    return min(spans, default=timedelta(0))
+
+
+def routes_of(tx: Tx, rules: Rules, incident: Incident) -> list[Route]:
+    found = {route.place: route for labels in labels_of(tx, incident) for route in resolve(rules.route, labels)}
+    return list(found.values())
+
+
+def unacknowledge(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
+    give_back(tx, incident)
+    timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
+    keep(tx, incident, [happened(incident, EventKind.unacknowledged, f"Given back by {who.name}: nobody has it", command, who,
+                                 now)], now)
+    return f"#{incident.number} is nobody's again."
+
+
+def give_back(tx: Tx, incident: Incident) -> None:
+    incident.status, incident.acknowledged_by, incident.acknowledged_at = IncidentStatus.triggered, "", None
+    timers.set_ack(tx, incident.id, incident.episode, None)
+
+
+def resolve_incident(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
+    """Insisted on while the source fires: its alerts count as resolved from now, so that the next word of the source that they
+    fire opens it again. A page in doubt is sent."""
+    still = incident.firing
+    if still:
+        states = [state for state in alert_store.of_incident(tx, incident.id) if state.is_firing]
+        for state in states:
+            state.status, state.ends_at, state.changed_at, state.is_dirty = AlertStatus.resolved, now, now, True
+        alert_store.save_alerts(tx, states, [])
+    incident.status, incident.resolved_at, incident.firing = IncidentStatus.resolved, now, 0
+    incident.is_stale, incident.is_silenced, incident.silence_id = False, False, ""
+    timers.stop(tx, incident.id, timers.ESCALATION)
+    timers.set_ack(tx, incident.id, incident.episode, None)
+    fired = "" if not still else f", although {'1 alert' if still == 1 else f'{still} alerts'} fired"
+    keep(tx, incident, [happened(incident, EventKind.resolved, f"Resolved by {who.name}{fired}", command, who, now)], now)
+    return f"#{incident.number} is resolved{fired}."
+
+
+def kept_open(tx: Tx, incident: Incident, command: Command, who: Who, why: str, now: datetime) -> None:
+    """Closed at a provider that cannot be asked a question: everybody is told that it is open here, and that provider opens it
+    again."""
+    text = f"{who.name} resolved it in PagerDuty. {why.partition(' Resolve it anyway')[0]}"
+    event = happened(incident, EventKind.changed, text, replace(command, via=""), who, now)
+    keep(tx, incident, [event], now)
+
+
+def silence(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
+    """A silence of what all alerts of the incident share, so that what comes to it later is covered, and little else."""
+    until = command.until or now + timedelta(hours=1)
+    routes = routes_of(tx, rules, incident)
+    try:
+        matchers = matchers_for(common_labels(tx, incident), routes[0].group_by if routes else ())
+        silencing.create(tx, rules, Silence("", 0, matchers, now, until, who.name, command.text), who.name, now)
+    except ValueError as error:
+        raise NotPossible(f"Not silenced: {error}") from None
+    lanes.hurry(tx, incident.id, now)
+    return f"#{incident.number} is silenced until {until:%Y-%m-%d %H:%M} UTC."
+
+
+def escalate_now(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
+    event = happened(incident, EventKind.escalated, f"{who.name} asks for the next person", command, who, now)
+    events = [event, *escalate.next_now(tx, rules, incident, now)]
+    if len(events) == 1:
+        events = [replace(event, text=f"{who.name} asks for the next person, but no escalation policy leads to anybody")]
+    keep(tx, incident, events, now)
+    return events[-1].text
+
+
+def comment(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
+    text = " ".join(command.text.split())[:2_000]
+    keep(tx, incident, [happened(incident, EventKind.comment, f"{who.name}: {text}", command, who, now)], now)
+    return f"Noted on #{incident.number}."
+
+
+CHANGES: dict[Verb, Change] = {
+    Verb.acknowledge: acknowledge, Verb.unacknowledge: unacknowledge, Verb.resolve: resolve_incident, Verb.silence: silence,
+    Verb.escalate: escalate_now, Verb.comment: comment,
+}

@@ -1,0 +1,170 @@
+"""The room that calls the next person. A timer that is due is done and moved on in one transaction: a restart loses none and
+calls nobody twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from alerthub.domain import own
+from alerthub.domain.escalation import Call, Place, after, call_for
+from alerthub.domain.event import Actor, Event, EventKind
+from alerthub.domain.incident import Incident
+from alerthub.domain.message import IncidentStatus
+from alerthub.domain.route import Route, resolve
+from alerthub.domain.rules import EscalationPolicy, Rules
+from alerthub.domain.schedule import on_call
+from alerthub.flow.intake import take_in
+from alerthub.flow.labels import labels_of
+from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
+from alerthub.store import lanes, overrides, timers
+from alerthub.store.timers import ACK, ESCALATION, RAN_OUT, RUNNING, STOPPED, Timer
+from alerthub.store.tx import Tx
+
+TOGETHER = 50                            # incidents looked after in one transaction
+LOOK_AGAIN = timedelta(minutes=1)        # at an incident that is silenced now
+STUCK_AFTER = timedelta(minutes=5)       # a step that is due is taken within milliseconds; this late something is broken
+ACTOR = Actor("hub", "escalation")
+
+
+def run_due(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
+    """Do what the timers that are due ask for; the events of it. More may be due afterwards."""
+    incidents = alert_store.incidents_for_change(tx, timers.due_incidents(tx, now, TOGETHER))
+    happened: list[Event] = []
+    for timer in timers.of_incidents(tx, incidents):
+        if timer.due_at is None or timer.due_at > now:      # another replica was first
+            continue
+        incident = incidents[timer.incident_id]
+        step = expire if timer.kind == ACK else go_on
+        happened += step(tx, rules, timer, incident, now)
+    changed = {event.incident_id for event in happened}
+    for incident_id in sorted(changed):
+        lanes.mark(tx, [(incident_id, incidents[incident_id].seq)], now)
+    alert_store.save_incidents(tx, [incidents[incident_id] for incident_id in sorted(changed)])
+    event_store.append(tx, happened)
+    return happened
+
+
+def expire(tx: Tx, rules: Rules, timer: Timer, incident: Incident, now: datetime) -> list[Event]:
+    """An acknowledgement whose time is over: ask again while the source still fires."""
+    timers.move(tx, timer, due_at=None, state=STOPPED)
+    if incident.status is not IncidentStatus.acknowledged or timer.episode != incident.episode or incident.firing <= 0:
+        return []
+    text = f"The acknowledgement of {incident.acknowledged_by} has expired and it still fires: nobody has it"
+    incident.status, incident.acknowledged_by, incident.acknowledged_at = IncidentStatus.triggered, "", None
+    timers.restart(tx, incident.id, ESCALATION, incident.episode, now)
+    return [incident.happened(EventKind.unacknowledged, ACTOR, text, now, {})]
+
+
+def go_on(tx: Tx, rules: Rules, timer: Timer, incident: Incident, now: datetime) -> list[Event]:
+    """The next step of an escalation, unless somebody has it by now, or it must wait."""
+    policy = rules.policies.get(timer.name)
+    if incident.status is not IncidentStatus.triggered or timer.episode != incident.episode or policy is None:
+        timers.move(tx, timer, due_at=None, state=STOPPED)
+        return []
+    speaks_at = first_word(tx, rules, policy, incident, now)
+    if speaks_at > now:
+        timers.move(tx, timer, due_at=speaks_at)
+        return []
+    return take_step(tx, rules, policy, timer, incident, now)
+
+
+def first_word(tx: Tx, rules: Rules, policy: EscalationPolicy, incident: Incident, now: datetime) -> datetime:
+    """`now`, or when to look again: a silence and the mute times of the routes hold calls back too."""
+    if incident.silence_id or incident.is_silenced:
+        return now + LOOK_AGAIN
+    routes = [route for route in routes_of(tx, rules, incident) if route.escalation_policy == policy.name]
+    return min((route.speaks_at(now) for route in routes), default=now)
+
+
+def routes_of(tx: Tx, rules: Rules, incident: Incident) -> list[Route]:
+    found = {route.place: route for labels in labels_of(tx, incident) for route in resolve(rules.route, labels)}
+    return list(found.values())
+
+
+def take_step(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, incident: Incident, now: datetime) -> list[Event]:
+    """Call whom the step names. A step that reaches nobody goes on at once, and says so."""
+    events: list[Event] = []
+    place: Place | None = Place(timer.step, timer.round)
+    if timer.step >= len(policy.steps) or timer.state == RAN_OUT:       # the last wait is over, or the policy became shorter
+        place = None
+    for _ in policy.steps:
+        if place is None:
+            break
+        step = policy.steps[place.step]
+        call = call_for(step, rules, partial(who_has, tx, rules, now))
+        events.append(told(incident, policy, place, call, now))
+        following = after(policy, place)
+        if call.told:
+            open_lanes(tx, incident, call, now)
+            ahead = following or Place(len(policy.steps), place.round)
+            timers.move(tx, timer, step=ahead.step, round=ahead.round, state=RUNNING, due_at=now + step.wait)
+            return events
+        place = following
+    return [*events, *run_out(tx, rules, policy, timer, incident, now)]
+
+
+def who_has(tx: Tx, rules: Rules, now: datetime, schedule: str) -> str:
+    return on_call(rules.schedules[schedule], overrides.covering(tx, schedule, now, now + timedelta(microseconds=1)), now)
+
+
+def told(incident: Incident, policy: EscalationPolicy, place: Place, call: Call, now: datetime) -> Event:
+    where = f"step {place.step + 1} of {len(policy.steps)} of {policy.name}"
+    again = f", round {place.round + 1}" if place.round else ""
+    parts = [f"called {', '.join(call.names)}"] if call.names else []
+    parts += call.nobody if call.names else [*call.nobody, "going on to the next step"]
+    data: dict[str, object] = {"policy": policy.name, "step": place.step, "round": place.round,
+                               "told": [destination.key for destination, _ in call.told]}
+    return incident.happened(EventKind.escalated, ACTOR, f"Escalation, {where}{again}: {'; '.join(parts)}", now, data)
+
+
+def open_lanes(tx: Tx, incident: Incident, call: Call, now: datetime) -> None:
+    lanes.ensure(tx, [lanes.Opening(incident.id, destination, now + pause) for destination, pause in call.told
+                      if destination.key != incident.avoid])
+
+
+def run_out(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, incident: Incident, now: datetime) -> list[Event]:
+    """Nobody answered: the catch-all is paged, and everybody is told so."""
+    timers.move(tx, timer, due_at=None, state=RAN_OUT)
+    catch_all = rules.receivers[rules.route.receiver]
+    lanes.ensure(tx, [lanes.Opening(incident.id, destination, now) for destination in catch_all.destinations
+                      if destination.key != incident.avoid])
+    text = f"Escalation {policy.name} has run out: nobody acknowledged. Paging {catch_all.name}"
+    return [incident.happened(EventKind.escalated, ACTOR, text, now, {"policy": policy.name, "ran_out": True})]
+
+
+def next_now(tx: Tx, rules: Rules, incident: Incident, now: datetime) -> list[Event]:
+    """The next step of every policy at once, because a person asks; also when somebody has it. The caller stores the events."""
+    events: list[Event] = []
+    for timer in timers.of_incidents(tx, [incident.id]):
+        policy = rules.policies.get(timer.name)
+        if timer.kind == ESCALATION and timer.episode == incident.episode and policy is not None:
+            events += take_step(tx, rules, policy, timer, incident, now)
+            if incident.status is not IncidentStatus.triggered:
+                timers.stop(tx, incident.id, ESCALATION)
+    return events
+
+
+def audit(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
+    """Find critical incidents that nobody has and that no escalation works on, although their routes name one: begin it, and
+    page about it. One alarm for each, which ends with the incident or when it is taken."""
+    if not rules.policies:
+        return []
+    stuck: list[Incident] = []
+    found = timers.triggered_without(tx, "critical", now - STUCK_AFTER)
+    for incident in alert_store.incidents_for_change(tx, found).values():
+        policies = {route.escalation_policy for route in routes_of(tx, rules, incident)} & rules.policies.keys()
+        if incident.status is IncidentStatus.triggered and policies:
+            begin(tx, incident, sorted(policies), now)
+            stuck.append(incident)
+    alarms = [own.escalation_stuck(incident.number, incident.id, incident.title) for incident in stuck]
+    return take_in(tx, rules, [own.own_batch(alarms, now)], now).events if alarms else []
+
+
+def begin(tx: Tx, incident: Incident, policies: Sequence[str], now: datetime) -> None:
+    """Anew: what was there did not work."""
+    timers.arm(tx, [{"incident_id": incident.id, "kind": ESCALATION, "name": policy, "episode": incident.episode, "due_at": now}
+                    for policy in policies])
+    timers.restart(tx, incident.id, ESCALATION, incident.episode, now)

@@ -1,0 +1,30 @@
+"""The labels of an incident's alerts, as routing and silences need them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from alerthub.domain.alert import Labels
+from alerthub.domain.compose import shared
+from alerthub.domain.incident import AlertState, Incident
+from alerthub.store import alerts as alert_store
+from alerthub.store.tx import Tx
+
+LOOKED_AT = 500     # alerts of one incident; those beyond are routed as one of these, or nobody could answer in time
+
+
+def labels_of(tx: Tx, incident: Incident) -> list[Labels]:
+    """Firing alerts first."""
+    return list(labels_in(alert_store.of_incident(tx, incident.id, LOOKED_AT)))
+
+
+def labels_in(states: Iterable[AlertState]) -> Iterable[Labels]:
+    for state in states:
+        labels: Labels = json.loads(state.content)["labels"]
+        yield labels
+
+
+def common_labels(tx: Tx, incident: Incident) -> Labels:
+    """What all of them share."""
+    return shared(labels_of(tx, incident))

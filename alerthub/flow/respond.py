@@ -1,0 +1,195 @@
+"""The one room for what people ask, whatever door it came by: recognise who asks, decide, and write it down in one transaction
+that makes every live message due.
+
+The same click twice is one effect (R-31): the provider's id of it is stored with what was answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from alerthub.domain.answer import Decision, Who, Why, decide, permission, recognised, refused
+from alerthub.domain.command import (
+    SILENCES,
+    Answer,
+    Ask,
+    BadToken,
+    Command,
+    LinkView,
+    Outcome,
+    Press,
+    Token,
+    Typed,
+    Verb,
+    read_token,
+)
+from alerthub.domain.incident import Incident
+from alerthub.domain.person import Account
+from alerthub.domain.rules import Rules
+from alerthub.domain.silence import end_of
+from alerthub.domain.words import NotUnderstood, Said, parse
+from alerthub.flow import change, tell
+from alerthub.store import alerts as alert_store
+from alerthub.store import lanes, people
+from alerthub.store.lanes import Place
+from alerthub.store.tx import Tx
+
+logger = logging.getLogger("alerthub.respond")
+FORCED_WITHIN = timedelta(minutes=10)      # how long the question "resolve anyway?" may be answered
+NO_SUCH = "There is no incident {}."
+VERBS = {"ack": Verb.acknowledge, "unack": Verb.unacknowledge, "resolve": Verb.resolve, "silence": Verb.silence,
+         "escalate": Verb.escalate, "comment": Verb.comment}
+
+
+def hear(tx: Tx, rules: Rules, ask: Ask, now: datetime) -> Answer:
+    """Do what was asked, once, and say how it ended. Refusals change nothing but are remembered and logged."""
+    known = people.first_heard(tx, ask.key, now)
+    if known is not None:
+        return known
+    if isinstance(ask, Press):
+        answer = pressed(tx, rules, ask, now)
+    elif isinstance(ask, Typed):
+        answer = typed(tx, rules, ask, now)
+    else:
+        answer = respond(tx, rules, ask, now)
+    people.answered(tx, ask.key, answer)
+    return answer
+
+
+def who_is(tx: Tx, rules: Rules, account: Account) -> Who:
+    return recognised(rules, account, people.linked(tx, account.key))
+
+
+def told(decision: Decision, who: Who, verb: str, number: int = 0, force: str = "") -> Answer:
+    """The decision for the person who asked; a refusal also for the log."""
+    if decision.outcome is Outcome.refused:
+        logger.warning("%s by %s refused: %s", verb, who.name, decision.why.value, extra={
+            "event": "answer.refused", "verb": verb, "who": who.name, "account": who.account.key, "reason": decision.why.value,
+            "incident": number})
+    return Answer(decision.outcome, decision.text, number, force)
+
+
+# -- buttons and links
+
+def pressed(tx: Tx, rules: Rules, press: Press, now: datetime) -> Answer:
+    key = people.signing_key(tx)
+    who = who_is(tx, rules, press.by)
+    try:
+        token = read_token(press.token, key)
+    except BadToken:
+        return told(refused(Why.bad_button, "That button is not from this hub, or is too old to be read."), who, "press")
+    place = lanes.place_of(tx, token.lane)
+    if place is None:
+        return told(refused(Why.no_incident, "That incident is not kept any more."), who, token.verb.value)
+    if token.expires is not None and token.expires <= now:
+        return told(refused(Why.expired_link, "That link is too old. Use a newer message."), who, token.verb.value)
+    if press.by.kind == "link":
+        who = who_is(tx, rules, Account("email", place.destination.partition(":")[2]))
+    elif not place.holds(press.place):
+        return told(refused(Why.other_place, "That button belongs to a message of another chat."), who, token.verb.value)
+    return respond_as(tx, rules, command_of(press, token, place, rules, now), who, now, key)
+
+
+def command_of(press: Press, token: Token, place: Place, rules: Rules, now: datetime) -> Command:
+    until = end_of(SILENCES[token.detail], now, rules.answers.time_zone) if token.verb is Verb.silence else None
+    return Command(token.verb, place.incident_id, press.by, press.key, place.destination, token.episode, until=until,
+                   forced=token.detail == "f")
+
+
+def view(tx: Tx, rules: Rules, token_text: str, now: datetime) -> LinkView:
+    """What a mailed link would do, for the page that asks first. Changes nothing (R-52)."""
+    try:
+        token = read_token(token_text, people.signing_key(tx))
+    except BadToken:
+        return LinkView(problem="This link is not complete. Open it again from the mail, as a whole.")
+    place = lanes.place_of(tx, token.lane)
+    incident = alert_store.find_incident(tx, place.incident_id) if place else None
+    if place is None or incident is None:
+        return LinkView(problem="This incident is not kept any more.")
+    address = place.destination.partition(":")[2]
+    who = who_is(tx, rules, Account("email", address))
+    problem = "This link is too old. Use a newer mail, or open the incident." if token.expires and token.expires <= now else ""
+    verb = f"{token.verb.value} {SILENCES.get(token.detail, '')}".strip()
+    return LinkView(verb, incident.number, incident.title, incident.status.value, incident.severity.value, who.name, problem)
+
+
+# -- words
+
+def typed(tx: Tx, rules: Rules, line: Typed, now: datetime) -> Answer:
+    who = who_is(tx, rules, line.by)
+    try:
+        said = parse(line.words)
+    except NotUnderstood as error:
+        return Answer(Outcome.told, str(error))
+    if said.what == "link":
+        return link(tx, rules, line.by, said.rest, now)
+    if said.what in VERBS:
+        return spoken(tx, rules, line, said, who, now)
+    if who.person is None and said.what != "help" and not (said.what == "who" and not said.number):
+        return told(permission(rules, who, Verb.comment), who, said.what)
+    return Answer(Outcome.told, tell.words_for(tx, rules, said, who, now))
+
+
+def spoken(tx: Tx, rules: Rules, line: Typed, said: Said, who: Who, now: datetime) -> Answer:
+    verb = VERBS[said.what]
+    until, text = None, said.rest
+    if verb is Verb.silence:
+        word, _, text = said.rest.partition(" ")
+        try:
+            until = end_of(word or "1h", now, rules.answers.time_zone)
+        except ValueError as error:
+            return Answer(Outcome.told, str(error))
+    command = Command(verb, str(said.number), line.by, line.key, text=text.strip(), until=until, forced=said.forced)
+    answer = respond_as(tx, rules, command, who, now)
+    if answer.outcome is Outcome.held:
+        return replace(answer, text=f"{answer.text} To do so, write: resolve {said.number} force")
+    return answer
+
+
+def link(tx: Tx, rules: Rules, account: Account, code: str, now: datetime) -> Answer:
+    """This account is from now on the person's for whom the code was made, once."""
+    person = people.use_code(tx, code, now)
+    if person not in rules.people:
+        return told(refused(Why.bad_code, "That code is wrong, used, or too old. Ask for a new one: alerthub link NAME"),
+                    Who(account, None), "link")
+    people.link(tx, account.key, person, now)
+    logger.info("%s is %s now", account.key, person, extra={"event": "account.linked", "account": account.key, "person": person})
+    return Answer(Outcome.done, f"Done: this account is {person}'s.")
+
+
+# -- commands
+
+def respond(tx: Tx, rules: Rules, command: Command, now: datetime) -> Answer:
+    return respond_as(tx, rules, command, who_is(tx, rules, command.by), now)
+
+
+def respond_as(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime, key: bytes = b"") -> Answer:
+    """Decide about the incident as it is now, locked, and change it. `key`: to sign the button that insists."""
+    incident = locked(tx, command.incident)
+    if incident is None:
+        allowed = permission(rules, who, command.verb)
+        missing = refused(Why.no_incident, NO_SUCH.format(f"#{command.incident}"[:20])) if allowed.is_done else allowed
+        return told(missing, who, command.verb.value)
+    decision = decide(incident, command, who, rules, now)
+    if decision.outcome is Outcome.held and command.by.kind == "pagerduty":
+        change.kept_open(tx, incident, command, who, decision.text, now)
+    if decision.outcome is Outcome.held and key:
+        lane = lanes.find_lane(tx, incident.id, command.via)
+        force = Token(Verb.resolve, lane, incident.episode, "f", now + FORCED_WITHIN).signed(key) if lane else ""
+        return told(decision, who, command.verb.value, incident.number, force)
+    if not decision.is_done:
+        return told(decision, who, command.verb.value, incident.number)
+    try:
+        text = change.CHANGES[command.verb](tx, rules, incident, command, who, now)
+    except change.NotPossible as error:
+        return told(refused(Why.not_possible, str(error)), who, command.verb.value, incident.number)
+    return Answer(Outcome.done, text, incident.number)
+
+
+def locked(tx: Tx, reference: str) -> Incident | None:
+    """By id or by number, against other replicas, until the end of the transaction."""
+    found = alert_store.id_of(tx, reference)
+    return alert_store.incidents_for_change(tx, [found]).get(found) if found else None
+

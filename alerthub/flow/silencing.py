@@ -1,0 +1,178 @@
+"""The room of silences: they hold incidents, let them go, and are kept the same here and at the source.
+
+`judge` is for whoever has an incident in hands; everything else is a transaction of its own. Asking the source is not here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from alerthub.domain.alert import Labels
+from alerthub.domain.event import Actor, Event, EventKind
+from alerthub.domain.incident import AlertState, Incident, short_name
+from alerthub.domain.rules import Rules
+from alerthub.domain.silence import (
+    COMMENT,
+    NAME,
+    Plan,
+    Silence,
+    check_matchers,
+    check_span,
+    covering,
+    covers,
+    foreign,
+    holding,
+    marker_of,
+    plan,
+)
+from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
+from alerthub.store import lanes, silences
+from alerthub.store.tx import Tx
+
+HUB = Actor("hub", "silences")
+DETAIL = 300        # characters that are kept of why a source did not take one
+
+
+def judge(tx: Tx, incident: Incident, active: Sequence[Silence], now: datetime, states: Iterable[AlertState] = (), *,
+          by: Actor = HUB, over: str = "") -> Event | None:
+    """Hold the incident, or let it go, by what fires in it. `active` are the hub's silences that hold now; `states` are alerts
+    that the caller has changed and not stored yet. Sets `silence_id`; the caller stores the incident and the event.
+
+    `over` says what ended when it is let go; else the alert is named that nothing covers.
+    """
+    if not incident.is_open:
+        incident.silence_id = ""
+        return None
+    if not active and not incident.silence_id:
+        return None
+    unsaved = {(state.source, state.identity): state for state in states if state.incident_id == incident.id}
+    firing = firing_labels(tx, incident, active, unsaved, now)
+    found = holding(active, firing, now)
+    if (found.id if found else "") == incident.silence_id:
+        return None
+    before, incident.silence_id = incident.silence_id, found.id if found else ""
+    if found is None:
+        text = over or uncovered_text(active, firing, now)
+        return incident.happened(EventKind.silenced, by, text, now, {"silence": "", "was": before})
+    data: dict[str, object] = {"silence": found.id, "until": found.ends_at.isoformat()}
+    return incident.happened(EventKind.silenced, by, f"{'Still silenced' if before else 'Silenced'} {found.about}", now, data)
+
+
+def firing_labels(tx: Tx, incident: Incident, active: Sequence[Silence], unsaved: dict[tuple[str, str], AlertState],
+                  now: datetime) -> list[Labels]:
+    """Of what fires in the incident; only the first that nothing covers, when the caller's own show one."""
+    known: list[Labels] = []
+    for state in unsaved.values():
+        if state.is_firing:
+            known.append(json.loads(state.content)["labels"])
+            if covering(active, known[-1], now) is None:
+                return known[-1:]
+    stored = silences.firing_of(tx, incident.id) if incident.stored_seq else {}
+    return known + [json.loads(content)["labels"] for which, content in stored.items() if which not in unsaved]
+
+
+def uncovered_text(active: Sequence[Silence], firing: Iterable[Labels], now: datetime) -> str:
+    loud = next((labels for labels in firing if covering(active, labels, now) is None), None)
+    return f"No longer silenced: {short_name(loud)} fires, which no silence covers" if loud is not None else "Silence ended"
+
+
+def create(tx: Tx, rules: Rules, silence: Silence, by: str, now: datetime) -> Silence:
+    """Store a silence of the hub (its `id` may be empty, its `number` is given) and hold every open incident all of whose
+    firing alerts are covered now. ValueError, with what would be right, for what must not be one."""
+    check_matchers(silence.matchers)
+    check_span(now, silence.ends_at)
+    made = silences.add(tx, replace(
+        silence, id=silence.id or tx.new_id(), starts_at=now, ends_at=silence.ends_at.astimezone(UTC), source="", remote_id="",
+        created_by=one_line(silence.created_by or by, NAME), comment=one_line(silence.comment, COMMENT)), now)
+    covered = [incident_id for incident_id, alerts in silences.candidates(tx, made).items()
+               if any(covers(made, labels, now) for labels in alerts)]
+    judge_all(tx, covered, now, by=Actor("person", one_line(by, NAME)))
+    return made
+
+
+def one_line(text: str, longest: int) -> str:
+    """What people wrote, for one line of history: no control characters, cut."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+
+
+def expire(tx: Tx, rules: Rules, number: int, by: str, now: datetime) -> Silence | None:
+    """End a silence of the hub now; what it held is told. One that is over stays as it is. None when the hub has made none
+    of that number."""
+    silence = silences.find(tx, number)
+    if silence is None or silence.source:
+        return None
+    if silence.ends_at <= now:
+        return silence
+    silences.end_now(tx, silence.id, now)
+    who, held = one_line(by, NAME), silences.held_by(tx, [silence.id])
+    judge_all(tx, held, now, by=Actor("person", who), over=f"Silence ended by {who}: it still fires")
+    return replace(silence, ends_at=now)
+
+
+def run_due(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
+    """Let go what was held by silences that are over now."""
+    over = silences.take_due(tx, now)
+    if not over:
+        return []
+    held = silences.held_by(tx, [silence.id for silence in over])
+    return judge_all(tx, held, now, over="Silence ended: it still fires")
+
+
+def judge_all(tx: Tx, ids: Collection[str], now: datetime, *, by: Actor = HUB, over: str = "") -> list[Event]:
+    """Lock these incidents, judge and store them; whoever is told of them is told of this now."""
+    if not ids:
+        return []
+    active = silences.active(tx, now)
+    changed = alert_store.incidents_for_change(tx, ids)
+    judged = [judge(tx, incident, active, now, by=by, over=over) for incident in changed.values()]
+    events = [event for event in judged if event is not None]
+    moved = [changed[event.incident_id] for event in events]
+    alert_store.save_incidents(tx, moved)
+    event_store.append(tx, events)
+    lanes.mark(tx, [(incident.id, incident.seq) for incident in moved], now)
+    return events
+
+
+# The same silences here and at the source.
+
+def compare(tx: Tx, source: str, remote: Sequence[Silence], now: datetime, *, writes: bool) -> Plan:
+    """Take over what the source says it has, and say what it lacks."""
+    ours = silences.mirrors(tx, {marker for other in remote if (marker := marker_of(other.comment))}, now)
+    show_foreign(tx, source, foreign(ours, remote, now), now)
+    wanted = plan(source, ours, remote, now) if writes else Plan()
+    for silence, remote_id in wanted.made:
+        silences.note_mirrored(tx, silence.id, source, "made", remote_id)
+    for silence in wanted.ended:
+        silences.note_mirrored(tx, silence.id, source, "ended")
+    return wanted
+
+
+def show_foreign(tx: Tx, source: str, found: Sequence[Silence], now: datetime) -> None:
+    known = {silence.remote_id: silence for silence in silences.of_source(tx, source, now)}
+    there = {other.remote_id for other in found}
+    named = [replace(other, id=known[other.remote_id].id if other.remote_id in known else tx.new_id(), source=source)
+             for other in found]
+    silences.keep_foreign(tx, [other for other in named if is_news(other, known.get(other.remote_id))], now)
+    silences.end_foreign(tx, [silence for key, silence in known.items() if key not in there], now)
+
+
+def is_news(other: Silence, known: Silence | None) -> bool:
+    return known is None or replace(other, number=known.number) != known
+
+
+def made(tx: Tx, source: str, silence: Silence, remote_id: str) -> None:
+    silences.note_mirrored(tx, silence.id, source, "made", remote_id)
+
+
+def ended(tx: Tx, source: str, silence: Silence) -> None:
+    silences.note_mirrored(tx, silence.id, source, "ended")
+
+
+def not_taken(tx: Tx, source: str, silence: Silence, detail: str, *, final: bool) -> None:
+    """The source did not take it: for good (it says that it never will), or to be tried again."""
+    silences.note_mirrored(tx, silence.id, source, "refused" if final else "failed", detail=detail[:DETAIL])

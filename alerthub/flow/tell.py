@@ -1,0 +1,81 @@
+"""What the hub says when people only ask: what is open, who has it, who is on call. Plain lines; the channel escapes them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from alerthub.domain.answer import Who
+from alerthub.domain.incident import Incident
+from alerthub.domain.message import IncidentStatus
+from alerthub.domain.rules import Rules
+from alerthub.domain.schedule import next_change, on_call
+from alerthub.domain.words import Said, usage
+from alerthub.store import alerts as alert_store
+from alerthub.store import overrides
+from alerthub.store.tx import Tx
+
+LISTED = 15
+TITLE = 100
+HORIZON = timedelta(days=14)
+
+
+def words_for(tx: Tx, rules: Rules, said: Said, who: Who, now: datetime) -> str:
+    if said.what == "list":
+        return open_incidents(tx)
+    if said.what == "oncall":
+        return on_call_now(tx, rules, said.rest, now)
+    if said.what == "who":
+        return who_has(tx, said.number) if said.number else who_am_i(who)
+    return usage()
+
+
+def open_incidents(tx: Tx) -> str:
+    """The gravest first."""
+    found, total = alert_store.open_incidents(tx, LISTED)
+    if not found:
+        return "Nothing is open."
+    lines = [line_of(incident) for incident in found]
+    more = [f"… and {total - len(found)} more"] if total > len(found) else []
+    return "\n".join([f"{total} open:", *lines, *more])
+
+
+def line_of(incident: Incident) -> str:
+    title = " ".join(incident.title.split())
+    shown = title if len(title) <= TITLE else f"{title[:TITLE]}…"
+    return f"#{incident.number} {incident.severity.value}, {state_of(incident)}: {shown}"
+
+
+def state_of(incident: Incident) -> str:
+    if incident.status is IncidentStatus.acknowledged:
+        since = f" since {incident.acknowledged_at:%H:%M} UTC" if incident.acknowledged_at else ""
+        return f"{incident.acknowledged_by} has it{since}"
+    if incident.status is IncidentStatus.resolved:
+        return "resolved"
+    return "silenced" if incident.silence_id or incident.is_silenced else "nobody has it"
+
+
+def who_has(tx: Tx, number: int) -> str:
+    incident = alert_store.find_incident(tx, alert_store.id_of(tx, str(number)))
+    return f"There is no incident #{number}." if incident is None else line_of(incident)
+
+
+def who_am_i(who: Who) -> str:
+    if who.person is None:
+        return f"This account ({who.account.key}) is nobody's here. Ask for a code: alerthub link NAME, then send: link CODE"
+    grants = f", may approve for {', '.join(sorted(who.person.grants))}" if who.person.grants else ""
+    return f"You are {who.person.name}, {who.person.role}{grants}."
+
+
+def on_call_now(tx: Tx, rules: Rules, name: str, now: datetime) -> str:
+    """Every schedule, or the one named: who, and until when."""
+    wanted = [schedule for key, schedule in rules.schedules.items() if name.strip() in ("", key)]
+    if not wanted:
+        known = ", ".join(rules.schedules) or "none is configured"
+        return f"There is no schedule of that name; there are: {known}."
+    lines = []
+    for schedule in wanted:
+        covering = overrides.covering(tx, schedule.name, now, now + HORIZON)
+        change = next_change(schedule, covering, now)
+        until = f" until {change:%a %Y-%m-%d %H:%M} UTC" if change else ""
+        lines.append(f"{schedule.name}: {on_call(schedule, covering, now) or 'NOBODY'}{until}")
+    return "\n".join(lines)

@@ -1,0 +1,114 @@
+"""Reading what a destination shall be told, and deciding whether it is told now: muted, silenced, not wanted, already known."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from alerthub.domain.action import REASON_TEXT, Reason, RunState
+from alerthub.domain.compose import ALERTS_SHOWN, Telling, alert_line, is_quiet
+from alerthub.domain.delivery import Lane, is_wanted
+from alerthub.domain.incident import AlertState
+from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus
+from alerthub.domain.route import Route, resolve
+from alerthub.domain.rules import Destination, Rules
+from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
+from alerthub.store import lanes, runs, silences
+from alerthub.store.tx import Tx
+
+logger = logging.getLogger("alerthub.deliver")
+LOOK_AGAIN = timedelta(minutes=1)
+
+
+def read_tellings(tx: Tx, taken: Sequence[Lane]) -> dict[int, Telling]:
+    """By lane: its incident, the incident's first alerts, and the events that the lane has not told."""
+    incidents = alert_store.read_incidents(tx, {lane.incident_id for lane in taken})
+    lines = {key: tuple(readable(alert_store.of_incident(tx, key, ALERTS_SHOWN))) for key in incidents}
+    actions = runs.of_incidents(tx, incidents)
+    held_by = {incident.silence_id for incident in incidents.values() if incident.silence_id}
+    until = silences.ends(tx, held_by) if held_by else {}
+    return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id],
+                             event_store.after(tx, lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq),
+                             tuple(action_line(run) for run in actions.get(lane.incident_id, ())
+                                   if run.episode == incidents[lane.incident_id].episode),
+                             until.get(incidents[lane.incident_id].silence_id))
+            for lane in taken}
+
+
+def action_line(run: runs.Run) -> ActionLine:
+    """What became of an action, as the live message shows it."""
+    what = f"{run.action} on {run.target.removeprefix('?')}" if run.target else run.action
+    said = run.report.get("detail") or REASON_TEXT[Reason(run.reason)]
+    is_bad = run.state in (RunState.failed, RunState.unknown) or (run.direction == "tighten" and run.state is RunState.refused)
+    return ActionLine(f"{what}: {run.state.value.replace('_', ' ')}, {said}" if run.state.is_final else
+                      f"{what}: {run.state.value.replace('_', ' ')}", is_bad)
+
+
+def readable(states: Iterable[AlertState]) -> Iterator[AlertLine]:
+    """What can be shown. One row that cannot must not keep the page, let alone every other page, from being sent."""
+    for state in states:
+        try:
+            yield alert_line(state)
+        except (LookupError, TypeError, ValueError):
+            logger.error("an alert cannot be shown and is left out", extra={"event": "alert.unreadable", "row": state.row})
+
+
+def routes_to(rules: Rules, destination: Destination, telling: Telling) -> list[Route]:
+    """The routes by which this incident's alerts lead to the destination; none for what was added by other means."""
+    found: dict[str, Route] = {}
+    for line in telling.lines:
+        for route in resolve(rules.route, line.labels):
+            if any(told.key == destination.key for told in rules.receivers[route.receiver].destinations):
+                found[route.place] = route
+    return list(found.values())
+
+
+def postponed(tx: Tx, destination: Destination, routes: Sequence[Route], lane: Lane, telling: Telling, now: datetime) -> bool:
+    """True when nothing is sent now: muted until later, or an end that this destination is not told of."""
+    incident, attempt = telling.incident, lane.attempt + 1
+    if needs_no_telling(destination, lane, telling):
+        lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq, failures=0, failing_since=None)
+        return True
+    if is_held(destination, lane, telling):
+        lanes.settle(tx, lane.id, attempt, due_at=telling.silenced_until or now + LOOK_AGAIN)
+        return True
+    if routes and all(route.is_muted(now) for route in routes):
+        if lane.is_first and not incident.is_open:
+            lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq)
+        else:
+            lanes.settle(tx, lane.id, attempt, due_at=min(route.speaks_at(now) for route in routes))
+    elif not is_wanted(destination, lane, is_open=incident.is_open):
+        lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq, failures=0, failing_since=None)
+    elif not telling.events and (incident.is_silenced or incident.status is not IncidentStatus.triggered):
+        lanes.settle(tx, lane.id, attempt, due_at=None)     # a repeat that has lost its reason
+    else:
+        return False
+    return True
+
+
+def needs_no_telling(destination: Destination, lane: Lane, telling: Telling) -> bool:
+    """A person who is not wanted any more is not called, what opened and closed under a silence is not told at all, and what
+    was done at a place that shows it by itself is not told back there."""
+    incident = telling.incident
+    is_new = lane.told_episode < incident.episode
+    if destination.is_personal and is_new and incident.status is not IncidentStatus.triggered:
+        return True
+    if is_new and lane.is_first and not incident.is_open and any("held_by" in event.data for event in telling.events):
+        return True
+    if incident.flaps and is_quiet(telling) and (destination.echoes or not (destination.edits and lane.receipt)):
+        return True
+    vias = [str(event.data.get("via", "")) for event in telling.events]
+    return destination.echoes and bool(vias) and all(via.partition(":")[0] == destination.channel for via in vias)
+
+
+def is_held(destination: Destination, lane: Lane, telling: Telling) -> bool:
+    """Silenced by the hub: nobody hears of it anew, and where a message cannot be edited, of no news either, but for what people
+    do and for its end."""
+    incident = telling.incident
+    if not (incident.silence_id and incident.is_open):
+        return False
+    if lane.told_episode < incident.episode:
+        return True
+    return is_quiet(telling) and not (destination.edits and lane.receipt)

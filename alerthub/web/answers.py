@@ -1,0 +1,106 @@
+"""What people ask of one incident over the API: the same commands as in chat, by the same room."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alerthub.domain.command import Answer, Command, Outcome, Verb
+from alerthub.domain.person import Account
+from alerthub.domain.silence import end_of
+from alerthub.errors import Busy
+from alerthub.store import people
+from alerthub.web.api import REFERENCE
+from alerthub.web.base import HubView, answer, hub_of, problem
+from alerthub.web.hooks import TooLarge, read_body
+
+BODY_LIMIT = 64 * 1024
+NAME_LIMIT = 100
+CODE_LIVES = timedelta(minutes=15)
+STATUSES = {Outcome.told: 422, Outcome.held: 409, Outcome.refused: 409, Outcome.busy: 503}
+FIELDS = {"by", "comment", "duration", "force"}
+
+
+class BadBody(Exception):
+    """Which field, and what would be right."""
+
+
+def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint that asks for `verb` about the incident in the address."""
+
+    async def ask(request: Request) -> Response:
+        reference, hub = request.path_params["reference"], hub_of(request)
+        if not REFERENCE.fullmatch(reference):
+            return problem(404, f"there is no incident {reference[:40]!r}")
+        try:
+            fields = await body_of(request)
+            told = await hub.hear(command_of(verb, reference, fields, request, hub))
+        except BadBody as error:
+            return problem(400, str(error))
+        return said(told)
+
+    return ask
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """A small JSON object; nothing at all is an empty one."""
+    try:
+        body = await read_body(request, BODY_LIMIT)
+        fields = json.loads(body) if body.strip() else {}
+    except TooLarge:
+        raise BadBody(f"the body is larger than {BODY_LIMIT} bytes") from None
+    except (ValueError, RecursionError):
+        raise BadBody("the body is not JSON; send for example {\"by\": \"ayse\"}") from None
+    if not isinstance(fields, dict):
+        raise BadBody("the body: must be an object")
+    for name, value in fields.items():
+        if name not in FIELDS:
+            raise BadBody(f"{name[:40]!r} is not known here; the fields are {', '.join(sorted(FIELDS))}")
+        right = bool if name == "force" else str
+        if not isinstance(value, right):
+            raise BadBody(f"{name}: must be {'true or false' if right is bool else 'a text'}")
+    return fields
+
+
+def command_of(verb: Verb, reference: str, fields: dict[str, Any], request: Request, hub: HubView) -> Command:
+    """`Idempotency-Key` makes a repeat harmless. `by` is the name that history shows beside the door."""
+    if verb is Verb.comment and not fields.get("comment", "").strip():
+        raise BadBody("comment: is missing; it is the text")
+    key = request.headers.get("idempotency-key", "")[:NAME_LIMIT] or hub.clock.new_id()
+    by = " ".join(fields.get("by", "").encode("utf-8", "replace").decode().replace("\0", " ").split())[:NAME_LIMIT]
+    text = fields.get("comment", "").encode("utf-8", "replace").decode().replace("\0", " ")
+    return Command(verb, reference, Account("api", "api", by), f"api:{verb.value}:{reference}:{key}", text=text,
+                   until=until_of(fields, hub) if verb is Verb.silence else None, forced=bool(fields.get("force")))
+
+
+def until_of(fields: dict[str, Any], hub: HubView) -> datetime:
+    try:
+        return end_of(fields.get("duration", "1h"), hub.clock.now(), hub.rules.answers.time_zone)
+    except ValueError as error:
+        raise BadBody(f"duration: {error}") from None
+
+
+def said(told: Answer) -> Response:
+    if told.outcome in (Outcome.done, Outcome.already):
+        return answer(200, {"outcome": told.outcome.value, "text": told.text, "number": told.number})
+    missing = told.outcome is Outcome.refused and not told.number
+    return problem(404 if missing else STATUSES[told.outcome], told.text)
+
+
+async def link_code(request: Request) -> Response:
+    """A one-time code by which a person proves that a chat account is theirs. Who may use the API may make one."""
+    hub, name = hub_of(request), request.path_params["person"]
+    if name not in hub.rules.people:
+        known = ", ".join(sorted(hub.rules.people)) or "none is configured"
+        return problem(404, f"there is no person {name[:40]!r}; there are: {known}")
+    expires_at = hub.clock.now() + CODE_LIVES
+    try:
+        code = await hub.store.write(lambda tx: people.new_code(tx, name, expires_at))
+    except Busy as error:
+        return problem(503, f"{error}; try again")
+    return answer(200, {"person": name, "code": code, "expires_at": expires_at.isoformat()})

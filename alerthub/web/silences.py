@@ -1,0 +1,120 @@
+"""`/api/v1/silences`: who silenced what until when; make one, end one. What a source says it has is shown only."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from alerthub.domain.matcher import parse_matchers
+from alerthub.domain.rules import Rules
+from alerthub.domain.silence import Silence, check_matchers, check_span, end_of
+from alerthub.errors import BadPayload
+from alerthub.flow import silencing
+from alerthub.sources.body import read_object, read_time
+from alerthub.store import silences
+from alerthub.store.tx import Tx
+from alerthub.web.api import NUMBER, BadQuery, choice, number
+from alerthub.web.base import answer, hub_of, problem
+from alerthub.web.hooks import TooLarge, read_body
+
+STATES = frozenset({"", "active", "expired", "all"})
+BODY, LIMIT, MOST = 256 * 1024, 50, 200
+FIELDS = {"matchers", "ends_at", "duration", "comment", "created_by"}
+EXAMPLE = 'send {"matchers": ["alertname=\\"DiskFull\\""], "duration": "4h", "comment": "why"}'
+
+
+async def list_silences(request: Request) -> Response:
+    """Newest first. `state`: active (unless said otherwise), expired, all."""
+    hub = hub_of(request)
+    try:
+        limit, before = number(request, "limit", LIMIT, MOST) or LIMIT, number(request, "before", None, 2**62)
+        state = choice(request, "state", STATES) or "active"
+    except BadQuery as error:
+        return problem(400, str(error))
+    return answer(200, await hub.store.read(lambda tx: silences.page(tx, state, hub.clock.now(), limit, before)))
+
+
+async def add_silence(request: Request) -> Response:
+    """201 with the silence, after COMMIT. 400 says what is wrong with it."""
+    hub = hub_of(request)
+    now = hub.clock.now()
+    try:
+        async with asyncio.timeout(hub.door.body_seconds):
+            asked = read_asked(await read_body(request, BODY), hub.rules, now)
+    except TimeoutError:
+        return problem(408, f"the body did not arrive within {hub.door.body_seconds:.0f} s", {"connection": "close"})
+    except ClientDisconnect:
+        return problem(400, "the sender went away before the body was complete")
+    except TooLarge:
+        return problem(413, f"the body is larger than {BODY} bytes", {"connection": "close"})
+    except BadPayload as error:
+        return problem(400, f"{error.reason}; {EXAMPLE}")
+    except ValueError as error:
+        return problem(400, str(error))
+
+    def unit(tx: Tx) -> dict[str, Any] | None:
+        made = silencing.create(tx, hub.rules, asked.silence, asked.by, now)
+        return silences.view_of(tx, made.number, now)
+
+    made = await hub.store.write(unit)
+    hub.nudge()
+    return answer(201, made or {})
+
+
+async def expire_silence(request: Request) -> Response:
+    """200 with the silence, which is over now, or was before. 404 for an unknown one, 409 for one that is a source's."""
+    hub = hub_of(request)
+    reference, now = request.path_params["number"], hub.clock.now()
+    which = int(reference) if NUMBER.fullmatch(reference) else 0
+
+    def unit(tx: Tx) -> dict[str, Any] | None:
+        silencing.expire(tx, hub.rules, which, "api", now)
+        return silences.view_of(tx, which, now)
+
+    found = await hub.store.write(unit) if which else None
+    hub.nudge()
+    if found is None:
+        return problem(404, f"there is no silence {reference[:40]!r}")
+    if found["source"]:
+        return problem(409, f"silence {which} was made in {found['source']}; end it there")
+    return answer(200, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    silence: Silence
+    by: str
+
+
+def read_asked(body: bytes, rules: Rules, now: datetime) -> Asked:
+    """Raises BadPayload for a body that is none, ValueError with what would be right for what must not be a silence."""
+    asked = read_object(body)
+    if unknown := sorted(set(asked) - FIELDS):
+        raise BadPayload(f"{unknown[0][:40]}: there is no such field")
+    texts = asked.get("matchers")
+    if not isinstance(texts, list) or not all(type(text) is str for text in texts):
+        raise BadPayload("matchers: must be a list of texts")
+    if any(type(asked.get(name, "")) is not str for name in FIELDS - {"matchers"}):
+        raise BadPayload("ends_at, duration, comment, created_by: must be texts")
+    matchers = tuple(matcher for text in texts for matcher in parse_matchers(text))
+    check_matchers(matchers)
+    ends_at = read_end(asked, rules, now)
+    check_span(now, ends_at)
+    by = asked.get("created_by") or "api"
+    return Asked(Silence("", 0, matchers, now, ends_at, by, asked.get("comment", "")), by)
+
+
+def read_end(asked: dict[str, Any], rules: Rules, now: datetime) -> datetime:
+    if bool(asked.get("ends_at")) == bool(asked.get("duration")):
+        raise BadPayload("give either ends_at or duration")
+    if asked.get("duration"):
+        return end_of(asked["duration"], now, rules.answers.time_zone)
+    ends_at = read_time(asked["ends_at"], "ends_at")
+    if ends_at is None:
+        raise BadPayload('ends_at: must be RFC 3339, such as "2026-11-20T15:15:36Z"')
+    return ends_at
