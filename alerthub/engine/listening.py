@@ -88,8 +88,7 @@ class Listening:
             listening = asyncio.create_task(self.listen(listener), name=f"ask {listener.name}")
             try:
                 while not listening.done() and await self.leads(listener):
-                    await asyncio.wait({listening, asyncio.ensure_future(self.clock.sleep(RENEW_SECONDS))},
-                                       return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({listening}, timeout=RENEW_SECONDS)
             finally:
                 listening.cancel()
                 with suppress(asyncio.CancelledError):
