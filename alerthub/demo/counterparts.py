@@ -4,6 +4,7 @@ answers as the real ones, in one small application. Nothing here leaves the mach
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import secrets
@@ -21,12 +22,13 @@ from starlette.routing import Route
 from alerthub.clock import Clock
 from alerthub.demo import looks
 from alerthub.demo.screen import Line, Tone
-from alerthub.demo.witness import Witness
+from alerthub.demo.witness import Sighting, Witness
 from alerthub.toy_agent import is_signed
 
 BODY_BYTES = 1024 * 1024
 SLACK_CHANNEL, SLACK_CHANNEL_ID = "#alerts", "C0DEMOALERTS"
-CHAT = 100200300
+CHAT = 100200300            # Ayse's private chat, and so her account too
+POLLS = 30.0                # seconds that an empty getUpdates is held at most
 EDITED = "edited in place; new in it:"
 # What each target of an action is, for the one who reads: its name in the configuration, what it is, what it then says.
 TARGETS = {
@@ -58,6 +60,9 @@ class Counterparts:
         self.pagerduty: dict[str, list[Line]] = {}
         self.done: set[str] = set()
         self.numbers = itertools.count(1)
+        self.keyboards: dict[str, dict[str, str]] = {}
+        self.updates: list[dict[str, Any]] = []
+        self.news = asyncio.Event()
 
     def app(self) -> Starlette:
         return Starlette(max_body_size=BODY_BYTES, routes=[
@@ -104,15 +109,48 @@ class Counterparts:
     async def telegram_call(self, request: Request) -> Response:
         if request.path_params["token"] != self.accounts.telegram_token:
             return telegram_refusal(401, "Unauthorized")
-        form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
+        form, method = dict(parse_qsl((await request.body()).decode("utf-8", "replace"))), request.path_params["method"]
+        if method == "getUpdates":
+            return await self.telegram_poll(request, form)
+        if method == "answerCallbackQuery":
+            self.witness.note("telegram", "Telegram · for Ayse alone", [Line(form.get("text", ""))])
+            return JSONResponse({"ok": True, "result": True})
         if form.get("chat_id") != str(CHAT):
             return telegram_refusal(400, "Bad Request: chat not found")
-        match request.path_params["method"]:
+        match method:
             case "sendMessage":
                 return self.telegram_send(form)
             case "editMessageText":
                 return self.telegram_edit(form)
         return telegram_refusal(404, "Not Found")
+
+    async def telegram_poll(self, request: Request, form: Mapping[str, str]) -> Response:
+        """Held until somebody presses, or whoever asks goes away. To ask for later ones confirms the earlier (PROTOCOLS 3.6)."""
+        offset = int(form.get("offset", "0"))
+        self.updates = [update for update in self.updates if update["update_id"] >= offset]
+        if not self.updates:
+            self.news.clear()
+            waiting = {asyncio.create_task(self.news.wait()), asyncio.ensure_future(request.receive())}
+            _, late = await asyncio.wait(waiting, timeout=POLLS, return_when=asyncio.FIRST_COMPLETED)
+            for task in late:
+                task.cancel()
+        return JSONResponse({"ok": True, "result": self.updates})
+
+    def press(self, label: str, number: int) -> bool:
+        """Ayse presses this button of the message about that incident. False when there is none."""
+        for message, lines in self.telegram.items():
+            token = self.keyboards.get(message, {}).get(label)
+            if token is None or not Sighting("telegram", "", (), lines).names(number):
+                continue
+            at, chat = int(self.clock.now().timestamp()), {"id": CHAT, "type": "private"}
+            held = {"message_id": int(message), "date": at, "chat": chat}
+            ayse = {"id": CHAT, "is_bot": False, "first_name": "Ayse"}
+            press = next(self.numbers)
+            self.updates.append({"update_id": press, "callback_query": {
+                "id": f"press-{press}", "from": ayse, "message": held, "chat_instance": "demo", "data": token}})
+            self.news.set()
+            return True
+        return False
 
     def telegram_send(self, form: Mapping[str, str]) -> Response:
         lines, number = looks.telegram_lines(form), str(next(self.numbers))
@@ -133,6 +171,7 @@ class Counterparts:
         return self.telegram_message(number, form)
 
     def telegram_message(self, number: str, form: Mapping[str, str]) -> Response:
+        self.keyboards[number] = {label: data for row in looks.telegram_keyboard(form) for label, data in row.items()}
         return JSONResponse({"ok": True, "result": {
             "message_id": int(number), "date": int(self.clock.now().timestamp()), "chat": {"id": CHAT, "type": "private"},
             "text": form.get("text", "")}})
@@ -142,11 +181,13 @@ class Counterparts:
     async def pagerduty_event(self, request: Request) -> Response:
         event = object_of(await request.body())
         key = str(event.get("dedup_key", ""))
-        if event.get("routing_key") != self.accounts.routing_key or event.get("event_action") not in ("trigger", "resolve"):
+        if event.get("routing_key") != self.accounts.routing_key or event.get("event_action") not in looks.STATES:
             return JSONResponse({"status": "invalid event", "message": "Event object is invalid", "errors": []}, 400)
         lines, before = looks.pagerduty_lines(event), self.pagerduty.get(key)
         if event["event_action"] == "resolve":
             deed = "resolved"
+        elif event["event_action"] == "acknowledge":
+            deed = "acknowledged: nobody is called any more"
         else:
             deed = "triggered: a phone rings" if before is None else "the same alert, nobody is called again; new in it:"
         self.witness.note("pagerduty", f"PagerDuty · {deed}", looks.changes(before or (), lines), lines)

@@ -6,6 +6,7 @@ Texts stay as they are: the screen takes out what could act on a terminal.
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from email import message_from_bytes, policy
@@ -18,6 +19,7 @@ from alerthub.demo.screen import Line, Tone
 GAP = "  "
 FIRST_WORD = re.compile(r"\W*(\w*)")
 TONES = {"RESOLVED": Tone.good, "FIRING": Tone.bad}
+STATES = {"trigger": "FIRING", "acknowledge": "ACKNOWLEDGED", "resolve": "RESOLVED"}
 
 
 def pressed(labels: Sequence[str]) -> str:
@@ -58,7 +60,7 @@ def slack_block(block: Mapping[str, Any]) -> Iterator[Line]:
         case "context":
             yield from (Line(slack_text(element), Tone.dim) for element in elements)
         case "actions":
-            yield Line(pressed([slack_text(element["text"]) for element in elements]))
+            yield Line(pressed([slack_text(element.get("text") or element["placeholder"]) for element in elements]))
 
 
 def slack_text(made: Mapping[str, Any]) -> str:
@@ -92,13 +94,20 @@ class TelegramText(HTMLParser):
 
 
 def telegram_lines(form: Mapping[str, str]) -> list[Line]:
-    text = form.get("text", "")
+    """The text, and the rows of buttons below it."""
+    text, buttons = form.get("text", ""), [Line(pressed(list(row))) for row in telegram_keyboard(form)]
     if form.get("parse_mode") != "HTML":
-        return [Line(text)]
+        return [Line(text), *buttons]
     parser = TelegramText()
     parser.feed(text)
     parser.close()
-    return [told(row) if is_bold else Line(row) for row, is_bold in parser.rows]
+    return [*(told(row) if is_bold else Line(row) for row, is_bold in parser.rows), *buttons]
+
+
+def telegram_keyboard(form: Mapping[str, str]) -> list[dict[str, str]]:
+    """Rows of buttons: what each says, and the data that a press of it brings."""
+    rows = json.loads(form.get("reply_markup") or "{}").get("inline_keyboard", ())
+    return [{str(button["text"]): str(button["callback_data"]) for button in row} for row in rows]
 
 
 # --- mail -------------------------------------------------------------------------------------------------------------------
@@ -121,7 +130,7 @@ def pagerduty_lines(event: Mapping[str, Any]) -> list[Line]:
     """An alert of PagerDuty: summary, severity, the details that a person reads first, and the way back to the hub."""
     payload = mapping(event.get("payload"))
     details = mapping(payload.get("custom_details"))
-    state = "RESOLVED" if event.get("event_action") == "resolve" else "FIRING"
+    state = STATES.get(str(event.get("event_action")), "")
     lines = [told(f"{state}: {payload.get('summary', '')}"), Line(str(details.get("incident", "")), Tone.dim)]
     lines += [Line(f"▸ {text}") for text in details.get("news", ())]
     links = [str(link.get("text", "")) for link in event.get("links", ())]

@@ -171,7 +171,7 @@ class Stage:
             await stack.enter_async_context(serving(hub.web(), self.hub))
             http = await stack.enter_async_context(outbound())
             cast = Cast(f"http://{address(self.hub)}", f"http://{address(self.agent)}", self.folder)
-            story = Story(cast, screen, witness, http, self.clock)
+            story = Story(cast, screen, witness, http, self.clock, press=counterparts.press)
             await story.tell()
             if not once:
                 await story.stay_open()

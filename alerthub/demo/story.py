@@ -65,12 +65,13 @@ ENDING = (REWARD, LATENCY, ETL)     # of DRIFT the end comes only with a retrain
 
 
 class Story:
-    """Told once, on a stage that stands. `patience`: seconds that one thing may take."""
+    """Told once, on a stage that stands. `patience`: seconds that one thing may take. `press`: how a person presses a button of
+    the message about an incident in Telegram; False when there is none."""
 
     def __init__(self, cast: Cast, screen: Screen, witness: Witness, http: httpx.AsyncClient, clock: Clock,
-                 patience: float = PATIENCE) -> None:
+                 patience: float = PATIENCE, press: Callable[[str, int], bool] = lambda label, number: False) -> None:
         self.cast, self.screen, self.witness, self.http, self.clock = cast, screen, witness, http, clock
-        self.patience = patience
+        self.patience, self.press = patience, press
         self.numbers: dict[str, int] = {}
         self.began: dict[str, datetime] = {}
 
@@ -111,6 +112,18 @@ class Story:
                          lambda: self.told(number, act.counterparts))
         self.screen.seen(f"Everybody is told, and it is in the history of incident #{number}: "
                          f"{' and '.join(act.actions)} succeeded.")
+        if act.alert is LATENCY:
+            await self.see_acknowledged(number, act.counterparts)
+
+    async def see_acknowledged(self, number: int, counterparts: Sequence[str]) -> None:
+        """A person answers in one channel, and the others show it."""
+        self.screen.say("Ayse presses Acknowledge below the message in Telegram; the hub polls for that, so no port is open.")
+        if not self.press("Acknowledge", number):
+            raise AlerthubError(f"the demo finds no button to acknowledge incident #{number} in Telegram")
+        incident = await self.until(f"incident #{number} to be acknowledged", lambda: self.acknowledged(number))
+        await self.until(f"{', '.join(counterparts)} to be told who has incident #{number}",
+                         lambda: self.told(number, counterparts))
+        self.screen.seen(f"Incident #{number} is acknowledged by {incident['acknowledged_by']}, in every channel.")
 
     async def show_samples(self, act: Act) -> None:
         """What Prometheus would scrape: the lines are read from the agent."""
@@ -233,6 +246,10 @@ class Story:
     async def resolved(self, number: int) -> bool:
         incident = await self.get(f"/api/v1/incidents/{number}") or {}
         return incident.get("status") == "resolved"
+
+    async def acknowledged(self, number: int) -> dict[str, Any] | None:
+        incident = await self.get(f"/api/v1/incidents/{number}") or {}
+        return incident if incident.get("status") == "acknowledged" else None
 
     async def mode(self) -> dict[str, Any]:
         return dict((await self.ask("GET", f"{self.cast.agent}/mode")).json())

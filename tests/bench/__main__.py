@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from tests.bench.bodies import Fleet, body
+from tests.bench.clicks import clicks
 from tests.bench.load import requests
 from tests.bench.provider import Provider
 from tests.bench.servers import WEBHOOK, Bare, Hub, Server
@@ -125,9 +126,9 @@ def commit_seconds(count: int = 200) -> float:
 async def main() -> None:
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores of {processor()}; one commit "
           f"with fsync takes {commit_seconds() * 1000:.2f} ms here")
-    wanted = sys.argv[1:] or ["ingest", "latency", "storm"]
-    for name in wanted:
-        await {"ingest": ingest, "latency": latency, "storm": storm}[name]()
+    benches = {"ingest": ingest, "latency": latency, "storm": storm, "clicks": clicks}
+    for name in sys.argv[1:] or benches:
+        await benches[name]()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ NUMBER = re.compile(rb'mark-(\d+)-')
 class Provider:
     """Counts requests; `arrivals` holds, by the mark in the body, when its first request had been read."""
 
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok"
+
     def __init__(self) -> None:
         self.requests = 0
         self.arrivals: dict[int, float] = {}
@@ -34,6 +36,10 @@ class Provider:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
+    def note(self, head: bytes, body: bytes, now: float) -> None:
+        if mark := NUMBER.search(body):
+            self.arrivals.setdefault(int(mark[1]), now)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
         self.serving.add(asyncio.current_task())
@@ -44,9 +50,22 @@ class Provider:
                 body = await reader.readexactly(length)
                 now = time.monotonic()
                 self.requests += 1
-                if mark := NUMBER.search(body):
-                    self.arrivals.setdefault(int(mark[1]), now)
+                self.note(head, body, now)
                 self.changed.set()
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok")
+                writer.write(self.answer)
         except (asyncio.IncompleteReadError, ConnectionResetError):
             writer.close()
+
+
+EDITED = re.compile(rb'"ts": ?"1763726400\.(\d{6})"')
+POSTED = b'{"ok": true, "channel": "C012AB3CD", "ts": "1763726400.999999"}'
+
+
+class SlackProvider(Provider):
+    """Slack's API. A mark is the number of the live message that chat.update changes."""
+
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: application/json\r\n\r\n%s" % (len(POSTED), POSTED)
+
+    def note(self, head: bytes, body: bytes, now: float) -> None:
+        if head.startswith(b"post /chat.update") and (edited := EDITED.search(body)):
+            self.arrivals.setdefault(int(edited[1]), now)

@@ -107,3 +107,33 @@ class Hub(Server):
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "alerthub", "serve"]
+
+
+CLICKED = """
+server: {{listen: "127.0.0.1:{port}"}}
+database: {{url: "sqlite:///hub.db"}}
+log: {{level: warning}}
+sources: [{{name: alertmanager, type: alertmanager}}]
+global:
+  slack_base_url: "{provider}"
+  slack_bot_token: xoxb-bench
+  slack_signing_secret: {slack_secret}
+  pagerduty_webhook_secret: {pagerduty_secret}
+people: [{{name: ayse, slack: U012AB3CD, pagerduty: PLH1HKV}}]
+receivers: [{{name: alerts, slack_configs: [{{channel: "#alerts"}}]}}]
+route: {{receiver: alerts, group_by: [alertname, instance]}}
+"""
+
+
+class ClickedHub(Server):
+    """A hub with one Slack channel, which hears Slack and PagerDuty."""
+
+    ready_path = "/readyz"
+
+    def __init__(self, provider: str, slack_secret: str, pagerduty_secret: str) -> None:
+        super().__init__()
+        (self.folder / "alerthub.yml").write_text(CLICKED.format(
+            port=self.port, provider=provider, slack_secret=slack_secret, pagerduty_secret=pagerduty_secret))
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "alerthub", "serve"]

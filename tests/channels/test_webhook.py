@@ -169,7 +169,8 @@ def test_the_documented_body():
     assert body["data"]["incident"] == {
         "id": "01936b5e-0000-7000-8000-00000000a001", "number": 17, "episode": 1, "status": "triggered", "severity": "critical",
         "title": "AgentRewardNegative (agent=btc)", "source": "alertmanager", "opened_at": "2026-11-21T11:55:00.000000Z",
-        "resolved_at": None, "acknowledged_by": "", "acknowledged_at": None, "firing": 1, "resolved": 0, "stale": False, "silenced": False, "silenced_until": None, "flaps": 0,
+        "resolved_at": None, "acknowledged_by": "", "acknowledged_at": None,
+        "firing": 1, "resolved": 0, "stale": False, "silenced": False, "silenced_until": None, "flaps": 0,
         "incomplete": 0,
         "common_labels": {"alertname": "AgentRewardNegative", "agent": "btc", "severity": "critical"},
         "common_annotations": {"summary": "The rolling reward of btc is -12.5"},

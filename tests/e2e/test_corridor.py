@@ -85,7 +85,8 @@ def configured(stage: Stage, secrets: Path) -> HubProcess:
     addresses = {"listen: 127.0.0.1:8095": "listen: ${HUB_LISTEN}", "http://127.0.0.1:9093": "${ALERTMANAGER}",
                  "http://127.0.0.1:8000": stage.agent.url, "http://127.0.0.1:8101": stage.machines.url,
                  "\nglobal:\n": "\nglobal:\n" + "".join(f"  {key}: {value}\n" for key, value in more.items())}
-    return HubProcess(deployed("alerthub.yml", secrets, addresses), {**ENVIRON, "SMTP_SMARTHOST": stage.post.smarthost})
+    return HubProcess(deployed("alerthub.yml", secrets, addresses), {**ENVIRON, "SMTP_SMARTHOST": stage.post.smarthost},
+                      SECRETS["alerthub-api-token"])
 
 
 @pytest.fixture

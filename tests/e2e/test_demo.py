@@ -34,6 +34,7 @@ MOMENTS = (
     "1. The agent loses money", 'rolling_reward{agent="agent-btc"} -0.42', "The hub answers 200", "Incident #1 is open",
     "The agent says of itself: mode safe", "The hub has verified it", "Action safe-mode on agent-btc succeeded",
     "2. The agent is slow", "Incident #2 is open", "Action autoscale on autoscaler succeeded",
+    "Ayse presses Acknowledge", "ACKNOWLEDGED", "Incident #2 is acknowledged by ayse, in every channel",
     "3. The data pipeline fails", "Incident #3 is open", "Action prefect-retry on prefect succeeded",
     "4. A feature drifts", "Incident #4 is open", "Action queue-retraining on training-queue succeeded",
     "5. It ends", "Incident #1 is resolved", "Incident #2 is resolved", "Incident #3 is resolved",
@@ -43,7 +44,8 @@ MOMENTS = (
 FRAMES = {
     "1": {"Email to risk@example.com": "FIRING: AgentRewardNegative", "PagerDuty · triggered": "FIRING: AgentRewardNegative"},
     "2": {"Telegram": "FIRING · #2", "PagerDuty · triggered": "FIRING: InferenceLatencyHigh",
-          "Autoscaler · asked to": "the signature is right"},
+          "Autoscaler · asked to": "the signature is right", "Telegram · for Ayse alone": "You have #2 now.",
+          "PagerDuty · acknowledged": "Acknowledged by ayse", "Telegram · edited in place": "ACKNOWLEDGED by ayse · #2"},
     "3": {"Slack #alerts": "FIRING: EtlFailureRatioHigh", "Prefect · asked to": "the signature is right"},
     "4": {"Slack #alerts": "FIRING: FeatureDriftDetected", "Model registry · asked to": "feature: spread",
           "Training queue · asked to": "the signature is right"},

@@ -17,10 +17,11 @@ SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
 
 class HubProcess(Program):
     """`config` is the text of alerthub.yml; in it, ${HUB_LISTEN} is where this hub listens. SQLite files with a relative
-    address lie in its folder, so a new start finds them again."""
+    address lie in its folder, so a new start finds them again. `api_token`: its server.api_token, if it has one."""
 
-    def __init__(self, config: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, config: str, environ: Mapping[str, str] | None = None, api_token: str = "") -> None:
         super().__init__("AlertHub")
+        self.api_token = api_token
         self.environ = {**os.environ, "HUB_LISTEN": f"127.0.0.1:{self.port}", **(environ or {})}
         (self.folder / "alerthub.yml").write_text(config)
 
@@ -37,9 +38,13 @@ class HubProcess(Program):
         """The status that the hub answers; 0 when it does not answer at all."""
         return post(self.hook(source), body)
 
+    def get(self, path: str) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.api_token}"} if self.api_token else {}
+        return httpx.get(self.url + path, headers=headers, timeout=10, **LOCAL)
+
     def api(self, path: str) -> Any:
         """What GET /api/v1/… says."""
-        answer = httpx.get(f"{self.url}/api/v1/{path}", timeout=10, **LOCAL)
+        answer = self.get(f"/api/v1/{path}")
         if answer.status_code != 200:
             raise AssertionError(f"the hub answers {answer.status_code} to {path}: {answer.text}")
         return answer.json()
@@ -74,7 +79,7 @@ class HubProcess(Program):
 
     def health(self) -> dict[str, str]:
         """By component: healthy, degraded or unhealthy."""
-        answer = httpx.get(f"{self.url}/health", timeout=10, **LOCAL).json()
+        answer = self.get("/health").json()
         return {name: part["status"] for name, part in answer["components"].items()}
 
     def metric(self, metric: str, **labels: str) -> float:
@@ -83,7 +88,7 @@ class HubProcess(Program):
         return sum(value for name, found, value in self.samples() if name == metric and wanted <= found)
 
     def samples(self) -> Iterator[tuple[str, set[str], float]]:
-        text = httpx.get(f"{self.url}/metrics", timeout=10, **LOCAL).text
+        text = self.get("/metrics").text
         for match in filter(None, map(SAMPLE.fullmatch, text.splitlines())):
             yield match[1], set((match[2] or "").split(",")), float(match[3])
 
