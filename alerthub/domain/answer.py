@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from alerthub.domain.command import Command, Outcome, Verb
@@ -92,8 +91,9 @@ def permission(rules: Rules, who: Who, verb: Verb) -> Decision:
                    "send it here as: link CODE")
 
 
-def decide(incident: Incident, command: Command, who: Who, rules: Rules, now: datetime) -> Decision:
-    """What becomes of a command about this incident, as it is now. Pure; whoever asked has been recognised."""
+def decide(incident: Incident, command: Command, who: Who, rules: Rules, *, ends_by_hand: bool = False) -> Decision:
+    """What becomes of a command about this incident, as it is now. Pure; whoever asked has been recognised. `ends_by_hand`:
+    one of the hub's own alarms that nothing else ends."""
     allowed = permission(rules, who, command.verb)
     if not allowed.is_done:
         return allowed
@@ -108,12 +108,14 @@ def decide(incident: Incident, command: Command, who: Who, rules: Rules, now: da
         over = f"#{incident.number} is resolved already."
         is_wish = command.verb is Verb.resolve
         return Decision(Outcome.already, over, Why.is_resolved) if is_wish else refused(Why.is_resolved, over)
+    if command.verb is Verb.resolve and ends_by_hand:
+        return DONE
     return BY_VERB[command.verb](incident, command, who)
 
 
 def is_echo(command: Command) -> bool:
     """PagerDuty repeats what the hub did there, by nobody's hand; late, it must not be done anew (PROTOCOLS 4.2)."""
-    return command.by.key == "pagerduty:automation" and command.verb in (Verb.acknowledge, Verb.unacknowledge)
+    return command.by.key == "pagerduty:automation" and command.verb is Verb.acknowledge
 
 
 def acknowledging(incident: Incident, command: Command, who: Who) -> Decision:
@@ -132,10 +134,11 @@ def unacknowledging(incident: Incident, command: Command, who: Who) -> Decision:
 
 def resolving(incident: Incident, command: Command, who: Who) -> Decision:
     """Held while the source still fires: it knows better, until a person insists by name."""
-    if incident.firing <= 0 or incident.source == OWN_SOURCE or command.forced:
+    if incident.firing <= 0 or command.forced:
         return DONE
     fire = "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
-    return Decision(Outcome.held, f"{fire} at {incident.source}, so #{incident.number} stays open. Resolve it anyway? "
+    where = "as the hub itself sees it" if incident.source == OWN_SOURCE else f"at {incident.source}"
+    return Decision(Outcome.held, f"{fire} {where}, so #{incident.number} stays open. Resolve it anyway? "
                     "If it fires again later, it is told again.", Why.still_fires)
 
 

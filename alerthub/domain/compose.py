@@ -13,7 +13,7 @@ from typing import Any
 from alerthub.domain.alert import Labels
 from alerthub.domain.buttons import buttons_for
 from alerthub.domain.delivery import Lane
-from alerthub.domain.event import Event, why_of
+from alerthub.domain.event import Event, EventKind, why_of
 from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.message import ActionLine, AlertLine, DigestLine, Link, Message, Why
 from alerthub.domain.rules import Destination, Rules
@@ -66,17 +66,25 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
         is_worse=not lane.is_first and any("severity" in event.data for event in telling.events),
         possible_duplicate=lane.was_leased, acknowledged_at=incident.acknowledged_at, silenced_until=telling.silenced_until,
         flaps=incident.flaps,
-        buttons=buttons_for(incident, lane, destination, rules, key, now), only_edit=is_quiet(telling),
+        buttons=buttons_for(incident, lane, destination, rules, key, now), only_edit=is_quiet(telling, destination),
     )
 
 
-def is_quiet(telling: Telling) -> bool:
+def is_quiet(telling: Telling, destination: Destination) -> bool:
     """Nothing in it that may interrupt anybody: what happens under a silence, or comes and goes too often, but for its end and
     what people do. The live message is changed all the same."""
     incident = telling.incident
     if not (incident.silence_id and incident.is_open) and not incident.flaps:
         return False
-    return not any(event.actor.kind != "source" or "flaps" in event.data for event in telling.events)
+    return not any(is_loud(event, destination, flaps=incident.flaps > 0) for event in telling.events)
+
+
+def is_loud(event: Event, destination: Destination, *, flaps: bool) -> bool:
+    """What people and the hub do is; what the source does only where it begins to flap. While it flaps, a call interrupts whom
+    it calls."""
+    if event.actor.kind == "source":
+        return "flaps" in event.data
+    return not (flaps and event.kind is EventKind.escalated) or destination.key in event.data.get("told", ())
 
 
 def news(events: Sequence[Event]) -> tuple[str, ...]:
@@ -113,7 +121,8 @@ def incident_url(rules: Rules, incident: Incident) -> str:
 
 def digest(tellings: Iterable[Telling], lanes: Sequence[Lane], rules: Rules, now: datetime) -> Message:
     """A storm in one message: every incident by name. It has no live message of its own and is never edited."""
-    incidents = [telling.incident for telling in tellings]
+    told = list(tellings)
+    incidents = [telling.incident for telling in told]
     first = incidents[0]
     still_open = sum(1 for incident in incidents if incident.is_open)
     worst = max((incident.severity for incident in incidents), key=lambda severity: severity.rank)
@@ -125,9 +134,15 @@ def digest(tellings: Iterable[Telling], lanes: Sequence[Lane], rules: Rules, now
         firing=sum(incident.firing for incident in incidents), source=first.source,
         links=(Link("All incidents", f"{rules.public_url}/"),), is_degraded=any(lane.is_degraded for lane in lanes),
         possible_duplicate=any(lane.was_leased for lane in lanes),
-        digest=tuple(DigestLine(incident.number, incident.title, incident.status, incident.severity, incident.firing,
-                                incident_url(rules, incident)) for incident in incidents),
+        digest=tuple(DigestLine(incident.number, digest_title(telling), incident.status, incident.severity, incident.firing,
+                                incident_url(rules, incident)) for telling in told for incident in (telling.incident,)),
     )
+
+
+def digest_title(telling: Telling) -> str:
+    """What nobody may miss is said in a summary too."""
+    ran_out = telling.incident.is_open and any("ran_out" in event.data for event in telling.events)
+    return f"NOBODY ANSWERED: {telling.incident.title}" if ran_out else telling.incident.title
 
 
 def digest_id(lanes: Sequence[Lane], incidents: Sequence[Incident]) -> str:

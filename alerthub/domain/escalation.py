@@ -29,6 +29,13 @@ class Call:
     told: tuple[tuple[Destination, timedelta], ...]
     nobody: tuple[str, ...] = ()
 
+    def without(self, avoid: str) -> Call:
+        """Not there: it is what the incident says does not work."""
+        if not avoid or avoid not in {destination.key for destination, _ in self.told}:
+            return self
+        told = tuple((destination, after) for destination, after in self.told if destination.key != avoid)
+        return Call(self.names if told else (), told, (*self.nobody, f"not by {avoid}, which does not work"))
+
 
 def call_for(step: PolicyStep, rules: Rules, on_call: OnCall) -> Call:
     """Everybody whom the step names, once each; a person by the addresses of `contact`, in that order."""

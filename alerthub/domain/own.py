@@ -18,6 +18,8 @@ ESCALATION_STUCK = "AlerthubEscalationStuck"
 # These have no event that ends them: they end when they have not been seen for an hour.
 NO_TARGET = "(none)"
 EXPIRING = frozenset({BAD_PAYLOAD, BODY_TOO_LARGE})
+# About these only a person knows when they are over; a channel, a source or a heartbeat says so itself.
+BY_HAND = EXPIRING | {ACTION_FAILED, ESCALATION_STUCK}
 
 
 def own_alert(name: str, severity: str, summary: str, description: str, **labels: str) -> Alert:

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from alerthub.clock import Clock
+from alerthub.domain.event import Event
 from alerthub.domain.reconcile import Peer
 from alerthub.domain.rules import Rules, SourceRule
 from alerthub.engine.doorway import note_events
 from alerthub.errors import Busy, Unreachable
-from alerthub.flow import escalate, flapping, prune, watch
+from alerthub.flow import escalate, flapping, prune, silencing, watch
 from alerthub.metrics import Metrics
 from alerthub.store import leases
 from alerthub.store.database import Store
@@ -51,6 +52,7 @@ class Rounds:
 
     def __post_init__(self) -> None:
         self.next: dict[str, datetime] = {}
+        self.began = self.clock.now()
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -126,8 +128,11 @@ class Rounds:
         stale = await self.store.write(lambda tx: watch.mark_stale(tx, rules, now))
         over = await self.store.write(lambda tx: watch.expire_own(tx, rules, now))
         calm = await self.store.write(lambda tx: flapping.calm(tx, rules, now))
-        stuck = await self.store.write(lambda tx: escalate.audit(tx, rules, now))
-        events = [*stale, *over.events, *calm, *stuck]
+        freed = await self.store.write(lambda tx: silencing.free_orphans(tx, now))
+        stuck: list[Event] = []
+        if now - self.began >= escalate.STUCK_AFTER:      # what fell due while nobody ran is done first
+            stuck = await self.store.write(lambda tx: escalate.audit(tx, rules, now))
+        events = [*stale, *over.events, *calm, *freed, *stuck]
         note_events(self.metrics, events)
         if events:
             self.nudge()

@@ -3,6 +3,7 @@ Each is one transaction; nothing of it leaves the database."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ from datetime import datetime
 from alerthub.domain.event import Event
 from alerthub.domain.rules import Rules
 from alerthub.flow import beat, escalate, silencing
+from alerthub.flow.intake import Taken
 from alerthub.store import silences, timers
 from alerthub.store.database import Store
 from alerthub.store.tx import Tx
@@ -31,7 +33,12 @@ class Timed:
     async def run_due(self, now: datetime) -> list[Event]:
         """Do what is due, each kind in a transaction of its own; what happened, for the log."""
         rules = self.rules()
-        called = await self.store.write(lambda tx: escalate.run_due(tx, rules, now))
-        ended = await self.store.write(lambda tx: silencing.run_due(tx, rules, now))
-        missed = await self.store.write(lambda tx: beat.run_due(tx, rules, now))
-        return [*called, *ended, *(missed.events if missed else ())]
+        called, ended, missed = await asyncio.gather(
+            self.store.write(lambda tx: escalate.run_due(tx, rules, now)),
+            self.store.write(lambda tx: silencing.run_due(tx, rules, now)),
+            self.store.write(lambda tx: beat.run_due(tx, rules, now)), return_exceptions=True)
+        for outcome in (called, ended, missed):     # none keeps the others from being done
+            if isinstance(outcome, BaseException):
+                raise outcome
+        lists = [found for found in (called, ended) if isinstance(found, list)]
+        return [event for found in lists for event in found] + (missed.events if isinstance(missed, Taken) else [])

@@ -105,7 +105,10 @@ class Worker:
         """How long there is nothing to do, as far as the last claim saw."""
         if self.next_due is None:
             return IDLE_SECONDS
-        wait = (self.next_due - self.clock.now()).total_seconds()
+        now = self.clock.now()
+        if self.next_timed is not None and self.next_timed <= now:
+            return SHORT_PAUSE
+        wait = (self.next_due - now).total_seconds()
         # What is due but was not claimed waits for a slot: the end of an attempt nudges.
         return min(IDLE_SECONDS, wait) if wait > 0 else IDLE_SECONDS if self.under_way else SHORT_PAUSE
 
@@ -114,8 +117,10 @@ class Worker:
         plant, now = self.plant(), self.clock.now()
         # Each in a transaction of its own, and each starts what it claimed at once: nothing that slows or breaks the one may
         # keep the other from its work.
-        outcomes = await asyncio.gather(self.run_timed(now), self.claim_runs(plant, now), self.claim_lanes(plant, now),
-                                        return_exceptions=True)
+        # What is due by time comes first, so that its news are part of what is told now.
+        timed = await asyncio.gather(self.run_timed(now), return_exceptions=True)
+        outcomes = [*timed, *await asyncio.gather(self.claim_runs(plant, now), self.claim_lanes(plant, now),
+                                                  return_exceptions=True)]
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome

@@ -10,7 +10,7 @@ from alerthub.domain.alert import AlertStatus
 from alerthub.domain.answer import Who
 from alerthub.domain.command import Command, Verb
 from alerthub.domain.event import Actor, Event, EventKind
-from alerthub.domain.incident import Incident
+from alerthub.domain.incident import OWN_SOURCE, Incident
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Rules
@@ -99,8 +99,11 @@ def resolve_incident(tx: Tx, rules: Rules, incident: Incident, command: Command,
 
 
 def kept_open(tx: Tx, incident: Incident, command: Command, who: Who, why: str, now: datetime) -> None:
-    """Closed at a provider that cannot be asked a question: everybody is told that it is open here, and that provider opens it
-    again."""
+    """Closed at a provider that cannot be asked a question: everybody is told that it is open here and nobody's, and that
+    provider opens it again."""
+    if incident.status is IncidentStatus.acknowledged:
+        give_back(tx, incident)
+        timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
     text = f"{who.name} resolved it in PagerDuty. {why.partition(' Resolve it anyway')[0]}"
     event = happened(incident, EventKind.changed, text, replace(command, via=""), who, now)
     keep(tx, incident, [event], now)
@@ -111,12 +114,25 @@ def silence(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who
     until = command.until or now + timedelta(hours=1)
     routes = routes_of(tx, rules, incident)
     try:
-        matchers = matchers_for(common_labels(tx, incident), routes[0].group_by if routes else ())
-        silencing.create(tx, rules, Silence("", 0, matchers, now, until, who.name, command.text), who.name, now)
+        shared = common_labels(tx, incident)
+        group_by = routes[0].group_by if routes and incident.source != OWN_SOURCE else ()
+        for names in dict.fromkeys((group_by, ())):     # what the route grouped by may have changed since: then all they share
+            matchers = matchers_for(shared, names)
+            silencing.create(tx, rules, Silence("", 0, matchers, now, until, who.name, command.text), who.name, now)
+            if is_held(tx, incident):
+                break
     except ValueError as error:
         raise NotPossible(f"Not silenced: {error}") from None
     lanes.hurry(tx, incident.id, now)
+    if not is_held(tx, incident):
+        raise NotPossible(f"#{incident.number} is not silenced: some of its alerts share no label with the others. Make one with "
+                          "matchers of your own: alerthub silence add")
     return f"#{incident.number} is silenced until {until:%Y-%m-%d %H:%M} UTC."
+
+
+def is_held(tx: Tx, incident: Incident) -> bool:
+    now_is = alert_store.find_incident(tx, incident.id)
+    return now_is is not None and bool(now_is.silence_id)
 
 
 def escalate_now(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:

@@ -24,7 +24,7 @@ from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Sending, Share, settle
-from alerthub.flow.telling import postponed, read_tellings, routes_to
+from alerthub.flow.telling import Turn, comes_from, read_tellings, routes_to, turn_of
 from alerthub.store import lanes, leases, people
 from alerthub.store.database import Store
 from alerthub.store.schema import lanes as lane_table
@@ -77,33 +77,45 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
     spent = Counter(sending.destination.key for sending in sendings)
     lanes.set_free(tx, {told.key: spend(chosen[0].free_at, told.every, told.burst, now, spent[told.key])
                         for told, chosen, _ in taken if told.every and spent[told.key]})
-    hurried = hurry(tx, rules, free_slots, owner, now)
+    hurried = hurry(tx, rules, free_slots, under_way, owner, now)
     return Claimed([*sendings, *hurried], len(rows) + closed + len(hurried))
 
 
-def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], owner: str, now: datetime) -> list[Sending]:
+def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], under_way: Mapping[str, int], owner: str,
+          now: datetime) -> list[Sending]:
     """What a person has just changed is shown in the live messages although the budget is used up: an edit and nothing else,
-    which spends nothing. The lane stays due, and tells its news in its turn. A pause that a provider asked for is kept."""
+    which spends nothing. The lane stays due, and tells its news in its turn. A pause that a provider asked for is kept, and
+    so are the slots: what finds none stays hurried."""
     known = rules.destinations()
-    sendings: list[Sending] = []
-    found = [due for due in lanes.hurried(tx, now, URGENT) if due.lane.destination in known]
-    leases.lease(tx, lane_table, "id", [due.row for due in found], owner, now + LEASE)
-    lanes.unhurry(tx, [due.row for due in found])
-    tellings, key = read_tellings(tx, [due.lane for due in found]), people.signing_key(tx) if found else b""
     room = Counter({channel: free for channel, free in free_slots.items() if free > 0})
-    for due in found:
-        destination, lane = known[due.lane.destination], due.lane
-        if not destination.edits or destination.echoes or lane.is_degraded or room[destination.channel] <= 0:
-            lanes.settle(tx, lane.id, lane.attempt + 1, due_at=now)
-            continue
-        room[destination.channel] -= 1
-        message = replace(compose(tellings[lane.id], lane, destination, rules, key, now), only_edit=True)
-        share = Share(lane, lane.attempt + 1, lane.told_seq, lane.told_episode, None, pages=False)
-        sendings.append(Sending(destination, message, lane.receipt, (share,), now + SEND_WITHIN))
+    slots = Counter({key: SLOTS_EACH - under_way.get(key, 0) for key in known})
+    chosen: list[lanes.DueLane] = []
+    for due in lanes.hurried(tx, [channel for channel, free in free_slots.items() if free <= 0], now, URGENT):
+        destination = known.get(due.lane.destination)
+        if destination and destination.edits and min(room[destination.channel], slots[destination.key]) > 0:
+            room[destination.channel] -= 1
+            slots[destination.key] -= 1
+            chosen.append(due)
+    leases.lease(tx, lane_table, "id", [due.row for due in chosen], owner, now + LEASE)
+    lanes.unhurry(tx, [due.row for due in chosen])
+    sendings = [sending for due in chosen for sending in hurried(tx, rules, known[due.lane.destination], due.lane, now)]
     lanes.lose_attempts(tx, [sending.shares[0].lane for sending in sendings if sending.shares[0].lane.was_leased])
     lanes.insert_deliveries(tx, [lanes.sending_row(sending.shares[0].lane, sending.message.why, sending.shares[0].up_to, now)
                                  for sending in sendings])
     return sendings
+
+
+def hurried(tx: Tx, rules: Rules, destination: Destination, lane: Lane, now: datetime) -> list[Sending]:
+    """The edit; none where it would say nothing that is not known there."""
+    telling = read_tellings(tx, [lane])[lane.id]
+    is_known_there = destination.echoes and (
+        telling.incident.status is IncidentStatus.triggered or comes_from(destination, telling))
+    if is_known_there or lane.told_episode < telling.incident.episode:
+        lanes.settle(tx, lane.id, lane.attempt + 1, due_at=lane.due_at)
+        return []
+    message = replace(compose(telling, lane, destination, rules, people.signing_key(tx), now), only_edit=True)
+    share = Share(lane, lane.attempt + 1, lane.told_seq, lane.told_episode, None, pages=False)
+    return [Sending(destination, message, lane.receipt, (share,), now + SEND_WITHIN)]
 
 
 Chosen = tuple[Destination, Sequence[lanes.DueLane], bool]
@@ -149,11 +161,15 @@ def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list
     sendings: list[Sending] = []
     for destination, chosen, is_storm in taken:
         shares: list[Share] = []
+        quiet: set[int] = set()
         for due in chosen:
             telling = tellings[due.lane.id]
             routes = routes_to(rules, destination, telling)
-            if not postponed(tx, destination, routes, due.lane, telling, now):
+            turn = turn_of(tx, destination, routes, due.lane, telling, now)
+            if turn is not Turn.nothing:
                 shares.append(share_of(rules, routes, due.lane, telling.incident))
+            if turn is Turn.edit:
+                quiet.add(due.lane.id)
         moved_to = chosen[0].moved_to
         if is_storm and len(shares) > 1:
             message = digest([tellings[share.lane.id] for share in shares], [share.lane for share in shares], rules, now)
@@ -161,6 +177,7 @@ def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list
             continue
         for share in shares:
             message = compose(tellings[share.lane.id], share.lane, destination, rules, key, now)
+            message = replace(message, only_edit=True) if share.lane.id in quiet else message
             sendings.append(Sending(destination, message, handle_of(share.lane.receipt, moved_to), (share,), now + SEND_WITHIN))
     lanes.lose_attempts(tx, [due.lane for _, chosen, _ in taken for due in chosen if due.lane.was_leased])
     lanes.insert_deliveries(tx, [lanes.sending_row(share.lane, sending.message.why, share.up_to, now)

@@ -25,6 +25,7 @@ from alerthub.store.tx import Tx
 
 TOGETHER = 50                            # incidents looked after in one transaction
 LOOK_AGAIN = timedelta(minutes=1)        # at an incident that is silenced now
+FLAPPING_FOR = timedelta(minutes=5)      # what comes and goes is escalated once it stays
 STUCK_AFTER = timedelta(minutes=5)       # a step that is due is taken within milliseconds; this late something is broken
 ACTOR = Actor("hub", "escalation")
 
@@ -52,6 +53,9 @@ def expire(tx: Tx, rules: Rules, timer: Timer, incident: Incident, now: datetime
     timers.move(tx, timer, due_at=None, state=STOPPED)
     if incident.status is not IncidentStatus.acknowledged or timer.episode != incident.episode or incident.firing <= 0:
         return []
+    if incident.silence_id or incident.is_silenced:     # nobody is wanted now
+        timers.move(tx, timer, due_at=now + LOOK_AGAIN, state=RUNNING)
+        return []
     text = f"The acknowledgement of {incident.acknowledged_by} has expired and it still fires: nobody has it"
     incident.status, incident.acknowledged_by, incident.acknowledged_at = IncidentStatus.triggered, "", None
     timers.restart(tx, incident.id, ESCALATION, incident.episode, now)
@@ -61,8 +65,12 @@ def expire(tx: Tx, rules: Rules, timer: Timer, incident: Incident, now: datetime
 def go_on(tx: Tx, rules: Rules, timer: Timer, incident: Incident, now: datetime) -> list[Event]:
     """The next step of an escalation, unless somebody has it by now, or it must wait."""
     policy = rules.policies.get(timer.name)
-    if incident.status is not IncidentStatus.triggered or timer.episode != incident.episode or policy is None:
+    if incident.status is not IncidentStatus.triggered or timer.episode != incident.episode:
         timers.move(tx, timer, due_at=None, state=STOPPED)
+        return []
+    if policy is None:      # it left the configuration: what the routes name now begins, and it may come back
+        arm(tx, incident, sorted(policies_of(tx, rules, incident)), now)
+        timers.move(tx, timer, due_at=now + LOOK_AGAIN)
         return []
     speaks_at = first_word(tx, rules, policy, incident, now)
     if speaks_at > now:
@@ -75,6 +83,8 @@ def first_word(tx: Tx, rules: Rules, policy: EscalationPolicy, incident: Inciden
     """`now`, or when to look again: a silence and the mute times of the routes hold calls back too."""
     if incident.silence_id or incident.is_silenced:
         return now + LOOK_AGAIN
+    if incident.flaps and now - incident.opened_at < FLAPPING_FOR:      # it may be over before anybody could look
+        return incident.opened_at + FLAPPING_FOR
     routes = [route for route in routes_of(tx, rules, incident) if route.escalation_policy == policy.name]
     return min((route.speaks_at(now) for route in routes), default=now)
 
@@ -94,11 +104,12 @@ def take_step(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, inci
         if place is None:
             break
         step = policy.steps[place.step]
-        call = call_for(step, rules, partial(who_has, tx, rules, now))
+        call = call_for(step, rules, partial(who_has, tx, rules, now)).without(incident.avoid)
         events.append(told(incident, policy, place, call, now))
         following = after(policy, place)
         if call.told:
-            open_lanes(tx, incident, call, now)
+            lanes.ensure(tx, [lanes.Opening(incident.id, destination, now + pause) for destination, pause in call.told])
+            lanes.put_off(tx, incident.id, incident.episode, {told.key: now + pause for told, pause in call.told if pause})
             ahead = following or Place(len(policy.steps), place.round)
             timers.move(tx, timer, step=ahead.step, round=ahead.round, state=RUNNING, due_at=now + step.wait)
             return events
@@ -120,11 +131,6 @@ def told(incident: Incident, policy: EscalationPolicy, place: Place, call: Call,
     return incident.happened(EventKind.escalated, ACTOR, f"Escalation, {where}{again}: {'; '.join(parts)}", now, data)
 
 
-def open_lanes(tx: Tx, incident: Incident, call: Call, now: datetime) -> None:
-    lanes.ensure(tx, [lanes.Opening(incident.id, destination, now + pause) for destination, pause in call.told
-                      if destination.key != incident.avoid])
-
-
 def run_out(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, incident: Incident, now: datetime) -> list[Event]:
     """Nobody answered: the catch-all is paged, and everybody is told so."""
     timers.move(tx, timer, due_at=None, state=RAN_OUT)
@@ -132,7 +138,8 @@ def run_out(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, incide
     lanes.ensure(tx, [lanes.Opening(incident.id, destination, now) for destination in catch_all.destinations
                       if destination.key != incident.avoid])
     text = f"Escalation {policy.name} has run out: nobody acknowledged. Paging {catch_all.name}"
-    return [incident.happened(EventKind.escalated, ACTOR, text, now, {"policy": policy.name, "ran_out": True})]
+    return [incident.happened(EventKind.escalated, ACTOR, text, now, {
+        "policy": policy.name, "ran_out": True, "told": [destination.key for destination in catch_all.destinations]})]
 
 
 def next_now(tx: Tx, rules: Rules, incident: Incident, now: datetime) -> list[Event]:
@@ -155,16 +162,21 @@ def audit(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
     stuck: list[Incident] = []
     found = timers.triggered_without(tx, "critical", now - STUCK_AFTER)
     for incident in alert_store.incidents_for_change(tx, found).values():
-        policies = {route.escalation_policy for route in routes_of(tx, rules, incident)} & rules.policies.keys()
+        policies = policies_of(tx, rules, incident)
         if incident.status is IncidentStatus.triggered and policies:
-            begin(tx, incident, sorted(policies), now)
+            arm(tx, incident, sorted(policies), now)
+            timers.restart(tx, incident.id, ESCALATION, incident.episode, now, only=STOPPED)
             stuck.append(incident)
     alarms = [own.escalation_stuck(incident.number, incident.id, incident.title) for incident in stuck]
     return take_in(tx, rules, [own.own_batch(alarms, now)], now).events if alarms else []
 
 
-def begin(tx: Tx, incident: Incident, policies: Sequence[str], now: datetime) -> None:
-    """Anew: what was there did not work."""
+def policies_of(tx: Tx, rules: Rules, incident: Incident) -> set[str]:
+    """Those that the routes name now."""
+    return {route.escalation_policy for route in routes_of(tx, rules, incident)} & rules.policies.keys()
+
+
+def arm(tx: Tx, incident: Incident, policies: Sequence[str], now: datetime) -> None:
+    """Those that do not run in this episode yet."""
     timers.arm(tx, [{"incident_id": incident.id, "kind": ESCALATION, "name": policy, "episode": incident.episode, "due_at": now}
                     for policy in policies])
-    timers.restart(tx, incident.id, ESCALATION, incident.episode, now)

@@ -68,6 +68,7 @@ class Folding:
         self.openings: dict[tuple[str, str], lanes.Opening] = {}
         self.proposed: list[tuple[str, Proposal, Batch]] = []
         self.policies: set[tuple[str, str]] = set()
+        self.worse: set[str] = set()
         self.taken = Taken()
 
     def load_states(self, batches: Sequence[Batch]) -> None:
@@ -138,6 +139,8 @@ class Folding:
             incident = self.incidents[incident_id]
             if shift.opened or shift.reopened:
                 shift.flaps = flapping.openings(self.tx, self.rules, incident, self.now)
+            if shift.severity_rose and not shift.opened:
+                self.worse.add(incident_id)
             event = conclude(incident, shift, batch, self.now)
             if event is not None:
                 self.taken.events.append(event)
@@ -261,6 +264,9 @@ class Folding:
         timers.arm(self.tx, [
             {"incident_id": incident_id, "kind": timers.ESCALATION, "name": policy, "due_at": self.now,
              "episode": self.incidents[incident_id].episode} for incident_id, policy in sorted(self.policies)])
+        for incident_id in sorted(self.worse) if self.rules.policies else ():    # who did not answer before is asked again
+            incident = self.incidents[incident_id]
+            timers.restart(self.tx, incident_id, timers.ESCALATION, incident.episode, self.now, only=timers.RAN_OUT)
 
 
 def held(event: Event, incident: Incident) -> Event:

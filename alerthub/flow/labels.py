@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 
 from alerthub.domain.alert import Labels
@@ -11,6 +12,7 @@ from alerthub.domain.incident import AlertState, Incident
 from alerthub.store import alerts as alert_store
 from alerthub.store.tx import Tx
 
+logger = logging.getLogger("alerthub.flow")
 LOOKED_AT = 500     # alerts of one incident; those beyond are routed as one of these, or nobody could answer in time
 
 
@@ -21,7 +23,11 @@ def labels_of(tx: Tx, incident: Incident) -> list[Labels]:
 
 def labels_in(states: Iterable[AlertState]) -> Iterable[Labels]:
     for state in states:
-        labels: Labels = json.loads(state.content)["labels"]
+        try:
+            labels: Labels = json.loads(state.content)["labels"]
+        except (LookupError, TypeError, ValueError):    # one row that cannot be read must not keep anybody from being called
+            logger.error("an alert cannot be read and is left out", extra={"event": "alert.unreadable", "row": state.row})
+            continue
         yield labels
 
 

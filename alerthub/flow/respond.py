@@ -25,18 +25,21 @@ from alerthub.domain.command import (
     Verb,
     read_token,
 )
-from alerthub.domain.incident import Incident
+from alerthub.domain.incident import OWN_SOURCE, Incident
+from alerthub.domain.own import BY_HAND
 from alerthub.domain.person import Account
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import end_of
 from alerthub.domain.words import NotUnderstood, Said, parse
 from alerthub.flow import change, tell
+from alerthub.flow.labels import common_labels
 from alerthub.store import alerts as alert_store
 from alerthub.store import lanes, people
 from alerthub.store.lanes import Place
 from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.respond")
+DOUBLE_CLICK = timedelta(seconds=3)
 FORCED_WITHIN = timedelta(minutes=10)      # how long the question "resolve anyway?" may be answered
 NO_SUCH = "There is no incident {}."
 VERBS = {"ack": Verb.acknowledge, "unack": Verb.unacknowledge, "resolve": Verb.resolve, "silence": Verb.silence,
@@ -47,7 +50,8 @@ def hear(tx: Tx, rules: Rules, ask: Ask, now: datetime) -> Answer:
     """Do what was asked, once, and say how it ended. Refusals change nothing but are remembered and logged."""
     known = people.first_heard(tx, ask.key, now)
     if known is not None:
-        return known
+        used = replace(known, outcome=Outcome.already, text=f"This link was used already: {known.text}")
+        return used if is_link(ask) else known
     if isinstance(ask, Press):
         answer = pressed(tx, rules, ask, now)
     elif isinstance(ask, Typed):
@@ -56,6 +60,11 @@ def hear(tx: Tx, rules: Rules, ask: Ask, now: datetime) -> Answer:
         answer = respond(tx, rules, ask, now)
     people.answered(tx, ask.key, answer)
     return answer
+
+
+def is_link(ask: Ask) -> bool:
+    """The same link pressed later is not the same click: what it did may have changed since."""
+    return isinstance(ask, Press) and ask.by.kind == "link"
 
 
 def who_is(tx: Tx, rules: Rules, account: Account) -> Who:
@@ -89,6 +98,10 @@ def pressed(tx: Tx, rules: Rules, press: Press, now: datetime) -> Answer:
         who = who_is(tx, rules, Account("email", place.destination.partition(":")[2]))
     elif not place.holds(press.place):
         return told(refused(Why.other_place, "That button belongs to a message of another chat."), who, token.verb.value)
+    # A double click is two clicks for the provider; these two do not end in "already" by themselves.
+    if token.verb in (Verb.silence, Verb.escalate) and people.pressed_lately(
+            tx, f"press:{press.by.key}:{press.token}", now, DOUBLE_CLICK):
+        return Answer(Outcome.already, "Done already: you pressed it twice.")
     return respond_as(tx, rules, command_of(press, token, place, rules, now), who, now, key)
 
 
@@ -167,12 +180,13 @@ def respond(tx: Tx, rules: Rules, command: Command, now: datetime) -> Answer:
 
 def respond_as(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime, key: bytes = b"") -> Answer:
     """Decide about the incident as it is now, locked, and change it. `key`: to sign the button that insists."""
-    incident = locked(tx, command.incident)
+    # A silence locks all that it covers, in one order for all; this one must not be held before them.
+    incident = (found if command.verb is Verb.silence else locked)(tx, command.incident)
     if incident is None:
         allowed = permission(rules, who, command.verb)
         missing = refused(Why.no_incident, NO_SUCH.format(f"#{command.incident}"[:20])) if allowed.is_done else allowed
         return told(missing, who, command.verb.value)
-    decision = decide(incident, command, who, rules, now)
+    decision = decide(incident, command, who, rules, ends_by_hand=ends_by_hand(tx, incident))
     if decision.outcome is Outcome.held and command.by.kind == "pagerduty":
         change.kept_open(tx, incident, command, who, decision.text, now)
     if decision.outcome is Outcome.held and key:
@@ -188,8 +202,16 @@ def respond_as(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime, 
     return Answer(Outcome.done, text, incident.number)
 
 
+def ends_by_hand(tx: Tx, incident: Incident) -> bool:
+    return incident.source == OWN_SOURCE and common_labels(tx, incident).get("alertname") in BY_HAND
+
+
+def found(tx: Tx, reference: str) -> Incident | None:
+    return alert_store.find_incident(tx, alert_store.id_of(tx, reference))
+
+
 def locked(tx: Tx, reference: str) -> Incident | None:
     """By id or by number, against other replicas, until the end of the transaction."""
-    found = alert_store.id_of(tx, reference)
-    return alert_store.incidents_for_change(tx, [found]).get(found) if found else None
+    incident_id = alert_store.id_of(tx, reference)
+    return alert_store.incidents_for_change(tx, [incident_id]).get(incident_id) if incident_id else None
 

@@ -123,6 +123,11 @@ def run_due(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
     return judge_all(tx, held, now, over="Silence ended: it still fires")
 
 
+def free_orphans(tx: Tx, now: datetime) -> list[Event]:
+    """Let go what a silence holds that is over: a webhook may have read it in the moment in which it ended."""
+    return judge_all(tx, silences.held_by_none(tx, now), now, over="Silence ended: it still fires")
+
+
 def judge_all(tx: Tx, ids: Collection[str], now: datetime, *, by: Actor = HUB, over: str = "") -> list[Event]:
     """Lock these incidents, judge and store them; whoever is told of them is told of this now."""
     if not ids:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 
 from alerthub.domain.action import REASON_TEXT, Reason, RunState
 from alerthub.domain.compose import ALERTS_SHOWN, Telling, alert_line, is_quiet
 from alerthub.domain.delivery import Lane, is_wanted
-from alerthub.domain.incident import AlertState
+from alerthub.domain.event import EventKind
+from alerthub.domain.incident import OWN_SOURCE, AlertState
 from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
@@ -19,7 +21,8 @@ from alerthub.store import lanes, runs, silences
 from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.deliver")
-LOOK_AGAIN = timedelta(minutes=1)
+AFTER_THE_END = timedelta(seconds=2)
+PEOPLE = frozenset({"person", "account"})      # kinds of actors
 
 
 def read_tellings(tx: Tx, taken: Sequence[Lane]) -> dict[int, Telling]:
@@ -65,50 +68,80 @@ def routes_to(rules: Rules, destination: Destination, telling: Telling) -> list[
     return list(found.values())
 
 
-def postponed(tx: Tx, destination: Destination, routes: Sequence[Route], lane: Lane, telling: Telling, now: datetime) -> bool:
-    """True when nothing is sent now: muted until later, or an end that this destination is not told of."""
+class Turn(Enum):
+    """Whether a lane is told now."""
+
+    tell = "tell"
+    edit = "edit"        # only the live message is made true again; nobody is interrupted
+    nothing = "nothing"  # settled: later, or not at all
+
+
+def turn_of(tx: Tx, destination: Destination, routes: Sequence[Route], lane: Lane, telling: Telling, now: datetime) -> Turn:
+    """What is to be done for a lane that is due. With `nothing` the lane is settled already."""
     incident, attempt = telling.incident, lane.attempt + 1
-    if needs_no_telling(destination, lane, telling):
-        lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq, failures=0, failing_since=None)
-        return True
-    if is_held(destination, lane, telling):
-        lanes.settle(tx, lane.id, attempt, due_at=telling.silenced_until or now + LOOK_AGAIN)
-        return True
-    if routes and all(route.is_muted(now) for route in routes):
+    known = {"due_at": None, "told_seq": incident.seq, "failures": 0, "failing_since": None}
+    can_edit = destination.edits and not destination.echoes and lane.receipt is not None and lane.told_episode == incident.episode
+    if needs_no_telling(destination, routes, lane, telling):
+        lanes.settle(tx, lane.id, attempt, **known)
+    elif is_held(destination, lane, telling, now):
+        # The end of the silence makes it due; this is for the case that nobody saw that end.
+        lanes.settle(tx, lane.id, attempt, due_at=telling.silenced_until + AFTER_THE_END if telling.silenced_until else now)
+    elif routes and all(route.is_muted(now) for route in routes):
+        if can_edit and any(event.actor.kind in PEOPLE for event in telling.events):
+            return Turn.edit
         if lane.is_first and not incident.is_open:
             lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq)
         else:
             lanes.settle(tx, lane.id, attempt, due_at=min(route.speaks_at(now) for route in routes))
     elif not is_wanted(destination, lane, is_open=incident.is_open):
-        lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq, failures=0, failing_since=None)
+        if can_edit and destination.answers and telling.events:      # or its buttons would stay
+            return Turn.edit
+        lanes.settle(tx, lane.id, attempt, **known)
     elif not telling.events and (incident.is_silenced or incident.status is not IncidentStatus.triggered):
         lanes.settle(tx, lane.id, attempt, due_at=None)     # a repeat that has lost its reason
     else:
-        return False
-    return True
+        return Turn.tell
+    return Turn.nothing
 
 
-def needs_no_telling(destination: Destination, lane: Lane, telling: Telling) -> bool:
+def needs_no_telling(destination: Destination, routes: Sequence[Route], lane: Lane, telling: Telling) -> bool:
     """A person who is not wanted any more is not called, what opened and closed under a silence is not told at all, and what
     was done at a place that shows it by itself is not told back there."""
     incident = telling.incident
     is_new = lane.told_episode < incident.episode
-    if destination.is_personal and is_new and incident.status is not IncidentStatus.triggered:
+    was_called_before = lane.told_episode > 0 and not routes and incident.source != OWN_SOURCE
+    if is_new and (destination.is_personal or was_called_before) and not (incident.is_open and is_called(destination, telling)):
         return True
     if is_new and lane.is_first and not incident.is_open and any("held_by" in event.data for event in telling.events):
         return True
-    if incident.flaps and is_quiet(telling) and (destination.echoes or not (destination.edits and lane.receipt)):
+    if incident.flaps and is_quiet(telling, destination) and (destination.echoes or not (destination.edits and lane.receipt)):
         return True
+    return destination.echoes and comes_from(destination, telling)
+
+
+def is_called(destination: Destination, telling: Telling) -> bool:
+    """Whether an escalation has called this destination since, and nobody has taken it after that."""
+    called = False
+    for event in telling.events:
+        if event.kind is EventKind.escalated:
+            called = called or destination.key in event.data.get("told", ())
+        elif event.kind in (EventKind.acknowledged, EventKind.resolved, EventKind.reopened):
+            called = False
+    return called
+
+
+def comes_from(destination: Destination, telling: Telling) -> bool:
+    """All that is new was done there."""
     vias = [str(event.data.get("via", "")) for event in telling.events]
-    return destination.echoes and bool(vias) and all(via.partition(":")[0] == destination.channel for via in vias)
+    return bool(vias) and all(via.partition(":")[0] == destination.channel for via in vias)
 
 
-def is_held(destination: Destination, lane: Lane, telling: Telling) -> bool:
+def is_held(destination: Destination, lane: Lane, telling: Telling, now: datetime) -> bool:
     """Silenced by the hub: nobody hears of it anew, and where a message cannot be edited, of no news either, but for what people
     do and for its end."""
     incident = telling.incident
-    if not (incident.silence_id and incident.is_open):
+    if not (incident.silence_id and incident.is_open and telling.silenced_until and telling.silenced_until > now):
         return False
     if lane.told_episode < incident.episode:
         return True
-    return is_quiet(telling) and not (destination.edits and lane.receipt)
+    return is_quiet(telling, destination) and not (destination.edits and lane.receipt)

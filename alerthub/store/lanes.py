@@ -55,6 +55,13 @@ def ensure(tx: Tx, openings: Sequence[Opening]) -> None:
         for key, channel in sorted(known.items())])
 
 
+def put_off(tx: Tx, incident_id: str, episode: int, until: dict[str, datetime]) -> None:
+    """Destinations that are called later in this episode: none of them earlier, also where a lane was there from before."""
+    tx.many(update(lanes).where(lanes.c.incident_id == incident_id, lanes.c.destination == bindparam("place"),
+                                lanes.c.told_episode < episode, lanes.c.lease_until.is_(None)),
+            [{"place": key, "not_before": moment, "due_at": moment} for key, moment in sorted(until.items())])
+
+
 MOMENT = bindparam("moment", type_=Instant())
 MARK = (update(lanes).where(lanes.c.incident_id == bindparam("incident"), lanes.c.want_seq < bindparam("seq"),
                             lanes.c.channel != GONE)
@@ -142,14 +149,15 @@ def due(tx: Tx, destination: AnyRow, now: datetime, limit: int) -> list[DueLane]
 
 URGENT = (select(lanes, destinations.c.free_at, destinations.c.moved_to)
           .join(destinations, destinations.c.key == lanes.c.destination)
-          .where(lanes.c.urgent_at <= NOW, lanes.c.lease_until.is_(None), lanes.c.due_at.is_not(None),
+          .where(lanes.c.urgent_at <= NOW, lanes.c.lease_until.is_(None), lanes.c.want_seq > lanes.c.told_seq,
+                 lanes.c.is_degraded.is_(False), destinations.c.channel.not_in(bindparam("busy", expanding=True)),
                  destinations.c.paused_until.is_(None) | (destinations.c.paused_until <= NOW))
           .order_by(lanes.c.urgent_at).limit(LIMIT).with_for_update(skip_locked=True, of=lanes))
 
 
-def hurried(tx: Tx, now: datetime, limit: int) -> list[DueLane]:
+def hurried(tx: Tx, busy: Iterable[str], now: datetime, limit: int) -> list[DueLane]:
     """Lanes whose live message a person has just made untrue, and that nobody is telling; see `hurry`."""
-    rows = tx.conn.execute(URGENT, {"now": now, "most": limit}).all()
+    rows = tx.conn.execute(URGENT, {"now": now, "busy": list(busy), "most": limit}).all()
     return [DueLane(lane_of(row), row.free_at, row.moved_to, row) for row in rows]
 
 

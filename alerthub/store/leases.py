@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from alerthub.store.schema import MICROSECOND, Instant, action_runs, destinations, lanes, leaders
+from alerthub.store.schema import MICROSECOND, Instant, action_runs, destinations, lanes, leaders, timers
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
 
@@ -84,8 +84,8 @@ def resign(tx: Tx, owner: str) -> None:
     tx.conn.execute(leaders.delete().where(leaders.c.owner == owner))
 
 
-TIMES = {lanes: ("due_at", "not_before", "lease_until", "failing_since"), destinations: ("free_at",),
-         action_runs: ("due_at", "lease_until"), leaders: ("until",)}
+TIMES = {lanes: ("due_at", "not_before", "lease_until", "failing_since", "urgent_at"), destinations: ("free_at", "paused_until"),
+         action_runs: ("due_at", "lease_until"), leaders: ("until",), timers: ("due_at",)}
 
 
 def shift(tx: Tx, by: timedelta) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 
@@ -44,6 +44,14 @@ def answered(tx: Tx, key: str, answer: Answer) -> None:
         return
     tx.conn.execute(heard.update().where(heard.c.key == key).values(
         outcome=answer.outcome.value, answer=answer.text[:ANSWER_KEPT]))
+
+
+def pressed_lately(tx: Tx, key: str, now: datetime, within: timedelta) -> bool:
+    """Whether this was pressed so shortly ago; and take note that it is pressed now."""
+    row = tx.conn.execute(select(heard.c.at).where(heard.c.key == key).with_for_update()).first()
+    new = tx.insert(heard).values(key=key, at=now, outcome=Outcome.already.value, answer="")
+    tx.conn.execute(new.on_conflict_do_update(index_elements=["key"], set_={"at": now}))
+    return row is not None and timedelta(0) <= now - row.at < within
 
 
 def forget_heard(tx: Tx, before: datetime) -> int:

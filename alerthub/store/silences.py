@@ -101,6 +101,14 @@ def held_by(tx: Tx, ids: Collection[str]) -> list[str]:
     return found
 
 
+def held_by_none(tx: Tx, now: datetime) -> list[str]:
+    """Open incidents that name a silence which does not hold any more."""
+    holding = select(silences.c.id).where(silences.c.due_at.is_not(None), silences.c.ends_at > now)
+    query = select(incidents.c.id).where(incidents.c.status != "resolved", incidents.c.silence_id != "",
+                                         incidents.c.silence_id.not_in(holding))
+    return list(tx.conn.execute(query).scalars())
+
+
 def candidates(tx: Tx, silence: Silence) -> dict[str, list[Labels]]:
     """The labels of the firing alerts of open incidents, by incident, among which are all alerts that it covers."""
     query = FIRING

@@ -44,10 +44,11 @@ def arm(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
     tx.many(statement, [{"step": 0, "round": 0, "state": RUNNING, **row} for row in rows])
 
 
-def restart(tx: Tx, incident_id: str, kind: str, episode: int, now: datetime) -> None:
-    """From the first step again."""
-    tx.conn.execute(update(timers).where(timers.c.incident_id == incident_id, timers.c.kind == kind, timers.c.episode == episode)
-                    .values(step=0, round=0, state=RUNNING, due_at=now))
+def restart(tx: Tx, incident_id: str, kind: str, episode: int, now: datetime, *, only: str = "") -> None:
+    """From the first step again: all of this episode, or only those in one state."""
+    which = [timers.c.incident_id == incident_id, timers.c.kind == kind, timers.c.episode == episode]
+    which += [timers.c.state == only] if only else []
+    tx.conn.execute(update(timers).where(*which).values(step=0, round=0, state=RUNNING, due_at=now))
 
 
 def set_ack(tx: Tx, incident_id: str, episode: int, due_at: datetime | None) -> None:
@@ -91,7 +92,7 @@ def next_due(tx: Tx) -> datetime | None:
     return tx.conn.execute(select(func.min(timers.c.due_at)).where(timers.c.due_at.is_not(None))).scalar()
 
 
-def triggered_without(tx: Tx, severity: str, before: datetime, limit: int = 500) -> list[str]:
+def triggered_without(tx: Tx, severity: str, before: datetime, limit: int = 5_000) -> list[str]:
     """Open, not acknowledged incidents of a severity that were opened before then and have no escalation that is under way
     or has run out. Whether they should have one is the domain's question."""
     running = select(timers.c.id).where(
