@@ -149,6 +149,7 @@ class Hub:
     def components(self) -> Mapping[str, str]:
         """What runs in the background, and whether the last reload was taken over."""
         words = {name: "stopped" if task.done() else "running" for name, task in self.loops.items()}
+        words |= self.listening.states()
         return {**words, "configuration": "running" if self.is_reloaded else "the last reload failed; the old one is in use"}
 
     def reload(self) -> list[str]:

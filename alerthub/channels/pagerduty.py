@@ -6,7 +6,6 @@ The dedup_key makes a repeated event harmless, so nothing is ever doubled. What 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
@@ -15,39 +14,37 @@ from pydantic import BaseModel, Field, SecretStr, field_validator, model_validat
 from alerthub.channels.answers import failure_for_status, retry_after
 from alerthub.channels.base import Budget, ChannelSettings, Wire
 from alerthub.channels.http import Answer, checked_url, post
-from alerthub.channels.template import Template
-from alerthub.channels.text import (
-    action_lines,
-    alert_text,
-    began,
-    clip,
-    facts,
-    one_line,
-    remarks,
-    status_word,
-    unremarked,
+from alerthub.channels.pagerduty_event import (
+    ACKNOWLEDGE,
+    TRIGGER,
+    WORD,
+    action_for,
+    custom_details,
+    dedup_key,
+    encoded,
+    is_same,
+    source,
+    summary,
 )
-from alerthub.domain.alert import SYNONYMS, Labels
-from alerthub.domain.message import IncidentStatus, Message, Receipt, Why
+from alerthub.channels.template import Template
+from alerthub.channels.text import began, clip, one_line
+from alerthub.domain.alert import SYNONYMS
+from alerthub.domain.message import Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
 from alerthub.log import Redactor
 from alerthub.settings import Secret, Settings
 
 # Limits of the Events API (PROTOCOLS 4.1).
-DEDUP_KEY = 255
 SUMMARY = 1_024
 BODY_BYTES = 512_000        # documented as 512 KB; the smaller reading of it
 # Ours, where nothing is documented.
-WORD = 255                  # source, client, component, group, class, text of a link
 MINIMAL_SUMMARY = 200
 LINKS, LINK = 10, 2_000
-ALERTS, NEWS, LABELS, VALUE = 50, 10, 64, 1_000
 EXCERPT = 200
 SHORTEST_SECRET = 16        # characters (R-51); PagerDuty's own have more
 
 TEMPLATES = ("description", "severity", "source", "client", "component", "group", "class")
 A_FEW_MINUTES = 120.0       # seconds after 429, where it says "retry with a backoff of a few minutes"
-ACTIONS = {IncidentStatus.triggered: "trigger", IncidentStatus.acknowledged: "acknowledge", IncidentStatus.resolved: "resolve"}
 FAILURES = {403: Failure.configuration, 404: Failure.configuration}     # and else as everywhere
 
 
@@ -155,17 +152,23 @@ class PagerDuty:
     async def send(self, message: Message, previous: Receipt | None) -> Receipt:
         """Tell the state. A reminder of what PagerDuty already has open is not sent, nor an edit of it: it would be a line in a
         log there, and reminding people is PagerDuty's own business."""
-        receipt = Receipt({"dedup_key": dedup_key(message)})
-        is_edit = message.only_edit and message.status is IncidentStatus.triggered
-        if (is_edit or message.why is Why.repeat) and previous is not None and previous.handle == receipt.handle:
-            return receipt
+        said = action_for(message, previous)
+        receipt = Receipt({"dedup_key": dedup_key(message), "action": said})
+        is_edit = message.only_edit and said == TRIGGER
+        if (is_edit or message.why is Why.repeat) and previous is not None and is_same(previous, receipt):
+            return previous
         older = previous.handle.get("dedup_key") if previous is not None else None
         if older and older != receipt.handle["dedup_key"]:
             # An episode whose end was never told, because the next one began meanwhile: nobody else would close it there.
             end = {"routing_key": self.config.key, "event_action": "resolve", "dedup_key": older}
             await self._post(encoded(end))
+        if said == TRIGGER and is_same(previous, receipt) and previous and (
+                previous.handle.get("action") == ACKNOWLEDGE or message.why is Why.unacknowledged):
+            # An acknowledgement there cannot be taken back: only a new incident rings again (PROTOCOLS 4.1).
+            end = {"routing_key": self.config.key, "event_action": "resolve", "dedup_key": receipt.handle["dedup_key"]}
+            await self._post(encoded(end))
         if older == receipt.handle["dedup_key"] or message.status.is_open or older is None:
-            await self._post(self._body(message))
+            await self._post(self._body(message, said))
         return receipt
 
     async def _post(self, body: bytes) -> None:
@@ -196,10 +199,10 @@ class PagerDuty:
 
     # --- the event ------------------------------------------------------------------------------------------------------
 
-    def _body(self, message: Message) -> bytes:
+    def _body(self, message: Message, said: str) -> bytes:
         """At most BODY_BYTES: first without our own details, last without any."""
         for details in self._candidates(message):
-            body = encoded(self._event(message, details))
+            body = encoded(self._event(message, said, details))
             if len(body) <= BODY_BYTES:
                 break
         return body
@@ -212,9 +215,9 @@ class PagerDuty:
             yield {"left_out": "all details: too large for PagerDuty"}
         yield {}
 
-    def _event(self, message: Message, details: Mapping[str, Any]) -> dict[str, Any]:
+    def _event(self, message: Message, said: str, details: Mapping[str, Any]) -> dict[str, Any]:
         event: dict[str, Any] = {
-            "routing_key": self.config.key, "event_action": ACTIONS[message.status], "dedup_key": dedup_key(message),
+            "routing_key": self.config.key, "event_action": said, "dedup_key": dedup_key(message),
             "payload": self._payload(message),
         }
         if message.is_degraded:
@@ -259,40 +262,3 @@ def template(name: str, source: str) -> Template:
 
 def address_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:8]
-
-
-def dedup_key(message: Message) -> str:
-    """Per episode: after a resolve the same key would open a new incident there for an old trigger that is sent late."""
-    key = f"alerthub/{message.incident_id}/{message.episode}"
-    return key if len(key) <= DEDUP_KEY else f"alerthub/{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def summary(message: Message, limit: int) -> str:
-    """The title and, where it says more, the summary that all alerts share."""
-    title = one_line(message.title) or f"Incident #{message.number}"
-    said = one_line(message.common_annotations.get("summary", ""))
-    test = "[TEST] " if message.why is Why.test else ""
-    return clip(test + (f"{title}: {said}" if said and said not in title else title), limit)
-
-
-def source(message: Message) -> str:
-    return one_line(message.source, WORD) or "alerthub"
-
-
-def custom_details(message: Message) -> dict[str, Any]:
-    lines = [alert_text(alert, message.common_labels) for alert in message.alerts[:ALERTS]]
-    return {
-        "status": status_word(message), "incident": facts(message), "remarks": remarks(message),
-        "actions": action_lines(message), "alerts": lines,
-        "alerts_left_out": max(0, message.firing + message.resolved - len(lines)),
-        "news": [clip(line, VALUE) for line in unremarked(message)[-NEWS:]],
-        "labels": pairs(message.common_labels), "annotations": pairs(message.common_annotations),
-    }
-
-
-def pairs(labels: Labels) -> dict[str, str]:
-    return {clip(name, VALUE): clip(value, VALUE) for name, value in sorted(labels.items())[:LABELS]}
-
-
-def encoded(event: Mapping[str, Any]) -> bytes:
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -56,7 +56,7 @@ CONTEXT_TEXT = 300
 OMITTED_FIELDS = ("alertname", "severity")      # already in the header and the facts
 
 # Posted into the channel as well as into the thread: what nobody may miss. The rest is for who follows the thread.
-BROADCAST = (Why.reopened, Why.escalated, Why.repeat)
+BROADCAST = (Why.reopened, Why.escalated, Why.unacknowledged, Why.repeat)
 
 Block = dict[str, Any]
 

@@ -161,17 +161,15 @@ def counts(message: Message) -> str:
 
 def remarks(message: Message) -> list[str]:
     """What a reader must know to trust the rest. Our own words only."""
-    lines = []
+    lines = [*message.standing]
     if message.is_stale:
         lines.append("STALE: the source has been silent for too long; this may no longer be true.")
     if message.incomplete:
         lines.append(f"INCOMPLETE: the sender cut off {message.incomplete} more alerts (its max_alerts).")
     if message.is_silenced:
         lines.append(SILENCED)
-    if message.silenced_until is not None:
-        lines.append(f"Silenced by a person until {minute(message.silenced_until.astimezone(UTC), message.at.date())} UTC.")
     if message.flaps:
-        lines.append(f"FLAPPING: opened {message.flaps} times lately. Until it is calm only this message changes.")
+        lines.append(f"FLAPPING: opened {message.flaps} times in a short time. Until it is calm only this message changes.")
     if message.possible_duplicate:
         lines.append("This may be a duplicate: an earlier attempt was interrupted.")
     return lines

@@ -15,6 +15,9 @@ from alerthub.domain.rules import Rules
 TRUSTED = frozenset({"api", "cli", "pagerduty"})
 
 
+DOORS = {"api": "API", "cli": "command line", "pagerduty": "PagerDuty"}
+
+
 class Why(StrEnum):
     """Why nothing was done. Also the metric label."""
 
@@ -48,7 +51,7 @@ class Who:
         if self.person is not None:
             return self.person.name
         if self.account.kind in TRUSTED:
-            return self.account.name or self.account.id or self.account.kind
+            return f"{self.account.name or self.account.id} ({DOORS[self.account.kind]})"
         return f"{self.account.name or self.account.id} ({self.account.key}, not linked)"
 
 
@@ -115,7 +118,7 @@ def decide(incident: Incident, command: Command, who: Who, rules: Rules, *, ends
 
 def is_echo(command: Command) -> bool:
     """PagerDuty repeats what the hub did there, by nobody's hand; late, it must not be done anew (PROTOCOLS 4.2)."""
-    return command.by.key == "pagerduty:automation" and command.verb is Verb.acknowledge
+    return command.by.key == "pagerduty:automation" and command.verb in (Verb.acknowledge, Verb.resolve)
 
 
 def acknowledging(incident: Incident, command: Command, who: Who) -> Decision:
@@ -139,7 +142,7 @@ def resolving(incident: Incident, command: Command, who: Who) -> Decision:
     fire = "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
     where = "as the hub itself sees it" if incident.source == OWN_SOURCE else f"at {incident.source}"
     return Decision(Outcome.held, f"{fire} {where}, so #{incident.number} stays open. Resolve it anyway? "
-                    "If it fires again later, it is told again.", Why.still_fires)
+                    "When the source next says that it fires, it opens again and people are called again.", Why.still_fires)
 
 
 def going_on(incident: Incident, command: Command, who: Who) -> Decision:

@@ -11,11 +11,12 @@ from alerthub.domain.message import Button, IncidentStatus
 from alerthub.domain.rules import Destination, Rules
 
 LINK_LIVES = timedelta(hours=24)     # a mailed link; a button lives as long as its episode
+# 09:00 is where the people live: answers.time_zone.
 SILENCES = (("1", "Silence 1 h"), ("4", "Silence 4 h"), ("t", "Silence until 09:00"))
 
 
 def buttons_for(incident: Incident, lane: Lane, destination: Destination, rules: Rules, key: bytes,
-                now: datetime) -> tuple[Button, ...]:
+                now: datetime, *, has_policy: bool) -> tuple[Button, ...]:
     """None where nobody is heard, and none once it is resolved. `key` signs them."""
     if not destination.answers or not incident.is_open:
         return ()
@@ -33,6 +34,6 @@ def buttons_for(incident: Incident, lane: Lane, destination: Destination, rules:
     found.append(button(Verb.resolve, "Resolve"))
     if not incident.silence_id:
         found += [button(Verb.silence, label, detail) for detail, label in SILENCES]
-    if rules.policies:
+    if has_policy:
         found.append(button(Verb.escalate, "Escalate now"))
     return tuple(found)

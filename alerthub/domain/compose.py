@@ -18,6 +18,7 @@ from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.message import ActionLine, AlertLine, DigestLine, Link, Message, Why
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.runbook import choose
+from alerthub.domain.standing import Waiting, standing
 
 ALERTS_SHOWN = 50       # loaded and handed to a channel, which shows fewer; all of them are counted
 NEWS_SHOWN = 10
@@ -33,6 +34,8 @@ class Telling:
     events: tuple[Event, ...]
     actions: tuple[ActionLine, ...] = ()
     silenced_until: datetime | None = None
+    waiting: tuple[Waiting, ...] = ()
+    calls: tuple[Event, ...] = ()      # escalations, also those that the lane knows
 
 
 def alert_line(state: AlertState) -> AlertLine:
@@ -65,8 +68,9 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
         is_stale=incident.is_stale, is_silenced=incident.is_silenced, is_degraded=lane.is_degraded,
         is_worse=not lane.is_first and any("severity" in event.data for event in telling.events),
         possible_duplicate=lane.was_leased, acknowledged_at=incident.acknowledged_at, silenced_until=telling.silenced_until,
-        flaps=incident.flaps,
-        buttons=buttons_for(incident, lane, destination, rules, key, now), only_edit=is_quiet(telling, destination),
+        flaps=incident.flaps, standing=standing(incident, telling.waiting, telling.calls, destination),
+        buttons=buttons_for(incident, lane, destination, rules, key, now,
+                            has_policy=any(not timer.is_ack for timer in telling.waiting)), only_edit=is_quiet(telling, destination),
     )
 
 
@@ -74,7 +78,8 @@ def is_quiet(telling: Telling, destination: Destination) -> bool:
     """Nothing in it that may interrupt anybody: what happens under a silence, or comes and goes too often, but for its end and
     what people do. The live message is changed all the same."""
     incident = telling.incident
-    if not (incident.silence_id and incident.is_open) and not incident.flaps:
+    is_own = destination.is_personal and bool(telling.events)
+    if not is_own and not (incident.silence_id and incident.is_open) and not incident.flaps:
         return False
     return not any(is_loud(event, destination, flaps=incident.flaps > 0) for event in telling.events)
 
@@ -82,9 +87,14 @@ def is_quiet(telling: Telling, destination: Destination) -> bool:
 def is_loud(event: Event, destination: Destination, *, flaps: bool) -> bool:
     """What people and the hub do is; what the source does only where it begins to flap. While it flaps, a call interrupts whom
     it calls."""
+    if destination.is_personal and not flaps:      # a person was woken for this: only what is for them rings again
+        return event.kind in FOR_THE_CALLED or "severity" in event.data or destination.key in event.data.get("told", ())
     if event.actor.kind == "source":
         return "flaps" in event.data
     return not (flaps and event.kind is EventKind.escalated) or destination.key in event.data.get("told", ())
+
+
+FOR_THE_CALLED = frozenset({EventKind.resolved})
 
 
 def news(events: Sequence[Event]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ class EventKind(StrEnum):
     action = "action"              # an action run changed its state
     acknowledged = "acknowledged"
     unacknowledged = "unacknowledged"   # given back, or its time is over
+    unsilenced = "unsilenced"      # a silence of the hub has ended, and it still fires
     escalated = "escalated"        # somebody was called, or nobody could be
     comment = "comment"
 
@@ -32,10 +33,11 @@ WHY = {
     EventKind.silenced: Why.changed, EventKind.action: Why.action,
     EventKind.acknowledged: Why.acknowledged, EventKind.unacknowledged: Why.unacknowledged,
     EventKind.escalated: Why.escalated, EventKind.comment: Why.comment,
+    EventKind.unsilenced: Why.unacknowledged,
 }
 # What a telling is called when several events are told at once: the most important one names it.
 ORDER = (EventKind.resolved, EventKind.reopened, EventKind.opened, EventKind.escalated, EventKind.unacknowledged,
-         EventKind.acknowledged, EventKind.action, EventKind.stale, EventKind.changed, EventKind.comment, EventKind.refreshed,
+         EventKind.unsilenced, EventKind.acknowledged, EventKind.action, EventKind.stale, EventKind.changed, EventKind.comment, EventKind.refreshed,
          EventKind.silenced)
 
 

@@ -132,6 +132,7 @@ class Message:
     digest: tuple[DigestLine, ...] = ()
     buttons: tuple[Button, ...] = ()     # only where answers are heard
     acknowledged_at: datetime | None = None
+    standing: tuple[str, ...] = ()   # who has it, who was called, what comes next
     flaps: int = 0                   # how often it has opened lately, when that is too often
     silenced_until: datetime | None = None   # by a silence of the hub
     only_edit: bool = False          # change the live message and say nothing new: the news come in the lane's own turn

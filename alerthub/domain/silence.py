@@ -20,7 +20,7 @@ COMMENT, NAME = 1_000, 200          # characters that are kept of what people wr
 MORNING = time(9)
 RIGHT = "write a time span such as 1h, 4h or 2d (at most one year), tomorrow (09:00), or until 18:00"
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-SPAN = re.compile(r"(?:[0-9]{1,6}[mhdw])+")
+SPAN = re.compile(r"(?:[0-9]{1,6}[mhdw]){1,4}")
 PART = re.compile(r"([0-9]+)([mhdw])")
 WALL_CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 # PROTOCOLS 1.8: Alertmanager has no idempotency key, so the comment says which silence of the hub it is.

@@ -42,6 +42,11 @@ class Ear:
             logger.warning("an answer could not be stored: %s", str(error) or "the database did not commit in time", extra={
                 "event": "answer.busy", "account": ask.by.key})
             answer = Answer(Outcome.busy, NOT_NOW)
+        except Exception:
+            # One answer that nobody foresaw must not end the listening for all others.
+            self.metrics.errors.labels("listening").inc()
+            logger.exception("an answer failed unexpectedly", extra={"event": "answer.bug", "account": ask.by.key})
+            answer = Answer(Outcome.refused, "An error of the hub; it is in its log. Nothing was done.")
         self.metrics.answers.labels(ask.by.kind, answer.outcome.value).inc()
         if answer.outcome is Outcome.done:
             logger.info("%s", answer.text, extra={"event": "answer.done", "account": ask.by.key, "incident": answer.number})
@@ -61,6 +66,11 @@ class Listening:
         self.listeners = listeners
         self.tasks = [asyncio.create_task(self.keep(listener), name=f"listen {listener.name}") for listener in listeners]
 
+    def states(self) -> dict[str, str]:
+        """For health: what listens, and what has ended although it should not."""
+        return {task.get_name(): "stopped" if task.done() and (task.cancelled() or task.exception()) else "running"
+                for task in self.tasks}
+
     async def stop(self) -> None:
         for task in self.tasks:
             task.cancel()
@@ -75,7 +85,7 @@ class Listening:
                 return
             except Busy as error:
                 logger.warning("cannot listen: %s", error, extra={"event": "listen.busy", "listener": listener.name})
-            except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+            except (OSError, RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
                 logger.error("listening failed (%s); it goes on", type(error).__name__, extra={
                     "event": "listen.failed", "listener": listener.name})
             await self.clock.sleep(AGAIN_SECONDS)

@@ -67,11 +67,17 @@ def routes_of(tx: Tx, rules: Rules, incident: Incident) -> list[Route]:
     return list(found.values())
 
 
+def given_back(incident: Incident, who: Who) -> str:
+    if incident.acknowledged_by in ("", who.name):
+        return f"Given back by {who.name}: nobody has it"
+    return f"{who.name} gave back what {incident.acknowledged_by} had: nobody has it"
+
+
 def unacknowledge(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
+    text = given_back(incident, who)
     give_back(tx, incident)
     timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
-    keep(tx, incident, [happened(incident, EventKind.unacknowledged, f"Given back by {who.name}: nobody has it", command, who,
-                                 now)], now)
+    keep(tx, incident, [happened(incident, EventKind.unacknowledged, text, command, who, now)], now)
     return f"#{incident.number} is nobody's again."
 
 
@@ -93,7 +99,7 @@ def resolve_incident(tx: Tx, rules: Rules, incident: Incident, command: Command,
     incident.is_stale, incident.is_silenced, incident.silence_id = False, False, ""
     timers.stop(tx, incident.id, timers.ESCALATION)
     timers.set_ack(tx, incident.id, incident.episode, None)
-    fired = "" if not still else f", although {'1 alert' if still == 1 else f'{still} alerts'} fired"
+    fired = "" if not still else f", although {'1 alert still fires' if still == 1 else f'{still} alerts still fire'}"
     keep(tx, incident, [happened(incident, EventKind.resolved, f"Resolved by {who.name}{fired}", command, who, now)], now)
     return f"#{incident.number} is resolved{fired}."
 
@@ -104,7 +110,7 @@ def kept_open(tx: Tx, incident: Incident, command: Command, who: Who, why: str, 
     if incident.status is IncidentStatus.acknowledged:
         give_back(tx, incident)
         timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
-    text = f"{who.name} resolved it in PagerDuty. {why.partition(' Resolve it anyway')[0]}"
+    text = f"{who.name} resolved it there. {why.partition(' Resolve it anyway')[0]}"
     event = happened(incident, EventKind.changed, text, replace(command, via=""), who, now)
     keep(tx, incident, [event], now)
 
@@ -139,7 +145,7 @@ def escalate_now(tx: Tx, rules: Rules, incident: Incident, command: Command, who
     event = happened(incident, EventKind.escalated, f"{who.name} asks for the next person", command, who, now)
     events = [event, *escalate.next_now(tx, rules, incident, now)]
     if len(events) == 1:
-        events = [replace(event, text=f"{who.name} asks for the next person, but no escalation policy leads to anybody")]
+        raise NotPossible(f"No escalation policy leads to anybody for #{incident.number}.")
     keep(tx, incident, events, now)
     return events[-1].text
 

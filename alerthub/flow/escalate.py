@@ -127,7 +127,7 @@ def told(incident: Incident, policy: EscalationPolicy, place: Place, call: Call,
     parts = [f"called {', '.join(call.names)}"] if call.names else []
     parts += call.nobody if call.names else [*call.nobody, "going on to the next step"]
     data: dict[str, object] = {"policy": policy.name, "step": place.step, "round": place.round,
-                               "told": [destination.key for destination, _ in call.told]}
+                               "names": list(call.names), "told": [destination.key for destination, _ in call.told]}
     return incident.happened(EventKind.escalated, ACTOR, f"Escalation, {where}{again}: {'; '.join(parts)}", now, data)
 
 
@@ -137,7 +137,7 @@ def run_out(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, incide
     catch_all = rules.receivers[rules.route.receiver]
     lanes.ensure(tx, [lanes.Opening(incident.id, destination, now) for destination in catch_all.destinations
                       if destination.key != incident.avoid])
-    text = f"Escalation {policy.name} has run out: nobody acknowledged. Paging {catch_all.name}"
+    text = f"Escalation {policy.name} has run out: nobody acknowledged. Nobody else is called; telling receiver {catch_all.name}"
     return [incident.happened(EventKind.escalated, ACTOR, text, now, {
         "policy": policy.name, "ran_out": True, "told": [destination.key for destination in catch_all.destinations]})]
 

@@ -41,6 +41,8 @@ from alerthub.store.tx import Tx
 logger = logging.getLogger("alerthub.respond")
 DOUBLE_CLICK = timedelta(seconds=3)
 FORCED_WITHIN = timedelta(minutes=10)      # how long the question "resolve anyway?" may be answered
+USED = "This link was used already and does nothing more. Use a newer mail, or open the incident."
+LONGEST_KEY, LONGEST_ID = 200, 100      # characters; what providers give is far shorter
 NO_SUCH = "There is no incident {}."
 VERBS = {"ack": Verb.acknowledge, "unack": Verb.unacknowledge, "resolve": Verb.resolve, "silence": Verb.silence,
          "escalate": Verb.escalate, "comment": Verb.comment}
@@ -48,10 +50,11 @@ VERBS = {"ack": Verb.acknowledge, "unack": Verb.unacknowledge, "resolve": Verb.r
 
 def hear(tx: Tx, rules: Rules, ask: Ask, now: datetime) -> Answer:
     """Do what was asked, once, and say how it ended. Refusals change nothing but are remembered and logged."""
+    if len(ask.by.id) > LONGEST_ID or len(ask.key) > LONGEST_KEY:
+        return Answer(Outcome.refused, "That is not an account that the hub can know.")
     known = people.first_heard(tx, ask.key, now)
     if known is not None:
-        used = replace(known, outcome=Outcome.already, text=f"This link was used already: {known.text}")
-        return used if is_link(ask) else known
+        return replace(known, outcome=Outcome.already, text=USED) if is_link(ask) else known
     if isinstance(ask, Press):
         answer = pressed(tx, rules, ask, now)
     elif isinstance(ask, Typed):
@@ -74,7 +77,9 @@ def who_is(tx: Tx, rules: Rules, account: Account) -> Who:
 def told(decision: Decision, who: Who, verb: str, number: int = 0, force: str = "") -> Answer:
     """The decision for the person who asked; a refusal also for the log."""
     if decision.outcome is Outcome.refused:
-        logger.warning("%s by %s refused: %s", verb, who.name, decision.why.value, extra={
+        # Anybody in the world can make up a token: that must not write the log.
+        level = logging.DEBUG if decision.why is Why.bad_button else logging.WARNING
+        logger.log(level, "%s by %s refused: %s", verb, who.name, decision.why.value, extra={
             "event": "answer.refused", "verb": verb, "who": who.name, "account": who.account.key, "reason": decision.why.value,
             "incident": number})
     return Answer(decision.outcome, decision.text, number, force)
@@ -95,6 +100,8 @@ def pressed(tx: Tx, rules: Rules, press: Press, now: datetime) -> Answer:
     if token.expires is not None and token.expires <= now:
         return told(refused(Why.expired_link, "That link is too old. Use a newer message."), who, token.verb.value)
     if press.by.kind == "link":
+        if token.expires is None or not place.destination.startswith("email:"):
+            return told(refused(Why.other_place, "That is a button of a chat, not a link."), who, token.verb.value)
         who = who_is(tx, rules, Account("email", place.destination.partition(":")[2]))
     elif not place.holds(press.place):
         return told(refused(Why.other_place, "That button belongs to a message of another chat."), who, token.verb.value)
@@ -147,6 +154,9 @@ def typed(tx: Tx, rules: Rules, line: Typed, now: datetime) -> Answer:
 
 def spoken(tx: Tx, rules: Rules, line: Typed, said: Said, who: Who, now: datetime) -> Answer:
     verb = VERBS[said.what]
+    allowed = permission(rules if is_seen(line) else nobody_else(rules), who, verb)
+    if not allowed.is_done:
+        return told(allowed, who, said.what, said.number)
     until, text = None, said.rest
     if verb is Verb.silence:
         word, _, text = said.rest.partition(" ")
@@ -159,6 +169,15 @@ def spoken(tx: Tx, rules: Rules, line: Typed, said: Said, who: Who, now: datetim
     if answer.outcome is Outcome.held:
         return replace(answer, text=f"{answer.text} To do so, write: resolve {said.number} force")
     return answer
+
+
+def is_seen(line: Typed) -> bool:
+    """Whether others see it: in a private chat with the bot anybody in the world may write."""
+    return not (line.by.kind == "telegram" and line.place == line.by.id)
+
+
+def nobody_else(rules: Rules) -> Rules:
+    return replace(rules, answers=replace(rules.answers, unknown_may_acknowledge=False))
 
 
 def link(tx: Tx, rules: Rules, account: Account, code: str, now: datetime) -> Answer:

@@ -57,7 +57,7 @@ def judge(tx: Tx, incident: Incident, active: Sequence[Silence], now: datetime, 
     before, incident.silence_id = incident.silence_id, found.id if found else ""
     if found is None:
         text = over or uncovered_text(active, firing, now)
-        return incident.happened(EventKind.silenced, by, text, now, {"silence": "", "was": before})
+        return incident.happened(EventKind.unsilenced, by, text, now, {"silence": "", "was": before})
     data: dict[str, object] = {"silence": found.id, "until": found.ends_at.isoformat()}
     return incident.happened(EventKind.silenced, by, f"{'Still silenced' if before else 'Silenced'} {found.about}", now, data)
 

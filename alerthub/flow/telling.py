@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
 from alerthub.domain.action import REASON_TEXT, Reason, RunState
 from alerthub.domain.compose import ALERTS_SHOWN, Telling, alert_line, is_quiet
 from alerthub.domain.delivery import Lane, is_wanted
-from alerthub.domain.event import EventKind
-from alerthub.domain.incident import OWN_SOURCE, AlertState
+from alerthub.domain.event import Event, EventKind
+from alerthub.domain.incident import OWN_SOURCE, AlertState, Incident
 from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
+from alerthub.domain.standing import Waiting
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
-from alerthub.store import lanes, runs, silences
+from alerthub.store import lanes, runs, silences, timers
 from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.deliver")
@@ -32,12 +33,27 @@ def read_tellings(tx: Tx, taken: Sequence[Lane]) -> dict[int, Telling]:
     actions = runs.of_incidents(tx, incidents)
     held_by = {incident.silence_id for incident in incidents.values() if incident.silence_id}
     until = silences.ends(tx, held_by) if held_by else {}
+    waiting, calls = standing_of(tx, incidents)
     return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id],
                              event_store.after(tx, lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq),
                              tuple(action_line(run) for run in actions.get(lane.incident_id, ())
                                    if run.episode == incidents[lane.incident_id].episode),
-                             until.get(incidents[lane.incident_id].silence_id))
+                             until.get(incidents[lane.incident_id].silence_id),
+                             tuple(waiting.get(lane.incident_id, ())), tuple(calls.get(lane.incident_id, ())))
             for lane in taken}
+
+
+def standing_of(tx: Tx, incidents: Mapping[str, Incident]) -> tuple[dict[str, list[Waiting]], dict[str, list[Event]]]:
+    """The timers of these incidents' present episodes, and whom their escalations have called."""
+    waiting: dict[str, list[Waiting]] = {}
+    for timer in timers.of_incidents(tx, [key for key, incident in incidents.items() if incident.is_open]):
+        if timer.episode == incidents[timer.incident_id].episode:
+            waiting.setdefault(timer.incident_id, []).append(
+                Waiting(timer.kind == timers.ACK, timer.state == timers.RAN_OUT, timer.due_at))
+    called: dict[str, list[Event]] = {}
+    for event in event_store.of_kind(tx, EventKind.escalated, waiting):
+        called.setdefault(event.incident_id, []).append(event)
+    return waiting, called
 
 
 def action_line(run: runs.Run) -> ActionLine:
@@ -112,6 +128,9 @@ def needs_no_telling(destination: Destination, routes: Sequence[Route], lane: La
     was_called_before = lane.told_episode > 0 and not routes and incident.source != OWN_SOURCE
     if is_new and (destination.is_personal or was_called_before) and not (incident.is_open and is_called(destination, telling)):
         return True
+    if destination.is_personal and not destination.edits and is_quiet(telling, destination) and not any(
+            event.kind is EventKind.acknowledged for event in telling.events):
+        return True     # a mail is not worth it; that somebody has taken it is
     if is_new and lane.is_first and not incident.is_open and any("held_by" in event.data for event in telling.events):
         return True
     if incident.flaps and is_quiet(telling, destination) and (destination.echoes or not (destination.edits and lane.receipt)):

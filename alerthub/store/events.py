@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import bindparam, delete, func, select
@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, func, select
 from alerthub.domain.alert import canonical
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.store.schema import events, incidents, quarantine
-from alerthub.store.tx import Tx
+from alerthub.store.tx import AnyRow, Tx, chunks
 
 AFTER = (select(events).where(events.c.incident_id == bindparam("incident"), events.c.seq > bindparam("after"))
          .order_by(events.c.seq))
@@ -27,10 +27,12 @@ def append(tx: Tx, happened: Sequence[Event]) -> None:
 
 def after(tx: Tx, incident_id: str, seq: int, up_to: int | None = None) -> tuple[Event, ...]:
     query = AFTER if up_to is None else AFTER.where(events.c.seq <= up_to)
-    return tuple(
-        Event(row.incident_id, row.seq, row.at, EventKind(row.kind), Actor(row.actor_kind, row.actor_name), row.text,
-              json.loads(row.data))
-        for row in tx.conn.execute(query, {"incident": incident_id, "after": seq}))
+    return tuple(event_of(row) for row in tx.conn.execute(query, {"incident": incident_id, "after": seq}))
+
+
+def event_of(row: AnyRow) -> Event:
+    return Event(row.incident_id, row.seq, row.at, EventKind(row.kind), Actor(row.actor_kind, row.actor_name), row.text,
+                 json.loads(row.data))
 
 
 OPENINGS = (EventKind.opened.value, EventKind.reopened.value)
@@ -41,6 +43,15 @@ def openings(tx: Tx, key: str, since: datetime) -> int:
     query = (select(func.count()).select_from(events.join(incidents, incidents.c.id == events.c.incident_id))
              .where(incidents.c.key == key, events.c.at >= since, events.c.kind.in_(OPENINGS)))
     return tx.conn.execute(query).scalar_one()
+
+
+def of_kind(tx: Tx, kind: EventKind, ids: Iterable[str]) -> list[Event]:
+    """All events of one kind in these incidents, oldest first."""
+    found: list[Event] = []
+    for chunk in chunks(sorted(ids)):
+        query = select(events).where(events.c.incident_id.in_(chunk), events.c.kind == kind.value).order_by(events.c.position)
+        found += [event_of(row) for row in tx.conn.execute(query)]
+    return found
 
 
 QUARANTINE_BODY = 256 * 1024     # bytes kept of a body that could not be read

@@ -39,7 +39,7 @@ def first_heard(tx: Tx, key: str, now: datetime) -> Answer | None:
 
 def answered(tx: Tx, key: str, answer: Answer) -> None:
     """Keep how it ended. What changed nothing may be asked again: it may end otherwise then."""
-    if answer.outcome in (Outcome.held, Outcome.refused):
+    if answer.outcome in (Outcome.held, Outcome.refused, Outcome.already):
         tx.conn.execute(delete(heard).where(heard.c.key == key))
         return
     tx.conn.execute(heard.update().where(heard.c.key == key).values(

@@ -7,6 +7,7 @@ PROTOCOLS 5). Who holds the token may act; no cookie is involved.
 from __future__ import annotations
 
 import hashlib
+import re
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from alerthub.errors import Busy
 from alerthub.web.base import hub_of
 from alerthub.web.pages import render
 
-TOKEN_LIMIT = 200       # characters; ours have about 60
+TOKEN = re.compile(r"[A-Za-z0-9_.=-]{1,200}")      # ours have about 60 characters
 VERBS = {       # the question, and the button
     "acknowledge": ("Acknowledge", "Acknowledge"), "resolve": ("Resolve", "Resolve"), "silence": ("Silence", "Silence"),
     "unacknowledge": ("Take back the acknowledgement of", "Take it back"), "escalate": ("Escalate", "Escalate now"),
@@ -34,7 +35,7 @@ ELSEWHERE = "The request was started by another site. Open the link from the mai
 async def show(request: Request) -> Response:
     """What the link would do, and a button. Changes nothing."""
     token = request.path_params["token"]
-    if len(token) > TOKEN_LIMIT:
+    if not TOKEN.fullmatch(token):
         return told(404, "This link does nothing", NOT_OURS)
     try:
         view = await hub_of(request).link(token)
@@ -53,10 +54,10 @@ async def act(request: Request) -> Response:
     token, hub = request.path_params["token"], hub_of(request)
     if is_foreign(request, hub.door.public_url):
         return told(403, "Not done", ELSEWHERE)
-    if len(token) > TOKEN_LIMIT:
+    if not TOKEN.fullmatch(token):
         return told(404, "This link does nothing", NOT_OURS)
     key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
-    answer = await hub.hear(Press(token, Account("link", token), f"link:{key}"))
+    answer = await hub.hear(Press(token, Account("link", key), f"link:{key}"))
     return answered(answer, token)
 
 

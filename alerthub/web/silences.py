@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from alerthub.domain.matcher import parse_matchers
 from alerthub.domain.rules import Rules
-from alerthub.domain.silence import Silence, check_matchers, check_span, end_of
+from alerthub.domain.silence import MOST_MATCHERS, Silence, check_matchers, check_span, end_of
 from alerthub.errors import BadPayload
 from alerthub.flow import silencing
 from alerthub.sources.body import read_object, read_time
@@ -24,6 +24,7 @@ from alerthub.web.hooks import TooLarge, read_body
 
 STATES = frozenset({"", "active", "expired", "all"})
 BODY, LIMIT, MOST = 256 * 1024, 50, 200
+LONGEST_TEXT = 10_000       # characters of all matchers together
 FIELDS = {"matchers", "ends_at", "duration", "comment", "created_by"}
 EXAMPLE = 'send {"matchers": ["alertname=\\"DiskFull\\""], "duration": "4h", "comment": "why"}'
 
@@ -45,7 +46,8 @@ async def add_silence(request: Request) -> Response:
     now = hub.clock.now()
     try:
         async with asyncio.timeout(hub.door.body_seconds):
-            asked = read_asked(await read_body(request, BODY), hub.rules, now)
+            body = await read_body(request, BODY)
+        asked = await asyncio.to_thread(read_asked, body, hub.rules, now)     # patterns may take their time
     except TimeoutError:
         return problem(408, f"the body did not arrive within {hub.door.body_seconds:.0f} s", {"connection": "close"})
     except ClientDisconnect:
@@ -101,6 +103,8 @@ def read_asked(body: bytes, rules: Rules, now: datetime) -> Asked:
         raise BadPayload("matchers: must be a list of texts")
     if any(type(asked.get(name, "")) is not str for name in FIELDS - {"matchers"}):
         raise BadPayload("ends_at, duration, comment, created_by: must be texts")
+    if len(texts) > MOST_MATCHERS or sum(map(len, texts)) > LONGEST_TEXT:      # before anything is compiled
+        raise ValueError(f"at most {MOST_MATCHERS} matchers of {LONGEST_TEXT} characters together")
     matchers = tuple(matcher for text in texts for matcher in parse_matchers(text))
     check_matchers(matchers)
     ends_at = read_end(asked, rules, now)

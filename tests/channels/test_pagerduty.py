@@ -19,8 +19,8 @@ from alerthub.channels.pagerduty import (
     PagerDuty,
     PagerdutyConfig,
     PagerdutyGlobal,
-    dedup_key,
 )
+from alerthub.channels.pagerduty_event import dedup_key
 from alerthub.domain.alert import Severity
 from alerthub.domain.message import IncidentStatus, Link, Receipt, Why
 from alerthub.errors import Failure, SendFailed
@@ -168,7 +168,26 @@ async def test_a_reminder_of_what_was_never_told_is_sent(previous: Receipt | Non
     async with opened() as (provider, channel):
         receipt = await channel.send(message(why=Why.repeat), previous)
         assert provider.last.json()["event_action"] == "trigger"
-    assert receipt.handle == {"dedup_key": f"alerthub/{message().incident_id}/1"}
+    assert receipt.handle == {"dedup_key": f"alerthub/{message().incident_id}/1", "action": "trigger"}
+
+
+LATER = NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(("told", "said"), [
+    ([acknowledged_message(), message(why=Why.unacknowledged)], ["acknowledge", "resolve", "trigger"]),
+    ([message(), message(why=Why.unacknowledged)], ["trigger", "resolve", "trigger"]),      # it was acknowledged there, not here
+    ([message(), message(silenced_until=LATER), message(why=Why.unacknowledged)],
+     ["trigger", "acknowledge", "resolve", "trigger"]),
+    ([acknowledged_message(why=Why.escalated)], ["trigger"]),       # somebody there is called for what another has
+    ([message(), acknowledged_message(), acknowledged_message(why=Why.changed)], ["trigger", "acknowledge", "acknowledge"]),
+])
+async def test_it_rings_there_when_somebody_is_wanted_and_not_otherwise(told: list[Any], said: list[str]) -> None:
+    async with opened() as (provider, channel):
+        receipt = None
+        for one in told:
+            receipt = await channel.send(one, receipt)
+        assert [request.json()["event_action"] for request in provider.requests] == said
 
 
 @pytest.mark.parametrize(("sent", "actions"), [
@@ -178,7 +197,7 @@ async def test_a_reminder_of_what_was_never_told_is_sent(previous: Receipt | Non
 async def test_an_edit_is_sent_when_it_is_another_state_there(sent: Any, actions: list[str]) -> None:
     async with opened() as (provider, channel):
         receipt = await channel.send(message(), None)
-        assert await channel.send(sent, receipt) == Receipt({"dedup_key": dedup_key(sent)})
+        assert (await channel.send(sent, receipt)).handle["dedup_key"] == dedup_key(sent)
         assert [request.json()["event_action"] for request in provider.requests[1:]] == actions
 
 

@@ -127,7 +127,8 @@ async def test_a_policy_that_repeats_calls_everybody_again_and_then_pages_the_ca
         "Escalation, step 1 of 2 of trading", "Escalation, step 2 of 2 of trading",
         "Escalation, step 1 of 2 of trading, round 2", "Escalation, step 2 of 2 of trading, round 2",
         "Escalation trading has run out"]
-    assert steps[-1] == "Escalation trading has run out: nobody acknowledged. Paging alerts"
+    assert steps[-1] == (
+        "Escalation trading has run out: nobody acknowledged. Nobody else is called; telling receiver alerts")
     assert any("run out" in line for message in world.slack.messages for line in message.news)
 
 

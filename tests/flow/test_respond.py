@@ -146,7 +146,7 @@ async def test_a_resolve_is_held_while_the_source_fires_and_can_be_forced_by_nam
     forced = await world.ask(Press(held.force, Account("slack", "AYSE", "ayse"), "second"))
     assert forced.outcome is Outcome.done
     await world.settle_down(5)
-    assert (await world.history())[-1] == "Resolved by ayse, although 1 alert fired"
+    assert (await world.history())[-1] == "Resolved by ayse, although 1 alert still fires"
     assert (await world.incident())["events"][-1]["data"]["forced"] is True
     assert world.slack.expect("Resolved by ayse").status is IncidentStatus.resolved
 
@@ -217,7 +217,7 @@ async def test_what_was_acknowledged_in_pagerduty_is_not_told_back_there(world: 
     assert answer.outcome is Outcome.done
     await world.settle_down(5)
     world.pagerduty.expect_nothing()
-    assert world.slack.expect("Acknowledged by Mehmet").acknowledged_by == "Mehmet"
+    assert world.slack.expect("Acknowledged by Mehmet").acknowledged_by == "Mehmet (PagerDuty)"
 
 
 async def test_what_is_resolved_in_pagerduty_while_it_fires_stays_open_and_is_opened_there_again(world: World) -> None:
@@ -226,8 +226,8 @@ async def test_what_is_resolved_in_pagerduty_while_it_fires_stays_open_and_is_op
     answer = await world.command(Verb.resolve, account=Account("pagerduty", "PUSER", "Mehmet"), via=PAGERDUTY)
     assert answer.outcome is Outcome.held
     await world.settle_down(5)
-    assert world.pagerduty.expect("Mehmet resolved it in PagerDuty. 1 alert still fires").status is IncidentStatus.triggered
-    world.slack.expect("Mehmet resolved it in PagerDuty")
+    assert world.pagerduty.expect("Mehmet (PagerDuty) resolved it there. 1 alert still fires").status is IncidentStatus.triggered
+    world.slack.expect("Mehmet (PagerDuty) resolved it there")
 
 
 async def test_nobodys_address_is_mailed_no_more_than_it_may_do(store: Store) -> None:
@@ -336,7 +336,7 @@ async def test_a_click_shows_at_once_although_the_budget_is_used_up(store: Store
 async def test_escalate_now_without_a_policy_says_so(world: World) -> None:
     await fired(world)
     answer = await world.command(Verb.escalate)
-    assert (answer.outcome, "no escalation policy" in answer.text) == (Outcome.done, True)
+    assert (answer.outcome, "No escalation policy" in answer.text) == (Outcome.refused, True)
 
 
 async def test_rights_are_what_the_roles_say() -> None:

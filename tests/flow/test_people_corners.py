@@ -1,0 +1,329 @@
+"""Corners of answering and calling that went wrong once: who is called when, what a silence holds, what a click shows."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from alerthub.domain.command import Outcome, Press, Typed, Verb
+from alerthub.domain.interval import Period, TimeInterval
+from alerthub.domain.matcher import EQUAL, Matcher
+from alerthub.domain.message import IncidentStatus
+from alerthub.domain.person import Account
+from alerthub.domain.route import Route
+from alerthub.domain.rules import Answers, EscalationPolicy, Flapping, HeartbeatRule, PolicyStep
+from alerthub.errors import Failure, SendFailed
+from alerthub.flow import beat, escalate, silencing
+from alerthub.store import silences
+from alerthub.store.database import Store
+from tests.kit.alerts import firing, resolved
+from tests.kit.world import EMAIL, PAGERDUTY, SLACK, World, contact, destination, person, rules_for
+
+pytestmark = pytest.mark.anyio
+MINUTE = timedelta(minutes=1)
+AYSE, MEHMET, MEHMETS_MAIL = "telegram:1001", "telegram:1002", "email:mehmet@example.com"
+CONTACTS = {"ayse": (contact(AYSE),), "mehmet": (contact(MEHMET), contact(MEHMETS_MAIL))}
+PEOPLE = {name: person(name) for name in ("ayse", "mehmet")}
+BUTTONS = {"alerts": [destination(SLACK, answers="buttons")]}
+ALWAYS = TimeInterval("always", (Period(),))
+
+
+def step(*notify: str, wait: timedelta = 5 * MINUTE) -> PolicyStep:
+    return PolicyStep(tuple((kind, name) for kind, _, name in (text.partition(":") for text in notify)), wait)
+
+
+TWO = (step("person:ayse"), step("person:mehmet", wait=10 * MINUTE))
+
+
+def calling(*steps: PolicyStep, name: str = "trading", **fields: Any) -> Any:
+    route = Route("alerts", group_by=("alertname",), escalation_policy=name)
+    return rules_for(route, people=PEOPLE, contacts=CONTACTS, policies={name: EscalationPolicy(name, steps or TWO)}, **fields)
+
+
+def answering(route: Route | None = None, **fields: Any) -> Any:
+    return rules_for(route, **{"people": PEOPLE, "receivers": BUTTONS, **fields})
+
+
+async def fired(world: World, **labels: str) -> None:
+    await world.receive(firing("DiskFull", **{"severity": "critical", **labels}))
+    await world.drain()
+
+
+# -- who is called, and who is not
+
+async def test_on_reopening_only_the_first_step_is_called(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world)
+    await world.advance(minutes=6)
+    await world.receive(resolved("DiskFull", severity="critical"))
+    await world.advance(minutes=10)
+    for channel in world.channels.values():
+        channel.told.clear()
+    await fired(world)
+    await world.settle_down(5)
+    assert world.channels[AYSE].told
+    world.channels[MEHMET].expect_nothing()
+
+
+async def test_escalate_now_reaches_the_next_person_also_while_somebody_has_it(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world)
+    await world.command(Verb.acknowledge)
+    answer = await world.command(Verb.escalate)
+    await world.settle_down(5)
+    assert "called mehmet" in answer.text
+    world.channels[MEHMET].expect("called mehmet")
+
+
+async def test_a_second_address_is_not_called_when_the_first_step_begins_again(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world)
+    await world.advance(minutes=5)
+    await world.command(Verb.acknowledge)
+    await world.advance(minutes=30)
+    await world.command(Verb.unacknowledge)
+    await world.settle_down(3)
+    world.channels[MEHMETS_MAIL].expect_nothing()
+
+
+async def test_who_was_called_is_not_rung_again_for_what_is_not_for_them(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world)
+    await world.advance(minutes=5)
+    world.channels[AYSE].told.clear()
+    await world.command(Verb.comment, by="mehmet", text="looking")
+    await world.command(Verb.acknowledge, by="mehmet")
+    await world.settle_down(5)
+    assert world.channels[AYSE].told
+    assert all(message.only_edit for message in world.channels[AYSE].messages)
+
+
+async def test_the_called_person_reads_that_and_who_comes_next(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world)
+    told = world.channels[AYSE].expect("called ayse")
+    assert told.standing == ("YOU ARE CALLED: take it (acknowledge), or the next person is called.",
+                             "Nobody has it. Called: ayse at 03:00 UTC. Next call 03:05 UTC.")
+    await world.advance(minutes=5)
+    await world.advance(minutes=11)
+    assert world.slack.messages[-1].standing == (
+        "NOBODY ANSWERED (ayse at 03:00 UTC, mehmet at 03:05 UTC). Nobody else will be called.",)
+
+
+@pytest.mark.parametrize("back", [True, False])
+async def test_a_policy_that_is_renamed_or_comes_back_goes_on(store: Store, back: bool) -> None:
+    world = World(store, calling())
+    await fired(world, severity="warning")
+    world.configure(rules_for(Route("alerts", group_by=("alertname",))) if back else calling(name="other"))
+    await world.advance(minutes=6)
+    if back:
+        world.configure(calling())
+    for _ in range(20):
+        await world.advance(minutes=1)
+    assert world.channels[MEHMET].told
+
+
+async def test_who_did_not_answer_a_warning_is_asked_again_when_it_becomes_critical(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world, severity="warning", instance="1")
+    for _ in range(20):
+        await world.advance(minutes=1)
+    before = len(await world.history())
+    await fired(world, severity="critical", instance="2")
+    await world.advance(minutes=1)
+    assert [line for line in (await world.history())[before:] if line.startswith("Escalation, step 1")]
+
+
+async def test_a_step_that_only_reaches_what_fails_goes_on(store: Store) -> None:
+    world = World(store, calling())
+    world.channels[AYSE].broken = SendFailed(Failure.configuration, "blocked")
+    await fired(world)
+    await world.settle_down(3)
+    assert not [line for line in await world.history(2) if line.endswith("called ayse")]
+
+
+async def test_one_alert_that_cannot_be_read_does_not_stop_the_calls(store: Store) -> None:
+    world = World(store, calling())
+    await world.receive(firing("Bad", severity="critical"), firing("Good", severity="critical"))
+    await store.write(lambda tx: tx.conn.exec_driver_sql("update alerts set content = '{}' where content like '%%Bad%%'"))
+    await world.drain()
+    assert world.channels[AYSE].told
+
+
+async def test_what_flaps_calls_nobody_until_it_stays(store: Store) -> None:
+    world = World(store, calling(flapping=Flapping(3, timedelta(hours=1))))
+    for turn in range(6):
+        if turn == 4:
+            world.channels[AYSE].told.clear()
+        await world.receive(firing("Etl", severity="warning"))
+        await world.settle_down(60, step=20)
+        await world.receive(resolved("Etl", severity="warning"))
+        await world.settle_down(60, step=20)
+    assert all(message.only_edit or message.status is IncidentStatus.resolved for message in world.channels[AYSE].messages)
+    await world.receive(firing("Etl", severity="warning"))
+    await world.advance(minutes=5)
+    await world.settle_down(3)
+    assert any("called ayse" in line for message in world.channels[AYSE].messages for line in message.news)
+
+
+# -- silences
+
+async def test_a_silence_of_one_own_alarm_is_about_that_one_only(store: Store) -> None:
+    beats = {name: HeartbeatRule(name, 5 * MINUTE, "alerts") for name in ("backup", "watchdog")}
+    world = World(store, rules_for(people=PEOPLE, heartbeats=beats))
+    await store.write(lambda tx: beat.start(tx, world.rules, world.clock.now()))
+    for _ in range(14):
+        world.clock.advance(seconds=30)
+        now = world.clock.now()
+        await store.write(lambda tx, now=now: beat.seen(tx, world.rules, "watchdog", now, now))
+        await world.drain()
+    assert (await world.say("silence 1 4h")).outcome is Outcome.done
+    world.slack.told.clear()
+    for _ in range(30):
+        await world.advance(seconds=30)
+    assert any("watchdog" in message.title for message in world.slack.messages)
+
+
+async def test_the_alarm_of_a_heartbeat_is_not_resolved_without_a_question(store: Store) -> None:
+    world = World(store, rules_for(people=PEOPLE, heartbeats={"backup": HeartbeatRule("backup", 5 * MINUTE, "alerts")}))
+    await store.write(lambda tx: beat.start(tx, world.rules, world.clock.now()))
+    for _ in range(15):
+        await world.advance(seconds=30)
+    assert (await world.command(Verb.resolve)).outcome is Outcome.held
+
+
+async def test_what_a_silence_holds_whose_end_nobody_saw_is_freed(store: Store) -> None:
+    world = World(store, answering())
+    now = world.clock.now()
+    held = silencing.Silence("", 0, (Matcher("alertname", EQUAL, "DiskFull"),), now, now + timedelta(hours=1), "ayse", "")
+    made = await store.write(lambda tx: silencing.create(tx, world.rules, held, "ayse", now))
+    await fired(world)
+    world.slack.expect_nothing()
+    await store.write(lambda tx: silences.end_now(tx, made.id, now))      # as by a webhook that read it in its last moment
+    await store.write(lambda tx: silencing.free_orphans(tx, now))
+    await world.drain()
+    world.slack.expect("Silence ended")
+
+
+async def test_an_acknowledgement_does_not_expire_loudly_under_a_silence(store: Store) -> None:
+    mail = {"alerts": [destination(EMAIL)]}
+    world = World(store, answering(Route("alerts", group_by=("alertname",), ack_timeout=30 * MINUTE), receivers=mail))
+    await fired(world)
+    await world.command(Verb.acknowledge)
+    await world.say("silence 1 4h")
+    await world.settle_down(3)
+    world.email.told.clear()
+    await world.advance(minutes=31)
+    world.email.expect_nothing()
+
+
+async def test_an_end_that_no_clock_can_count_is_answered_with_what_would_be_right(store: Store) -> None:
+    world = World(store, answering())
+    await fired(world)
+    for by in ("ayse", "stranger"):
+        answer = await world.say("silence 1 " + "999999w" * 150, by=by)
+        assert answer.outcome in (Outcome.told, Outcome.refused)
+
+
+# -- clicks
+
+async def test_a_click_shows_also_in_a_mute_time(store: Store) -> None:
+    world = World(store, answering())
+    await fired(world)
+    message = world.slack.expect("DiskFull")
+    world.configure(answering(Route("alerts", group_by=("alertname",), mute=(ALWAYS,))))
+    await world.press(message, "Acknowledge")
+    await world.settle_down(5)
+    shown, _ = world.slack.told.pop(0)
+    assert (shown.only_edit, shown.status) == (True, IncidentStatus.acknowledged)
+
+
+async def test_where_ends_are_not_told_the_buttons_go_all_the_same(store: Store) -> None:
+    world = World(store, answering(receivers={"alerts": [destination(SLACK, answers="buttons", send_resolved=False)]}))
+    await fired(world)
+    world.slack.expect("DiskFull")
+    await world.command(Verb.resolve, forced=True)
+    await world.settle_down(30)
+    shown, _ = world.slack.told.pop(0)
+    assert (shown.only_edit, shown.buttons) == (True, ())
+
+
+async def test_a_double_click_is_one_silence_and_one_call(store: Store) -> None:
+    world = World(store, calling(receivers=BUTTONS))
+    await fired(world)
+    message = world.slack.messages[0]
+    for label in ("Silence 1 h", "Silence 1 h", "Escalate now", "Escalate now"):
+        await world.press(message, label)
+        world.clock.advance(seconds=0.3)
+    assert len(await store.read(lambda tx: silences.active(tx, world.clock.now()))) == 1
+    assert not [line for line in await world.history() if "run out" in line]
+
+
+async def test_a_link_that_was_used_does_not_say_that_it_is_done(store: Store) -> None:
+    mine = {"alerts": [destination("email:ayse@example.com", answers="links")]}
+    world = World(store, answering(Route("alerts", group_by=("alertname",), ack_timeout=30 * MINUTE), receivers=mine))
+    await fired(world)
+    token = world.channels["email:ayse@example.com"].expect("DiskFull").buttons[0].token
+    press = Press(token, Account("link", "x"), "link:x")
+    assert (await world.ask(press)).outcome is Outcome.done
+    await world.advance(minutes=31)
+    again = await world.ask(press)
+    assert (again.outcome, "does nothing more" in again.text) == (Outcome.already, True)
+
+
+async def test_a_button_of_a_chat_is_no_link(store: Store) -> None:
+    world = World(store, answering(answers=Answers(unknown_may_acknowledge=True)))
+    await fired(world)
+    token = world.slack.messages[0].buttons[0].token
+    assert (await world.ask(Press(token, Account("link", "x"), "link:y"))).outcome is Outcome.refused
+
+
+async def test_in_a_private_chat_a_stranger_may_not_acknowledge(store: Store) -> None:
+    world = World(store, answering(answers=Answers(unknown_may_acknowledge=True)))
+    await fired(world)
+    from_nowhere = replace(words("ack 1"), place="666666")
+    assert (await world.ask(from_nowhere)).outcome is Outcome.refused
+    assert (await world.ask(replace(from_nowhere, place="-100", key="k2"))).outcome is Outcome.done
+
+
+def words(text: str) -> Typed:
+    return Typed(text, Account("telegram", "666666", "somebody"), "k1")
+
+
+async def test_pagerduty_hears_of_an_acknowledgement_before_the_storm_is_over(store: Store) -> None:
+    slow = destination(PAGERDUTY, echoes=True, every=timedelta(seconds=0.5), burst=10)
+    world = World(store, answering(receivers={"alerts": [destination(SLACK, answers="buttons"), slow]}))
+    await world.receive(*[firing(f"A{number}", severity="critical") for number in range(60)])
+    await world.drain()
+    first = world.pagerduty.messages[0].number
+    world.clock.advance(seconds=0.25)
+    await world.command(Verb.acknowledge, first)
+    await world.drain()
+    assert any(message.status is IncidentStatus.acknowledged for message in world.pagerduty.messages)
+
+
+async def test_a_chat_that_hangs_takes_a_few_slots_of_its_channel_and_no_more(store: Store) -> None:
+    world = World(store, answering())
+    for number in range(20):
+        await world.receive(firing(f"B{number:02}", severity="critical"))
+        await world.drain()
+    world.slack.gate = asyncio.Event()
+    for number in range(1, 21):
+        await world.command(Verb.acknowledge, number)
+    await world.worker.run_once()
+    assert world.worker.busy["slack"] <= 8
+    world.slack.gate.set()
+    await world.drain()
+
+
+async def test_the_auditor_leaves_what_runs_alone(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world)
+    world.clock.advance(minutes=15)
+    await store.write(lambda tx: escalate.audit(tx, world.rules, world.clock.now()))
+    await world.drain()
+    assert len([line for line in await world.history() if "step 1 of 2" in line]) == 1
