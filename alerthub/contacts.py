@@ -9,29 +9,24 @@ from typing import Any
 from alerthub import channels as channel_kinds
 from alerthub.channels.base import Channel, Hearing, Listener, Wire
 from alerthub.config import Config
-from alerthub.config.people import Person
-from alerthub.errors import ConfigError, Problem
+from alerthub.config.people import ADDRESSED, Person
 
 USUAL = ("telegram", "slack", "email")      # the order of a person who does not say one: what rings comes first
-FIELD = {"slack": "channel", "telegram": "chat_id", "email": "to"}
 
 
 def make_contacts(config: Config, wire: Wire) -> dict[str, list[Channel]]:
-    """The channels of every person, in the order in which they want to be called. Raises ConfigError where one that `contact`
-    names cannot be made; one that it does not name is left out then."""
-    problems: list[Problem] = []
+    """The channels of every person, in the order in which they want to be called. That one which `contact` names can be made,
+    `load` has tried; another that cannot is left out."""
     found: dict[str, list[Channel]] = {}
-    for index, person in enumerate(config.model.people):
+    for person in config.model.people:
         for kind in person.contact or USUAL:
             if getattr(person, kind) is None:
                 continue
             try:
                 found.setdefault(person.name, []).append(contact(config, kind, person, wire))
-            except ValueError as error:
+            except ValueError:
                 if kind in person.contact:
-                    problems.append(config.document.problem(("people", index, "contact"), f"{kind}: {error}"))
-    if problems:
-        raise ConfigError(problems)
+                    raise
     return found
 
 
@@ -40,8 +35,10 @@ def contact(config: Config, kind: str, person: Person, wire: Wire) -> Channel:
     channel = channel_kinds.load(kind)
     if not isinstance(config.model.global_, channel.Global):
         raise ValueError(f"the hub has no account there; add the keys of {kind} to global")
-    settings = channel.Config.model_validate({FIELD[kind]: getattr(person, kind)})
+    settings = channel.Config.model_validate({ADDRESSED[kind]: getattr(person, kind)})
     made: Channel = channel(settings, config.model.global_, wire)
+    if kind == "slack" and not made.edits:
+        raise ValueError("an incoming webhook reaches a channel and no person; add slack_bot_token_file to global")
     return made
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +18,17 @@ from alerthub.config.kinds import SUFFIX
 from alerthub.config.model import ConfigModel, entries, host_and_port, is_loopback
 from alerthub.config.oncall import gap_warnings
 from alerthub.config.reader import Document, Path
+from alerthub.domain.person import RIGHTS, Right
 from alerthub.errors import Problem
+
+NEAR = 0.75     # so alike are two words when one is meant for the other; get_close_matches' own 0.6 is for people who ask
 
 
 def warnings(document: Document, model: ConfigModel, now: datetime) -> tuple[str, ...]:
     """Each with its place, in file order. `now`: gaps of the schedules are looked for from now on."""
     found = [*not_yet(document, model), *unreachable(document, model), *gap_warnings(document, model, now),
+             *unclear_roles(document, model), *without_effect(document, model), *unable(document, model),
+             *links_astray(document, model), *without_buttons(document, model), *hasty(document, model),
              *unproved(document, model),
              *of_routes(document, model), *deprecated(document, model),
              *unapproved(document, model), *readable_by_all(document, document.data, ()), *open_door(document, model)]
@@ -36,15 +42,92 @@ def not_yet(document: Document, model: ConfigModel) -> Iterator[Problem]:
                                           "permit is not served by this version: the agent gets no permit")
 
 
+def called_people(model: ConfigModel) -> set[str]:
+    """Whom schedules and steps name; and the other names that steps name."""
+    called = {name for schedule in model.schedules for layer in schedule.layers for name in layer.people}
+    return called | {text.removeprefix("person:").strip() for policy in model.escalation_policies for step in policy.steps
+                     for text in step.notify}
+
+
 def unreachable(document: Document, model: ConfigModel) -> Iterator[Problem]:
     """People who may be called and have no address to be called at."""
-    called = {name for schedule in model.schedules for layer in schedule.layers for name in layer.people}
-    called |= {text.removeprefix("person:").strip() for policy in model.escalation_policies for step in policy.steps
-               for text in step.notify}
+    called = called_people(model)
     for index, person in enumerate(model.people):
         if person.name in called and not (person.slack or person.telegram or person.email):
             yield document.problem(("people", index), f"{person.name} may be called, but has no address; add slack, telegram or "
                                    "email")
+
+
+def unable(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """People who may be called, and may only look."""
+    called = called_people(model)
+    for index, person in enumerate(model.people):
+        if person.name in called and Right.respond not in RIGHTS.get(person.role, RIGHTS["responder"]):
+            yield document.problem(("people", index, "role"),
+                                   f"{person.name} may be called, but a role of {person.role} cannot acknowledge; write role: "
+                                   f"responder, or take {person.name} out of schedules and steps")
+
+
+def asked_for(model: ConfigModel) -> set[str]:
+    """The roles whose approval actions ask for."""
+    return {settings.approve.role for settings in model.actions if settings.approve is not None}
+
+
+def near(word: str, words: Collection[str]) -> str:
+    """The one of the words that is meant by it, perhaps."""
+    return next(iter(get_close_matches(word.lower(), words, n=1, cutoff=NEAR)), "")
+
+
+def unclear_roles(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """A role of one's own is a responder's. One that looks like the hub's may have been meant to be less."""
+    asked = asked_for(model)
+    for index, person in enumerate(model.people):
+        if person.role not in RIGHTS and person.role not in asked and (meant := near(person.role, RIGHTS)):
+            yield document.problem(("people", index, "role"), f"{person.role} is none of {', '.join(RIGHTS)}, so it may do "
+                                   f"what a responder may; did you mean `{meant}`?")
+
+
+def without_effect(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """Grants are for approvals: `approver`, and the roles that actions ask for."""
+    asked = asked_for(model)
+    for index, person in enumerate(model.people):
+        for number, grant in enumerate(person.grants):
+            if grant == "approver" or grant in asked:
+                continue
+            path = ("people", index, "grants", number)
+            if grant in RIGHTS:
+                yield document.problem(path, f"the grant {grant} has no effect: grants are for approvals; write role: {grant}")
+            elif near(grant, ("approver",)):
+                yield document.problem(path, f"the grant {grant} is asked for by no action; did you mean `approver`?")
+
+
+def links_astray(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """People act by the links of a mail, which begin with our own address when nobody has said another."""
+    server, shared = model.server, getattr(model.global_, "smtp_smarthost", "")
+    is_local = "public_url" not in server.model_fields_set and is_loopback(host_and_port(server.listen)[0])
+    are_mailed = shared or any(kind == "email" for receiver in model.receivers for kind, _, _ in entries(receiver))
+    first = next((index for index, person in enumerate(model.people) if person.email), None)
+    if is_local and are_mailed and first is not None:
+        yield document.problem(("people", first, "email"), f"links in mails begin with {server.public_url} and lead to this "
+                               "machine only; add server.public_url, by which people open the hub")
+
+
+def without_buttons(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """People in Slack whom nobody there hears."""
+    token, *heard = (getattr(model.global_, f"slack_{key}", None) for key in ("bot_token", "signing_secret", "app_token"))
+    if token and not any(heard) and any(person.slack for person in model.people):
+        yield document.problem_at_key(key_of(document, ("global",), "slack_bot_token"),
+                                      "slack_bot_token alone: nothing is heard from Slack, so messages there have no buttons; "
+                                      "add slack_app_token_file (Socket Mode) or slack_signing_secret_file")
+
+
+def hasty(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    for index, policy in enumerate(model.escalation_policies):
+        for number, step in enumerate(policy.steps):
+            if step.wait == timedelta(0):
+                yield document.problem(("escalation_policies", index, "steps", number, "wait"),
+                                       "wait: 0 leaves nobody the time to answer: what follows comes at once; write for example "
+                                       "wait: 5m")
 
 
 def unproved(document: Document, model: ConfigModel) -> Iterator[Problem]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any
 
 from alerthub.config.kinds import SUFFIX, Kinds, type_of
-from alerthub.config.mistakes import suggestion
 from alerthub.config.model import ConfigModel, host_and_port, is_loopback
 from alerthub.config.reader import Document, Path
+from alerthub.config.words import suggestion
 from alerthub.domain.incident import OWN_SOURCE
 from alerthub.errors import Problem
 from alerthub.store.database import password_of
@@ -26,6 +27,7 @@ NAMED = {
     "time_intervals": "time interval",
 }
 NO_DATABASE = "not an address; write postgresql://user:password@host:5432/name"
+ACCOUNTS = ("slack", "telegram", "email", "pagerduty")
 STEP_PREFIXES = {"person": "people", "schedule": "schedules", "receiver": "receivers"}
 
 
@@ -79,7 +81,7 @@ def check_names(document: Document, kinds: Kinds) -> list[Problem]:
     """Every name that is given twice, and every use of one that does not exist."""
     names = Names(document, document.data)
     names.collect()
-    for check in (check_routes, check_heartbeats, check_schedules, check_policies, check_actions):
+    for check in (check_accounts, check_routes, check_heartbeats, check_schedules, check_policies, check_actions):
         check(names)
     check_targets(names, kinds)
     lists = [f"{kind}{SUFFIX}" for kind in kinds.channels.names]
@@ -90,6 +92,21 @@ def check_names(document: Document, kinds: Kinds) -> list[Problem]:
         if block.get("name") == OWN_SOURCE:
             names.report((*path, "name"), f"{OWN_SOURCE} is the hub's own source; choose another name")
     return names.problems
+
+
+def check_accounts(names: Names) -> None:
+    """Who answers from an account must be one person."""
+    owners: dict[tuple[str, str], Path] = {}
+    for path, block in blocks(names.data, ("people",)):
+        for kind in ACCOUNTS:
+            if not isinstance(block.get(kind), str | int) or not str(block[kind]).strip():
+                continue
+            first = owners.setdefault((kind, str(block[kind]).strip().lower()), path)
+            if first != path:
+                owner = names.data["people"][first[-1]].get("name")
+                whose = owner if isinstance(owner, str) else "another person"
+                names.report((*path, kind), f"this is {whose}'s {kind} as well, see line {names.document.place(first).line}; "
+                             "whoever answers from there must be one person: correct one of them")
 
 
 def check_routes(names: Names) -> None:
@@ -146,9 +163,10 @@ def check_notify(names: Names, text: str, path: Path) -> None:
     if len(having) > 1:
         names.report(path, f"`{text}` is a {' and a '.join(having)}; write {having[0]}:{text} or {having[1]}:{text}")
     elif not having:
-        everyone = [f"{word}:{name}" for word, section in STEP_PREFIXES.items() for name in names.known[section]]
-        names.report(path, f"there is no person, schedule or receiver `{text}`; "
-                           + suggestion(text, everyone, "there are"))
+        known = {name: f"{word}:{name}" for word, section in STEP_PREFIXES.items() for name in names.known[section]}
+        meant = suggestion(text, known, "") if not colon and get_close_matches(text.lower(), known) else suggestion(
+            text, known.values(), "there are")
+        names.report(path, f"there is no person, schedule or receiver `{text}`; {meant}")
 
 
 def check_actions(names: Names) -> None:

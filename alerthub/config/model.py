@@ -144,6 +144,13 @@ class HeartbeatAction(Settings):
     name: Name
     targets: tuple[str, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def check_block(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            raise ValueError(f"an action stands in braces here; write {{name: {data}}}")
+        return data
+
 
 class Heartbeat(Settings):
     """What must come again within `interval`, or after each time of `cron`, `grace` later at the latest: an alert that these

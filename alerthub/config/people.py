@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from alerthub.config.times import Location, Name, Restriction
 from alerthub.domain import interval
@@ -15,7 +15,19 @@ from alerthub.sources.base import Span
 
 HANDOFF = re.compile(r"(?:([a-z]+) +)?([0-9]{2}:[0-9]{2})", re.IGNORECASE)
 
+# What they look like; the words for it are in words.py.
+SLACK_ID, PAGERDUTY_ID, ADDRESS = "^[UW][A-Z0-9]{4,30}$", "^[A-Z0-9]{4,20}$", r"^[^@\s]+@[^@\s]+$"
+NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
+# Which key of a channel's settings takes the address of a person.
+ADDRESSED = {"slack": "channel", "telegram": "chat_id", "email": "to"}
+
 Text = Annotated[str, Field(min_length=1)]
+
+
+def check_telegram(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str) or not NUMBER.fullmatch(str(value).strip()):
+        raise ValueError("Telegram's numeric id is expected, such as 123456789 (ask @userinfobot)")
+    return int(value)
 
 
 class Person(Settings):
@@ -24,10 +36,10 @@ class Person(Settings):
     name: Name
     role: Text = "responder"
     grants: tuple[Text, ...] = ()
-    slack: str | None = Field(default=None, pattern="^[UW][A-Z0-9]{4,30}$")
-    telegram: int | None = None
-    email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
-    pagerduty: str | None = Field(default=None, pattern="^[A-Z0-9]{4,20}$")
+    slack: str | None = Field(default=None, pattern=SLACK_ID)
+    telegram: Annotated[int, BeforeValidator(check_telegram)] | None = None
+    email: str | None = Field(default=None, pattern=ADDRESS)
+    pagerduty: str | None = Field(default=None, pattern=PAGERDUTY_ID)
     contact: tuple[Literal["slack", "telegram", "email"], ...] = ()
 
     @model_validator(mode="after")
@@ -60,7 +72,10 @@ class Layer(Settings):
     restrictions: tuple[Restriction, ...] = ()
 
     @model_validator(mode="after")
-    def check_length(self) -> Self:
+    def check_turns(self) -> Self:
+        if self.rotation == "daily" and " " in self.handoff:
+            raise ValueError("handoff names a weekday, but rotation daily hands over every day; take the weekday out, or write "
+                             "rotation: weekly")
         if self.rotation == "custom" and self.length is None:
             raise ValueError("rotation custom needs the length of a turn; add it, for example length: 3d")
         if self.length is not None and self.length < timedelta(minutes=1):

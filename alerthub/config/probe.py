@@ -1,4 +1,4 @@
-"""What only shows at construction, found by constructing: every channel and action that is right by itself, once, for
+"""What only shows at construction, found by constructing: every channel, contact and action that is right by itself, once, for
 nothing. Of an entry with a mistake of its own, or one that a mistake elsewhere may have led to, nothing more is said.
 """
 
@@ -18,18 +18,23 @@ from alerthub.config.check import blocks
 from alerthub.config.kinds import SUFFIX, Kinds, type_of
 from alerthub.config.mistakes import GO, GO_TEMPLATE, Reading
 from alerthub.config.model import ConfigModel
+from alerthub.config.people import ADDRESSED
 from alerthub.config.reader import Document, Path
 from alerthub.errors import Problem
 from alerthub.log import Redactor, hide
-from alerthub.settings import secrets_in
+from alerthub.settings import Settings, secrets_in
 
+# What calling a person needs under `global`, and the key to write. Slack's incoming webhook reaches one channel and no person.
+NEEDED = {"slack": {"slack_bot_token": "slack_bot_token_file"}, "telegram": {"telegram_bot_token": "telegram_bot_token_file"},
+          "email": {"smtp_smarthost": "smtp_smarthost", "smtp_from": "smtp_from"}}
 HARMLESS = "x"      # in place of a template that cannot be used, so that the rest of its entry is tried as well
 
 
 def check_construction(document: Document, kinds: Kinds, model: type[ConfigModel], reading: Reading) -> list[Problem]:
     """What channels and actions say against their settings. Sends nothing and opens nothing."""
     probe = Probe(document, kinds, reading)
-    return [*probe.channels(model.model_fields["global_"].annotation), *probe.actions()]
+    shared = probe.shared(model)
+    return [*probe.channels(shared), *probe.contacts(shared), *probe.actions()]
 
 
 class Probe:
@@ -47,19 +52,34 @@ class Probe:
         """Nothing in it is wrong."""
         return path not in self.touched
 
-    def channels(self, shared_model: Any) -> Iterator[Problem]:
-        shared = self.shared(shared_model)
+    def channels(self, shared: BaseModel) -> Iterator[Problem]:
         for receiver_path, receiver in blocks(self.document.data, ("receivers",)):
             for kind in self.kinds.channels.names:
                 for path, block in blocks(receiver, (*receiver_path, kind + SUFFIX)):
                     if self.is_right(path):
                         yield from self.channel(kind, path, block, shared)
 
-    def shared(self, model: type[BaseModel]) -> BaseModel:
+    def contacts(self, shared: BaseModel) -> Iterator[Problem]:
+        """Whether everybody can be called where they want to be."""
+        people = [found for found in blocks(self.document.data, ("people",)) if self.is_right(found[0])]
+        for path, person in people if self.is_right(("global",)) else ():
+            for index, kind in enumerate(person.get("contact") or ()):
+                if kind in self.kinds.channels.names and (error := self.unreachable(kind, person[kind], shared)):
+                    yield self.document.problem((*path, "contact", index), error)
+
+    def unreachable(self, kind: str, address: Any, shared: BaseModel) -> str | None:
+        """Why somebody cannot be called at this address; None when they can."""
+        if gone := [key for field, key in NEEDED[kind].items() if not getattr(shared, field, None)]:
+            return f"contact names {kind}, but the hub has no account there; add {' and '.join(gone)} to global"
+        error = self.refusal(kind, {ADDRESSED[kind]: address}, shared)
+        return error and f"{kind}: {error}"
+
+    def shared(self, whole: type[ConfigModel]) -> BaseModel:
         """`global`, without the keys that are wrong."""
+        model: Any = whole.model_fields["global_"].annotation
         given = self.document.data.get("global")
         kept = {key: value for key, value in given.items() if self.is_right(("global", key))} if isinstance(given, dict) else {}
-        return parsed(model, kept) or model()
+        return parsed(model, kept) or parsed(model, {}) or Settings()
 
     def channel(self, kind: str, path: Path, block: Mapping[str, Any], shared: BaseModel) -> Iterator[Problem]:
         """Its templates, each at its own place, and then what else it says."""

@@ -94,3 +94,10 @@ def test_a_mistake_is_said_with_its_place(tmp_path: Path, text: str, problem: st
 def test_a_name_is_part_of_an_address(tmp_path: Path) -> None:
     for name in ("a b", "a/b", "Ä", "..", "x" * 101, "''"):
         assert problems(tmp_path, f"heartbeats: [{{name: {name}, interval: 1h, receiver: alerts}}]\n", rest=REST)
+
+
+def test_an_action_by_its_name_alone_is_told_how_to_write_it(tmp_path: Path) -> None:
+    text = "heartbeats: [{name: h, interval: 1h, receiver: alerts, actions: [safe-mode, 5]}]\n"
+    assert problems(tmp_path, text, rest=REST) == [
+        "1:66: an action stands in braces here; write {name: safe-mode}",
+        "1:77: a block of `key: value` lines is expected here"]
