@@ -173,6 +173,7 @@ def routes_test(labels: tuple[str, ...], path: Path | None, as_json: bool) -> No
     for route in matched:
         click.echo(f"{route.place}: receiver {route.receiver} -> {', '.join(told[route.place]) or 'nobody'}"
                    + (f"; actions {', '.join(route.actions)}" if route.actions else "")
+                   + (f"; escalation policy {route.escalation_policy}" if route.escalation_policy else "")
                    + "".join(f"; {problem}" for problem in unknown_targets(rules, route, pairs))
                    + ("; muted now" if route.is_muted(now) else ""))
     click.echo(f"runbook: {runbook.title if runbook else 'none'}")
@@ -213,7 +214,7 @@ def send_test_message(receiver: str, path: Path | None, as_json: bool) -> None:
 @json_option
 @fails_plainly
 def replay(lane: int | None, path: Path | None, as_json: bool) -> None:
-    """Let the running hub send again what it gave up (R-27)."""
+    """Let the running hub send again what it gave up."""
     count = asyncio.run(replayed(configured(path), lane))
     click.echo(json.dumps({"replayed": count}) if as_json else f"{count} lane{'' if count == 1 else 's'} will be told again")
 

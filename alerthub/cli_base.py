@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import ipaddress
 import json
 import os
@@ -29,22 +30,38 @@ config_option = click.option("--config", "path", type=click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
 
 
+def number_of(text: str) -> int:
+    """The type of an argument: `2`, also as people and messages write it: `#2`."""
+    digits = text.removeprefix("#")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 16 and int(digits)):
+        raise click.BadParameter(f"{text[:40]!r} is not a number; write it like 17 or '#17'")
+    return int(digits)
+
+
 def fails_plainly(command: Callable[P, T]) -> Callable[P, T]:
-    """An error of ours is its text on stderr and exit code 1, never a traceback."""
+    """An error of ours is its text on stderr, or JSON on stdout where JSON was asked for, and exit code 1; never a traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return command(*args, **kwargs)
-        except ConfigError as error:
-            for problem in error.problems:
-                click.echo(log.redact(str(problem)), err=True)
-            sys.exit(1)
         except AlerthubError as error:
-            click.echo(log.redact(f"alerthub: {error}"), err=True)
+            told = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [f"alerthub: {error}"]
+            if kwargs.get("as_json"):
+                click.echo(json.dumps({"error": log.redact(str(error)), **getattr(error, "more", {})}, ensure_ascii=False))
+            for line in [] if kwargs.get("as_json") else told:
+                click.echo(log.redact(line), err=True)
             sys.exit(1)
 
     return run
+
+
+def user() -> str:
+    """Who runs this, for history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):     # a container whose user has no name
+        return "cli"
 
 
 def find_config(path: Path | None) -> Path | None:
@@ -66,8 +83,17 @@ class NoHub(AlerthubError):
     """Nothing listens where the hub would: a command that can do without it goes on."""
 
 
+class HubRefused(AlerthubError):
+    """The hub has answered no. The text is its sentence; `more` is for a machine: the HTTP status, and the outcome if told."""
+
+    def __init__(self, status: int, text: str, outcome: str = "") -> None:
+        self.status, self.outcome = status, outcome
+        self.more = {"status": status, **({"outcome": outcome} if outcome else {})}
+        super().__init__(text)
+
+
 async def ask_hub(config: Config, method: str, path: str, body: object = None) -> dict[str, Any]:
-    """What the running hub answers to a call of /api/v1/. Raises NoHub when it does not run, AlerthubError when it refuses."""
+    """What the running hub answers to a call of /api/v1/. Raises NoHub when it does not run, HubRefused when it says no."""
     content = await ask_hub_for_bytes(config, method, path, json=body)
     try:
         return {**json.loads(content)}
@@ -83,7 +109,8 @@ async def ask_hub_for_bytes(config: Config, method: str, path: str, **more: Any)
         async with outbound() as http:
             answer = await http.request(method, url, headers={"authorization": f"Bearer {token}"} if token else {}, **more)
         if not answer.is_success:
-            raise AlerthubError(f"the hub answered {answer.status_code}: {answer.json()['detail']}")
+            said = answer.json()
+            raise HubRefused(answer.status_code, str(said["detail"]), str(said.get("outcome", "")))
         return answer.content
     except httpx.ConnectError:
         raise NoHub(f"no hub answers on {config.model.server.listen}; start it with alerthub serve") from None

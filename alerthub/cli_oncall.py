@@ -16,11 +16,22 @@ from urllib.parse import quote, urlencode
 import click
 
 from alerthub import calendars
-from alerthub.cli_base import NoHub, ask_hub, ask_hub_for_bytes, config_option, configured, fails_plainly, json_option
+from alerthub.cli_base import (
+    HubRefused,
+    NoHub,
+    ask_hub,
+    ask_hub_for_bytes,
+    config_option,
+    configured,
+    fails_plainly,
+    json_option,
+    number_of,
+    user,
+)
 from alerthub.clock import SystemClock
 from alerthub.config import Config
 from alerthub.config.oncall import schedules_of
-from alerthub.domain.schedule import Override, Schedule, Shift, moment_told, span_told
+from alerthub.domain.schedule import NOBODY, Override, Schedule, moment_told, span_told
 from alerthub.errors import AlerthubError
 from alerthub.store import overrides as override_store
 from alerthub.store.database import Store
@@ -30,6 +41,7 @@ from alerthub.web.oncall import (
     MOST_WEEKS,
     WEEKS,
     Unknown,
+    import_into,
     known,
     moment,
     on_call_view,
@@ -39,7 +51,6 @@ from alerthub.web.oncall import (
 )
 
 T = TypeVar("T")
-BY = "cli"
 FILE = "sqlite:///"
 
 
@@ -73,8 +84,9 @@ def lines_of(item: dict[str, Any]) -> Iterable[str]:
     until = f"until {moment_told(datetime.fromisoformat(item['until']), zone)} {zone}" if item["until"] else "and nobody else"
     yield f"{item['schedule']}: {item['person'] or 'NOBODY'} {until}"
     for shift in item["shifts"]:
-        begin, end = (datetime.fromisoformat(shift[name]) for name in ("starts_at", "ends_at"))
-        yield f"  {Shift(shift['person'] or '', begin, end).told(zone)}"
+        begin, end = datetime.fromisoformat(shift["starts_at"]), shift["ends_at"]
+        span = span_told(begin, datetime.fromisoformat(end), zone) if end else f"{moment_told(begin, zone)} … and on"
+        yield f"  {span} {zone}  {shift['person'] or NOBODY}"
 
 
 @click.group()
@@ -96,11 +108,13 @@ def add_override(schedule: str, person: str, starts_at: str, ends_at: str, repla
     """PERSON is on call on SCHEDULE for that time, whoever it would be. The last one that was added wins."""
     config = configured(path)
     (one,) = chosen(config, schedule)
+    for option, when in (("--from", starts_at), ("--to", ends_at)):
+        at_of(when, one, option)
     fields = {"person": person, "starts_at": starts_at, "ends_at": ends_at, **({"replaces": replaces} if replaces else {})}
     wanted = understood(lambda: override_from(fields, one, emails_of(config)))
-    made = told_by_hub(config, "POST", f"schedules/{quote(schedule, safe='')}/overrides", fields)
+    made = told_by_hub(config, "POST", f"schedules/{quote(schedule, safe='')}/overrides", {**fields, "created_by": user()})
     if made is None:
-        made = override_view(written(config, lambda tx: override_store.add(tx, wanted, BY, SystemClock().now())))
+        made = override_view(written(config, lambda tx: override_store.add(tx, wanted, user(), SystemClock().now())))
     click.echo(json.dumps(made) if as_json else line_of(made, one.time_zone))
 
 
@@ -131,17 +145,25 @@ def overrides_of(config: Config, schedule: str) -> list[dict[str, Any]]:
 
 
 @override.command("remove")
-@click.argument("number", metavar="ID", type=click.IntRange(min=1, max=10**15 - 1))
+@click.argument("number", metavar="ID", type=number_of)
 @config_option
 @json_option
 @fails_plainly
 def remove_override(number: int, path: Path | None, as_json: bool) -> None:
     """Take override ID back, as if it had never been."""
-    config = configured(path)
-    if told_by_hub(config, "DELETE", f"overrides/{number}") is None and not written(
-            config, lambda tx: override_store.remove(tx, number)):
+    if not is_removed(configured(path), number):
         raise AlerthubError(f"there is no override {number}; alerthub override list shows them")
     click.echo(json.dumps({"removed": number}) if as_json else f"override {number} is removed")
+
+
+def is_removed(config: Config, number: int) -> bool:
+    try:
+        told = told_by_hub(config, "DELETE", f"overrides/{number}")
+    except HubRefused as refused:
+        if refused.status != 404:
+            raise
+        return False
+    return told is not None or written(config, lambda tx: override_store.remove(tx, number))
 
 
 @click.group()
@@ -174,19 +196,20 @@ def export_calendar(schedule: str, weeks: int, path: Path | None) -> None:
 @json_option
 @fails_plainly
 def import_calendar(schedule: str, file: Path, path: Path | None, as_json: bool) -> None:
-    """Make the events of FILE overrides of SCHEDULE, for a year. Importing it again changes only what has changed."""
+    """Make the events of FILE overrides of SCHEDULE, for a year. What is so already adds nothing."""
     config, now = configured(path), SystemClock().now()
     (one,) = chosen(config, schedule)
     found = calendars.read(content_of(file), one, emails_of(config), now)
     body = {"uids": sorted(found.uids), "overrides": [item_of(made) for made in found.overrides]}
-    answer = told_by_hub(config, "PUT", f"schedules/{quote(schedule, safe='')}/imported", body)
-    added, removed = (answer["added"], answer["removed"]) if answer is not None else written(
-        config, lambda tx: override_store.replace_imported(tx, schedule, found.overrides, found.uids, BY, now))
+    done = told_by_hub(config, "PUT", f"schedules/{quote(schedule, safe='')}/imported", {**body, "created_by": user()})
+    if done is None:
+        done = written(config, lambda tx: import_into(tx, one, found.overrides, found.uids, user(), now))
     if as_json:
-        click.echo(json.dumps({"added": added, "removed": removed}))
-    else:
-        click.echo(f"{added} override{'' if added == 1 else 's'} added, {removed} removed, "
-                   f"{len(set(found.overrides)) - added} as before")
+        click.echo(json.dumps(done))
+        return
+    added, were = (f"{count} {word}" for count, word in ((done["added"], "override" if done["added"] == 1 else "overrides"),
+                                                         (done["already"], "was" if done["already"] == 1 else "were")))
+    click.echo(f"{added} added, {done['removed']} removed, {were} so already")
 
 
 def item_of(made: Override) -> dict[str, str]:
@@ -216,8 +239,12 @@ def understood(question: Callable[[], T]) -> T:
         raise AlerthubError(str(error)) from None
 
 
-def at_of(when: str | None, schedule: Schedule) -> datetime:
-    return SystemClock().now() if when is None else understood(lambda: moment(when, schedule.time_zone))
+def at_of(when: str | None, schedule: Schedule, option: str = "--at") -> datetime:
+    """Wrong words are wrong usage."""
+    try:
+        return SystemClock().now() if when is None else moment(when, schedule.time_zone)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def emails_of(config: Config) -> dict[str, str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from alerthub.cli_base import ask_hub, config_option, configured, fails_plainly, json_option
+from alerthub.cli_base import ask_hub, config_option, configured, fails_plainly, json_option, number_of, user
+from alerthub.clock import SystemClock
 from alerthub.domain.matcher import parse_matchers
+from alerthub.domain.silence import end_of
 from alerthub.errors import AlerthubError
 
 STATES = click.Choice(["active", "expired", "all"])
@@ -37,15 +38,12 @@ def add(matchers: tuple[str, ...], span: str, comment: str, by: str, path: Path 
             parse_matchers(text)
         except ValueError as error:
             raise click.UsageError(f"{text!r} is not a matcher: {error}") from None
+    try:
+        end_of(span, SystemClock().now(), "UTC")        # only whether it is one: the hub knows its zone
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--for") from None
     body = {"matchers": list(matchers), "duration": span, "comment": comment, "created_by": by or user()}
     show([asyncio.run(ask_hub(configured(path), "POST", "silences", body))], as_json=as_json, one=True)
-
-
-def user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):     # a container whose user has no name
-        return "cli"
 
 
 @silence.command("list")
@@ -67,7 +65,7 @@ def listed(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @silence.command("expire")
-@click.argument("number", type=click.IntRange(min=1))
+@click.argument("number", type=number_of)
 @config_option
 @json_option
 @fails_plainly
@@ -78,13 +76,13 @@ def expire(number: int, path: Path | None, as_json: bool) -> None:
 
 def show(found: list[dict[str, Any]], *, as_json: bool, one: bool = False) -> None:
     if as_json:
-        click.echo(json.dumps(found[0] if one else found, ensure_ascii=False))
+        click.echo(json.dumps(found[0] if one else {"items": found}, ensure_ascii=False))
         return
     for item in found:
         where = f" [{item['source']}]" if item["source"] else ""
         reason = f": {' '.join(item['comment'].split())}" if item["comment"] else ""
-        until = str(item["ends_at"])[:16].replace("T", " ")
-        click.echo(f"#{item['number']} {item['state']} until {until} UTC by {item['created_by'] or 'somebody'}{where} "
-                   f"{{{', '.join(item['matchers'])}}}{reason}")
+        end, by = f"{str(item['ends_at'])[:16].replace('T', ' ')} UTC", item["created_by"] or "somebody"
+        state = f"ended at {end}, made" if item["state"] == "expired" else f"{item['state']} until {end}"
+        click.echo(f"#{item['number']} {state} by {by}{where} {{{', '.join(item['matchers'])}}}{reason}")
     if not found:
         click.echo("no silence")

@@ -70,7 +70,8 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
         possible_duplicate=lane.was_leased, acknowledged_at=incident.acknowledged_at, silenced_until=telling.silenced_until,
         flaps=incident.flaps, standing=standing(incident, telling.waiting, telling.calls, destination),
         buttons=buttons_for(incident, lane, destination, rules, key, now,
-                            has_policy=any(not timer.is_ack for timer in telling.waiting)), only_edit=is_quiet(telling, destination),
+                            has_policy=any(not timer.is_ack for timer in telling.waiting)),
+        only_edit=is_quiet(telling, destination),
     )
 
 

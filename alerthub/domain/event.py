@@ -37,8 +37,8 @@ WHY = {
 }
 # What a telling is called when several events are told at once: the most important one names it.
 ORDER = (EventKind.resolved, EventKind.reopened, EventKind.opened, EventKind.escalated, EventKind.unacknowledged,
-         EventKind.unsilenced, EventKind.acknowledged, EventKind.action, EventKind.stale, EventKind.changed, EventKind.comment, EventKind.refreshed,
-         EventKind.silenced)
+         EventKind.unsilenced, EventKind.acknowledged, EventKind.action, EventKind.stale, EventKind.changed, EventKind.comment,
+         EventKind.refreshed, EventKind.silenced)
 
 
 @dataclass(frozen=True, slots=True)

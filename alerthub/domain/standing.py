@@ -40,7 +40,7 @@ def standing(incident: Incident, waiting: Sequence[Waiting], calls: Iterable[Eve
     by = ", ".join(f"{' and '.join(event.data['names'])} at {clock(event.at)}" for event in called[-NAMED:])
     due = min((timer.due_at for timer in waiting if not timer.is_ack and not timer.has_run_out and timer.due_at), default=None)
     if due is not None:
-        lines.append(f"Nobody has it. Called: {by or 'nobody could be'}. Next call {clock(due)}.")
+        lines.append(f"Nobody has it. Called: {by or 'nobody could be'}. Next step {clock(due)}.")
     elif any(timer.has_run_out for timer in waiting if not timer.is_ack):
         lines.append(f"NOBODY ANSWERED ({by or 'nobody could be called'}). Nobody else will be called.")
     return tuple(lines)

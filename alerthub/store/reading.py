@@ -1,4 +1,4 @@
-"""SQL for people: lists for the API and the pages. Only reads, newest first, cursor pages."""
+"""SQL for people: lists for the API and the pages. Only reads, in cursor pages."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, and_, case, func, or_, select
 
+from alerthub.domain.alert import Severity
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
 from alerthub.store import timers
-from alerthub.store.schema import deliveries, incidents, lanes, quarantine
+from alerthub.store.schema import deliveries, incidents, lanes, quarantine, silences
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
 INCIDENT_FIELDS = ("number", "id", "source", "title", "status", "severity", "episode", "opened_at", "updated_at", "resolved_at",
                    "acknowledged_by", "acknowledged_at", "firing", "alerts", "incomplete", "is_stale", "is_silenced",
                    "silence_id", "flaps")
+RANKS = {severity.value: severity.rank for severity in Severity}
+SHOWN = 500     # alerts and deliveries of one incident
 DELIVERY_FIELDS = ("id", "lane_id", "incident_id", "destination", "attempt", "state", "why", "up_to_seq", "possible_duplicate",
                    "started_at", "finished_at", "failure", "detail", "is_dead_letter")
 
@@ -49,26 +52,44 @@ def list_incidents(tx: Tx, limit: int, before: int | None, status: str) -> dict[
     return page(tx, query, incidents.c.number, INCIDENT_FIELDS, limit, before)
 
 
+def gravest_incidents(tx: Tx, limit: int, after: tuple[int, int] | None, status: str) -> dict[str, Any]:
+    """Those of an open status, the gravest first, then the newest. `after` and `next` are the rank and the number of the last
+    one of a page; None: the first page, and no further one."""
+    query = select(incidents).where(incidents.c.status == status if status != "open" else incidents.c.status != "resolved")
+    rank = case(RANKS, value=incidents.c.severity, else_=0)
+    if after is not None:
+        query = query.where(or_(rank < after[0], and_(rank == after[0], incidents.c.number < after[1])))
+    rows = tx.conn.execute(query.order_by(rank.desc(), incidents.c.number.desc()).limit(limit + 1)).all()
+    items = [plain(row, INCIDENT_FIELDS) for row in rows[:limit]]
+    return {"items": items, "next": (RANKS.get(items[-1]["severity"], 0), items[-1]["number"]) if len(rows) > limit else None}
+
+
 def one_incident(tx: Tx, reference: str) -> dict[str, Any] | None:
-    """By number or by id: the incident, its alerts, its history, its deliveries."""
+    """By number or by id: the incident, its alerts, its history, its newest deliveries, and the silence that holds it."""
     which = incidents.c.number == int(reference) if reference.isdigit() and len(reference) < 16 else incidents.c.id == reference
     row = tx.conn.execute(select(incidents).where(which)).first()
     if row is None:
         return None
     found = plain(row, INCIDENT_FIELDS)
+    found["silence"] = silence_of(tx, row.silence_id)
     found["alert_list"] = [
         {**json.loads(state.content), "status": state.status.value, "starts_at": text(state.starts_at),
          "ends_at": text(state.ends_at), "seen_at": text(state.seen_at)}
-        for state in alert_store.of_incident(tx, row.id, 500)]
+        for state in alert_store.of_incident(tx, row.id, SHOWN)]
     found["events"] = [
         {"seq": event.seq, "at": text(event.at), "kind": event.kind.value, "actor": f"{event.actor.kind}:{event.actor.name}",
          "text": event.text, "data": dict(event.data)} for event in event_store.after(tx, row.id, 0)]
     found["timers"] = [
         {"kind": timer.kind, "policy": timer.name, "step": timer.step + 1, "round": timer.round + 1, "state": timer.state,
          "due_at": text(timer.due_at)} for timer in timers.of_incidents(tx, [row.id]) if timer.episode == row.episode]
-    sent = select(deliveries).where(deliveries.c.incident_id == row.id).order_by(deliveries.c.id)
-    found["deliveries"] = [plain(delivery, DELIVERY_FIELDS) for delivery in tx.conn.execute(sent.limit(500))]
+    sent = select(deliveries).where(deliveries.c.incident_id == row.id).order_by(deliveries.c.id.desc()).limit(SHOWN)
+    found["deliveries"] = [plain(delivery, DELIVERY_FIELDS) for delivery in tx.conn.execute(sent)][::-1]
     return found
+
+
+def silence_of(tx: Tx, silence_id: str) -> dict[str, Any] | None:
+    row = tx.conn.execute(select(silences).where(silences.c.id == silence_id)).first() if silence_id else None
+    return plain(row, ("number", "created_by", "ends_at", "comment")) if row else None
 
 
 def list_deliveries(tx: Tx, limit: int, before: int | None, state: str, *, only_dead: bool) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""Who may use the API and the pages until people can log in: this machine, or the bearer of `server.api_token`.
+"""Who may use the API and the pages until people can log in: this machine, or whoever has `server.api_token`. Programs send it
+as a bearer; a browser asks for it, as the password of any user name.
 
-Webhooks have their own credentials; health and metrics are open.
+Webhooks have their own credentials; health, metrics and runbooks are open.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -15,9 +17,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.web.base import Door, HubView, problem
+from alerthub.web.pages import render
 
 OPEN = frozenset({"/healthz", "/readyz", "/health", "/metrics"})
-OPEN_BELOW = ("/hooks/", "/replies/", "/static/", "/respond/", "/heartbeats/")     # they have their own proofs
+# These have their own proofs, or hold nothing secret.
+OPEN_BELOW = ("/hooks/", "/replies/", "/static/", "/respond/", "/heartbeats/", "/runbooks/")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
 SECURITY_HEADERS = [
@@ -38,7 +42,7 @@ class Access:
         if scope["type"] != "http" or scope["path"].startswith("/hooks/"):
             await self.app(scope, receive, send)
             return
-        refused = None if is_open(scope["path"]) else refusal(self.hub.door, Headers(scope=scope), scope["method"])
+        refused = None if is_open(scope["path"]) else refusal(self.hub.door, Headers(scope=scope), scope["method"], scope["path"])
 
         async def with_headers(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
@@ -49,7 +53,8 @@ class Access:
         await (refused or self.app)(scope, receive, with_headers)  # type: ignore[arg-type]
 
 
-def refusal(door: Door, headers: Headers, method: str) -> Response | None:
+def refusal(door: Door, headers: Headers, method: str, path: str) -> Response | None:
+    """The answer to what may not enter; None for what may."""
     host, origin = headers.get("host", "").lower(), headers.get("origin")
     if len(headers.getlist("host")) > 1:
         return problem(400, "more than one Host header")
@@ -58,9 +63,7 @@ def refusal(door: Door, headers: Headers, method: str) -> Response | None:
     if method not in ("GET", "HEAD") and origin is not None and origin.lower() not in ours:
         return problem(403, "this request was started by another site")
     if door.api_token:
-        if same(bearer(headers), door.api_token):
-            return None
-        return problem(401, "send the header Authorization: Bearer with server.api_token", {"www-authenticate": "Bearer"})
+        return None if same(bearer(headers) or password(headers), door.api_token) else locked(method, path)
     if not door.is_loopback:
         return problem(403, "set server.api_token (or api_token_file) to use the API and the pages from other machines")
     if name_of(host) not in LOOPBACK | {public.hostname}:       # DNS rebinding: a foreign name that leads to this machine
@@ -78,9 +81,28 @@ def is_open(path: str) -> bool:
     return path.rstrip("/") in OPEN or path.startswith(OPEN_BELOW)
 
 
+def locked(method: str, path: str) -> Response:
+    """A program is told which header to send. A browser that wants a page asks its person; the words are for who cancels."""
+    if method in ("GET", "HEAD") and not f"{path}/".startswith("/api/"):
+        page = render("locked.html", 401)
+        page.headers["www-authenticate"] = 'Basic realm="AlertHub"'
+        return page
+    return problem(401, "send the header Authorization: Bearer with server.api_token", {"www-authenticate": "Bearer"})
+
+
 def bearer(headers: Headers) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def password(headers: Headers) -> str:
+    """Of whatever user name (RFC 7617); empty for anything else."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    try:
+        pair = base64.b64decode(given.strip(), validate=True) if scheme.lower() == "basic" else b""
+    except ValueError:
+        return ""
+    return pair.decode("utf-8", "surrogateescape").partition(":")[2]
 
 
 def same(given: str, expected: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from alerthub.domain.command import Answer, Command, Outcome, Verb
@@ -50,8 +51,11 @@ def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
 async def body_of(request: Request) -> dict[str, Any]:
     """A small JSON object; nothing at all is an empty one."""
     try:
-        body = await read_body(request, BODY_LIMIT)
+        async with asyncio.timeout(hub_of(request).door.body_seconds):
+            body = await read_body(request, BODY_LIMIT)
         fields = json.loads(body) if body.strip() else {}
+    except (TimeoutError, ClientDisconnect):
+        raise BadBody("the body did not arrive in time") from None
     except TooLarge:
         raise BadBody(f"the body is larger than {BODY_LIMIT} bytes") from None
     except (ValueError, RecursionError):
@@ -89,7 +93,14 @@ def said(told: Answer) -> Response:
     if told.outcome in (Outcome.done, Outcome.already):
         return answer(200, {"outcome": told.outcome.value, "text": told.text, "number": told.number})
     missing = told.outcome is Outcome.refused and not told.number
-    return problem(404 if missing else STATUSES[told.outcome], told.text)
+    return not_done(404 if missing else STATUSES[told.outcome], told)
+
+
+def not_done(status: int, told: Answer) -> Response:
+    """A problem like any other that also names the outcome: what is held can be forced, what is refused cannot."""
+    made = problem(status, told.text)
+    body = {**json.loads(bytes(made.body)), "outcome": told.outcome.value}
+    return Response(json.dumps(body, ensure_ascii=False), status, {"cache-control": "no-store"}, made.media_type)
 
 
 async def link_code(request: Request) -> Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
@@ -31,6 +32,8 @@ MOST_IMPORTED = 2000
 WEEKS, MOST_WEEKS = 8, 104
 YEARS = range(2000, 2200)           # zoneinfo and calendars are right there; nobody is on call outside
 FIELDS = frozenset({"person", "starts_at", "ends_at", "replaces"})
+MINUTE = timedelta(minutes=1)
+NAME = 200                          # characters of `created_by` that are kept
 
 
 class Unknown(Exception):
@@ -100,7 +103,8 @@ def is_storable(text: str) -> bool:
 # -- what is answered
 
 def on_call_view(tx: Tx, schedules: Iterable[Schedule], at: Callable[[Schedule], datetime]) -> list[dict[str, Any]]:
-    """Who is on call at that time and in the two weeks after it. The first shift is shown from its begin, or two weeks back."""
+    """Who is on call at that time and in the two weeks after it. The first shift is shown from its begin, or two weeks back; one
+    that goes on after them has no end."""
     return [schedule_view(tx, schedule, at(schedule)) for schedule in schedules]
 
 
@@ -111,17 +115,54 @@ def schedule_view(tx: Tx, schedule: Schedule, at: datetime) -> dict[str, Any]:
     change = next_change(schedule, made, at)
     return {"schedule": schedule.name, "time_zone": schedule.time_zone, "at": at.isoformat(),
             "person": on_call(schedule, made, at) or None, "until": change.isoformat() if change else None,
-            "shifts": [shift_view(shift) for shift in shifts(schedule, made, start, end) if shift.ends_at > at]}
+            "shifts": [shift_view(shift, end) for shift in shifts(schedule, made, start, end + MINUTE)
+                       if shift.ends_at > at and shift.starts_at < end]}
 
 
-def shift_view(shift: Shift) -> dict[str, Any]:
-    return {"person": shift.person or None, "starts_at": shift.starts_at.isoformat(), "ends_at": shift.ends_at.isoformat()}
+def shift_view(shift: Shift, horizon: datetime) -> dict[str, Any]:
+    return {"person": shift.person or None, "starts_at": shift.starts_at.isoformat(),
+            "ends_at": shift.ends_at.isoformat() if shift.ends_at <= horizon else None}
 
 
 def override_view(override: Override) -> dict[str, Any]:
     return {"id": override.id, "schedule": override.schedule, "person": override.person, "replaces": override.replaces or None,
             "starts_at": override.starts_at.isoformat(), "ends_at": override.ends_at.isoformat(),
             "created_by": override.created_by, "uid": override.uid or None}
+
+
+def author_of(body: Any) -> str:
+    """Who made it, as the body says: taken out of it. Whoever may use the API is believed, as for silences. ValueError."""
+    given = body.pop("created_by", BY) if isinstance(body, dict) else BY
+    if not isinstance(given, str):
+        raise ValueError("created_by: must be a text")
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in given).split())[:NAME] or BY
+
+
+def import_into(tx: Tx, schedule: Schedule, items: Sequence[Override], uids: Collection[str], by: str,
+                now: datetime) -> dict[str, int]:
+    """Make the events of a calendar overrides, where the schedule does not say the same anyway. `already`: how many of its
+    times were so before."""
+    added, removed = override_store.replace_imported(tx, schedule.name, needed(tx, schedule, items, uids), uids, by, now)
+    return {"added": added, "removed": removed, "already": len(set(items)) - added}
+
+
+def needed(tx: Tx, schedule: Schedule, items: Sequence[Override], uids: Collection[str]) -> list[Override]:
+    """Without those that would change nothing. What an import of before has made does not count, or every second import
+    would take it back; and one that another one of the calendar would cover is kept."""
+    if not items:
+        return []
+    start, end = min(item.starts_at for item in items), max(item.ends_at for item in items)
+    others = [made for made in override_store.covering(tx, schedule.name, start, end) if made.uid not in uids or not made.uid]
+    known = shifts(schedule, others, start, end)
+    begins = [shift.starts_at for shift in known]
+
+    def is_so(item: Override) -> bool:
+        shift = known[bisect_right(begins, item.starts_at) - 1]
+        return shift.person == item.person and shift.ends_at >= item.ends_at
+
+    changing = [item for item in items if not is_so(item)]
+    return [item for item in items if not is_so(item) or any(
+        other.person != item.person and other.starts_at < item.ends_at and item.starts_at < other.ends_at for other in changing)]
 
 
 def emails_of(rules: Rules) -> dict[str, str]:
@@ -158,10 +199,12 @@ async def add_override(request: Request) -> Response:
     hub = hub_of(request)
     try:
         schedule = schedule_of(hub.rules, request.path_params["name"])
-        override = override_from(await json_body(request), schedule, hub.rules.people)
+        body = await json_body(request)
+        by = author_of(body)
+        override = override_from(body, schedule, hub.rules.people)
     except (ValueError, Unknown, TooLarge, ClientDisconnect, TimeoutError) as error:
         return refused(error)
-    made = await hub.store.write(lambda tx: override_store.add(tx, override, BY, hub.clock.now()))
+    made = await hub.store.write(lambda tx: override_store.add(tx, override, by, hub.clock.now()))
     noted("added", override_view(made))
     return answer(200, override_view(made))
 
@@ -181,13 +224,14 @@ async def import_overrides(request: Request) -> Response:
     hub = hub_of(request)
     try:
         schedule = schedule_of(hub.rules, request.path_params["name"])
-        uids, made = import_from(await json_body(request), schedule, hub.rules.people)
+        body = await json_body(request)
+        by = author_of(body)
+        uids, made = import_from(body, schedule, hub.rules.people)
     except (ValueError, Unknown, TooLarge, ClientDisconnect, TimeoutError) as error:
         return refused(error)
-    added, removed = await hub.store.write(
-        lambda tx: override_store.replace_imported(tx, schedule.name, made, uids, BY, hub.clock.now()))
-    noted("imported", {"schedule": schedule.name, "added": added, "removed": removed})
-    return answer(200, {"added": added, "removed": removed})
+    done = await hub.store.write(lambda tx: import_into(tx, schedule, made, uids, by, hub.clock.now()))
+    noted("imported", {"schedule": schedule.name, **done})
+    return answer(200, done)
 
 
 async def calendar(request: Request) -> Response:

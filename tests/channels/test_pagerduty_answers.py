@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from alerthub.channels import load_listeners
 from alerthub.channels.base import Forged, Hearing, Inbound, Reply, Unreadable, Wire
 from alerthub.channels.pagerduty import PagerDuty, PagerdutyConfig, PagerdutyGlobal
-from alerthub.channels.pagerduty_event import dedup_key
 from alerthub.channels.pagerduty_answers import REMEMBERED, PagerDutyAnswers, listeners
+from alerthub.channels.pagerduty_event import dedup_key
 from alerthub.domain.command import Answer, Ask, Command, Outcome, Verb
 from alerthub.domain.person import Account
 from tests.channels.contract import FixedClock

@@ -107,7 +107,7 @@ async def test_the_called_person_reads_that_and_who_comes_next(store: Store) -> 
     await fired(world)
     told = world.channels[AYSE].expect("called ayse")
     assert told.standing == ("YOU ARE CALLED: take it (acknowledge), or the next person is called.",
-                             "Nobody has it. Called: ayse at 03:00 UTC. Next call 03:05 UTC.")
+                             "Nobody has it. Called: ayse at 03:00 UTC. Next step 03:05 UTC.")
     await world.advance(minutes=5)
     await world.advance(minutes=11)
     assert world.slack.messages[-1].standing == (

@@ -1,7 +1,8 @@
-"""Who may enter: this machine, or the bearer of the token; never another site's page, and never by a door that was forgotten."""
+"""Who may enter: this machine, or whoever has the token; never another site's page, and never by a door that was forgotten."""
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import AsyncIterator
 
@@ -25,7 +26,12 @@ WITH_TOKEN = OUTSIDE % f", api_token: {API_TOKEN}"
 # What everybody may ask. A webhook has credentials of its own.
 OPEN = {"/healthz", "/readyz", "/health", "/metrics", "/static/hub.css", "/hooks/{source}",
         # These have proofs of their own: a signature, a signed link, a secret.
-        "/replies/{kind}", "/replies/slack/command", "/respond/{token}", "/heartbeats/{name}", "/heartbeats/{name}/{token}"}
+        "/replies/{kind}", "/replies/slack/command", "/respond/{token}", "/heartbeats/{name}", "/heartbeats/{name}/{token}",
+        # Nothing of an incident is on it.
+        "/runbooks/{name}"}
+WRONG_PAIRS = [{"authorization": f"Basic {text}"} for text in (
+    "", "=", "!!!", "x" * 5000, *(base64.b64encode(pair).decode() for pair in (
+        b":", b"\xff\0:x", *(text.encode() for text in (API_TOKEN, f"{API_TOKEN}:", f"x:{API_TOKEN}x", f"x:y:{API_TOKEN}")))))]
 PLACES = sorted({(route.path, method) for route in ROUTES for method in route.methods or ()})
 GUARDED = [(path, method) for path, method in PLACES if (path.rstrip("/") or "/") not in OPEN]
 CHANGING = [(path, method) for path, method in GUARDED if method not in ("GET", "HEAD")]
@@ -38,6 +44,10 @@ def address(path: str) -> str:
 
 def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
+
+
+def basic(pair: str) -> dict[str, str]:
+    return {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +86,7 @@ def test_the_table_of_routes_is_what_is_tested() -> None:
 @pytest.mark.parametrize(("path", "method"), GUARDED)
 async def test_nobody_enters_from_outside_without_a_token_in_the_configuration(
         outside: RunningHub, path: str, method: str) -> None:
-    for headers in ({}, bearer(""), bearer(API_TOKEN), {"host": "127.0.0.1:8095"}):
+    for headers in ({}, bearer(""), bearer(API_TOKEN), basic(f"x:{API_TOKEN}"), basic("x:"), {"host": "127.0.0.1:8095"}):
         answer = await ask(outside, method, address(path), **headers)
         assert answer.status_code == 403
         assert method == "HEAD" or "server.api_token" in answer.json()["reason"]
@@ -85,11 +95,42 @@ async def test_nobody_enters_from_outside_without_a_token_in_the_configuration(
 @pytest.mark.parametrize(("path", "method"), GUARDED)
 async def test_only_the_token_opens_from_outside(guarded: RunningHub, path: str, method: str) -> None:
     for headers in ({}, bearer("wrong"), bearer(API_TOKEN + "x"), {"authorization": API_TOKEN}, {"cookie": f"token={API_TOKEN}"},
-                    {"authorization": f"Basic {API_TOKEN}"}, {"host": "127.0.0.1"}):
+                    {"authorization": f"Basic {API_TOKEN}"}, {"host": "127.0.0.1"}, *WRONG_PAIRS):
         answer = await ask(guarded, method, address(path), **headers)
         assert answer.status_code == 401
-        assert answer.headers["www-authenticate"] == "Bearer"
-    assert (await ask(guarded, method, address(path), **bearer(API_TOKEN))).status_code not in (401, 403, 500)
+        is_page = method in ("GET", "HEAD") and not path.startswith("/api/")
+        assert answer.headers["www-authenticate"] == ('Basic realm="AlertHub"' if is_page else "Bearer")
+    for headers in (bearer(API_TOKEN), basic(f"ayse:{API_TOKEN}")):
+        assert (await ask(guarded, method, address(path), **headers)).status_code not in (401, 403, 500)
+
+
+@pytest.mark.parametrize("pair", [f":{API_TOKEN}", f"ayse:{API_TOKEN}", f"ay\u015fe:{API_TOKEN}", f"{'x' * 1000}:{API_TOKEN}"])
+async def test_a_browser_enters_with_any_user_name_and_the_token(guarded: RunningHub, pair: str) -> None:
+    assert (await ask(guarded, "GET", "/", **basic(pair))).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/incidents/1", "/nowhere", "/apiary"])
+async def test_a_browser_without_the_token_is_asked_for_it_on_a_page(guarded: RunningHub, path: str) -> None:
+    answer = await ask(guarded, "GET", path)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="AlertHub"')
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Any user name will do. The password is the token of this hub" in answer.text
+    assert API_TOKEN not in answer.text
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/api"), ("GET", "/api/v1/incidents"), ("POST", "/api/v1/reload"),
+                                              ("POST", "/"), ("DELETE", "/incidents/1")])
+async def test_a_program_without_the_token_is_told_so_as_json(guarded: RunningHub, method: str, path: str) -> None:
+    answer = await ask(guarded, method, path)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert "Authorization: Bearer" in answer.json()["detail"]
+
+
+async def test_a_runbook_is_open_and_nothing_beside_it(outside: RunningHub, guarded: RunningHub) -> None:
+    for hub in (outside, guarded):
+        assert (await ask(hub, "GET", "/runbooks/agent-reward-negative", host="hub.example.com")).status_code == 200
+        assert (await ask(hub, "GET", "/runbooks")).status_code in (401, 403)
+        assert (await ask(hub, "POST", "/runbooks/agent-reward-negative")).status_code == 405
 
 
 @pytest.mark.parametrize(("path", "method"), GUARDED)
@@ -110,8 +151,12 @@ async def test_another_site_changes_nothing(hub: RunningHub, path: str, method: 
 
 
 async def test_another_site_changes_nothing_with_a_token_either(guarded: RunningHub) -> None:
-    answer = await ask(guarded, "POST", "/api/v1/deliveries/replay", origin="https://evil.example", **bearer(API_TOKEN))
-    assert answer.status_code == 403
+    """A browser sends the password by itself, also for a form of a foreign page."""
+    for headers in (bearer(API_TOKEN), basic(f"x:{API_TOKEN}")):
+        answer = await ask(guarded, "POST", "/api/v1/deliveries/replay", origin="https://evil.example", **headers)
+        assert answer.status_code == 403
+        own = await ask(guarded, "POST", "/api/v1/deliveries/replay", origin=PUBLIC, **headers)
+        assert own.status_code == 200
 
 
 # -- what is open
@@ -156,6 +201,7 @@ async def test_a_webhook_needs_the_token_of_its_source_and_not_the_one_of_the_ap
 @pytest.mark.parametrize("path", [
     "/hooks", "/hooks/../api/v1/incidents", "/hooks/%2e%2e/api/v1/incidents", "/static/../api/v1/incidents", "/replies/x/y",
     "/healthz/../api/v1/incidents", "//api/v1/incidents", "/API/v1/incidents", "/health;x", "/metricsx",
+    "/runbooks/../api/v1/incidents", "/runbooks/%2e%2e/api/v1/incidents", "/runbooks/..%2fapi/v1/incidents", "/runbooks/x/y",
 ])
 async def test_no_path_leads_around_the_guard(outside: RunningHub, path: str) -> None:
     request = httpx.Request("GET", httpx.URL("http://127.0.0.1:8095").copy_with(raw_path=path.encode()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import pytest
 from click.testing import CliRunner, Result
@@ -138,6 +140,18 @@ def test_routes_test_shows_who_would_hear_and_what_would_be_done() -> None:
     assert "receiver everybody -> console:stdout" in alerthub("routes", "test", "alertname=Else").stdout
 
 
+def test_routes_test_names_the_escalation_policy() -> None:
+    written("""
+receivers: [{name: everybody, console_configs: [{}]}]
+people: [{name: nora}]
+escalation_policies: [{name: night, steps: [{notify: [nora]}]}]
+route: {receiver: everybody, routes: [{matchers: ['severity="critical"'], receiver: everybody, escalation_policy: night}]}
+""")
+    grave, calm = (alerthub("routes", "test", f"severity={severity}").stdout for severity in ("critical", "info"))
+    assert grave.splitlines()[0].endswith("receiver everybody -> console:stdout; escalation policy night")
+    assert "escalation policy" not in calm
+
+
 def test_routes_test_for_a_machine() -> None:
     written(ROUTED.replace("URL", "http://127.0.0.1:1/hook"))
     told = json.loads(alerthub("routes", "test", "--json", "alertname=AgentRewardNegative", "agent=x=y").stdout)
@@ -160,6 +174,17 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
 def test_help_and_version() -> None:
     assert alerthub("--help").exit_code == alerthub("-h").exit_code == 0
     assert alerthub("--version").output.startswith("alerthub ")
+
+
+def test_no_help_speaks_in_rule_numbers() -> None:
+    def words(command: click.Command) -> Iterator[str]:
+        yield f"{command.help} {[getattr(one, 'help', '') for one in command.params]}"
+        for inner in getattr(command, "commands", {}).values():
+            yield from words(inner)
+
+    told = list(words(main))
+    assert len(told) > 25
+    assert [text for text in told if re.search(r"\b[RF]-?[0-9]", text)] == []
 
 
 # -- schema
@@ -278,16 +303,18 @@ def test_replay_asks_the_running_hub(token: str) -> None:
         assert said().stdout == "0 lanes will be told again\n"
         refused = said("--lane", "999")
         assert (refused.exit_code, refused.stderr) == (
-            1, "alerthub: the hub answered 404: lane '999' holds no dead letter\n")
+            1, "alerthub: lane '999' holds no dead letter\n")
 
 
 def test_replay_needs_a_running_hub() -> None:
     address = f"127.0.0.1:{free_port()}"
     written(f"server: {{listen: '{address}'}}\n{PLAIN}")
-    for arguments in ([], ["--lane", "1"], ["--json"]):
+    why = f"no hub answers on {address}; start it with alerthub serve"
+    for arguments in ([], ["--lane", "1"]):
         result = alerthub("replay", *arguments)
-        assert (result.exit_code, result.stdout, result.stderr) == (
-            1, "", f"alerthub: no hub answers on {address}; start it with alerthub serve\n")
+        assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"alerthub: {why}\n")
+    result = alerthub("replay", "--json")
+    assert (result.exit_code, json.loads(result.stdout), result.stderr) == (1, {"error": why}, "")
 
 
 @pytest.mark.anyio

@@ -38,20 +38,20 @@ def test_add_list_and_expire_ask_the_running_hub(hub: ServedHub) -> None:
 
     made = ask("add", 'alertname="DiskFull"', 'host=~"db-.*"', "--for", "4h", "--comment", "swap", "--by", "ayse")
     assert (made["matchers"], made["created_by"], made["comment"]) == (['alertname="DiskFull"', 'host=~"db-.*"'], "ayse", "swap")
-    assert ask("list") == [made]
+    assert ask("list") == {"items": [made]}
     (line,) = said(hub.folder, "list").stdout.splitlines()
     until = made["ends_at"][:16].replace("T", " ")
     assert line == f'#{made["number"]} active until {until} UTC by ayse {{alertname="DiskFull", host=~"db-.*"}}: swap'
-    ended = said(hub.folder, "expire", str(made["number"]))
-    assert ended.stdout.startswith(f"#{made['number']} expired until ")
+    ended = said(hub.folder, "expire", f"#{made['number']}")
+    assert ended.stdout.startswith(f"#{made['number']} ended at 2")
+    assert ended.stdout.endswith(' UTC, made by ayse {alertname="DiskFull", host=~"db-.*"}: swap\n')
     assert said(hub.folder, "list").stdout == "no silence\n"
-    assert [one["number"] for one in ask("list", "--state", "expired")] == [made["number"]]
+    assert [one["number"] for one in ask("list", "--state", "expired")["items"]] == [made["number"]]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "word"), [
-    (["expire", "999"], "the hub answered 404: there is no silence '999'"),
-    (["add", 'a="x"', "--for", "soon"], "write a time span such as 1h"),
+    (["expire", "999"], "alerthub: there is no silence '999'"),
     (["add", 'a=~".*"'], "cover everything"),
 ])
 def test_what_the_hub_refuses_is_said_plainly(hub: ServedHub, arguments: list[str], word: str) -> None:
@@ -64,11 +64,16 @@ def test_what_the_hub_refuses_is_said_plainly(hub: ServedHub, arguments: list[st
 
 @pytest.mark.parametrize("arguments", [
     [], ["add"], ["add", "alertname"], ["add", 'a=~"("'], ["list", "--state", "open"], ["expire"], ["expire", "0"],
-    ["expire", "x"]])
+    ["expire", "x"], ["add", 'a="x"', "--for", "yesterday"], ["add", 'a="x"', "--for", "soon"], ["add", 'a="x"', "--for", "0m"]])
 def test_wrong_usage_is_2(tmp_path: Path, arguments: list[str]) -> None:
     result = said(tmp_path, *arguments) if arguments else CliRunner().invoke(silence, ["--nonsense"])
     assert result.exit_code == 2
     assert "Usage:" in result.stderr
+
+
+def test_a_wrong_word_for_the_end_says_what_is_right(tmp_path: Path) -> None:
+    stderr = said(tmp_path, "add", 'a="x"', "--for", "yesterday").stderr
+    assert "'yesterday' is not an end of a silence; write a time span such as 1h, 4h or 2d" in stderr
 
 
 def test_it_needs_a_running_hub(tmp_path: Path) -> None:

@@ -77,11 +77,17 @@ async def test_all_schedules_say_who_is_on_call_and_until_when(client: httpx.Asy
     primary, office = await ask(client)
     assert (primary["schedule"], primary["time_zone"], primary["person"]) == ("primary", "Europe/Istanbul", "ayse")
     assert primary["until"] == "2026-11-23T06:00:00+00:00"
-    assert [(shift["person"], shift["starts_at"][:10], shift["ends_at"][:10]) for shift in primary["shifts"]] == [
-        ("ayse", "2026-11-16", "2026-11-23"), ("mehmet", "2026-11-23", "2026-11-30"), ("ayse", "2026-11-30", "2026-12-05")]
+    assert [(shift["person"], shift["starts_at"][:10], (shift["ends_at"] or "")[:10]) for shift in primary["shifts"]] == [
+        ("ayse", "2026-11-16", "2026-11-23"), ("mehmet", "2026-11-23", "2026-11-30"), ("ayse", "2026-11-30", "")]
     assert (office["schedule"], office["person"]) == ("office hours", None)
     assert office["shifts"][0] == {
         "person": None, "starts_at": "2026-11-20T15:00:00+00:00", "ends_at": "2026-11-23T06:00:00+00:00"}
+
+
+async def test_a_shift_that_ends_with_the_two_weeks_has_an_end(client: httpx.AsyncClient) -> None:
+    for at, last in (("2026-11-23T09:00", "2026-12-07T06:00:00+00:00"), ("2026-11-23T09:01", None)):
+        (found,) = await ask(client, schedule="primary", at=at)
+        assert found["shifts"][-1]["ends_at"] == last
 
 
 @pytest.mark.parametrize(("at", "person"), [
@@ -117,6 +123,17 @@ async def test_an_override_is_made_shown_used_and_taken_back(client: httpx.Async
     assert (await client.get(OVERRIDES)).json() == {"items": []}
 
 
+@pytest.mark.parametrize(("given", "by"), [
+    ("ayse", "ayse"), ("", "api"), ("  a\n b\x00\ud800 ", "a b"), ("x" * 500, "x" * 200)])
+async def test_an_override_carries_the_name_of_its_maker(client: httpx.AsyncClient, given: str, by: str) -> None:
+    answer = await client.post(OVERRIDES, content=json.dumps({**SUNDAY, "created_by": given}))
+    assert (answer.status_code, answer.json()["created_by"]) == (200, by)
+    body = {"uids": ["a"], "overrides": [{**SUNDAY, "uid": "a"}], "created_by": given}
+    await client.delete(f"/api/v1/overrides/{answer.json()['id']}")
+    await client.put(IMPORTED, content=json.dumps(body))
+    assert [one["created_by"] for one in (await client.get(OVERRIDES)).json()["items"]] == [by]
+
+
 async def test_the_exact_second_counts(client: httpx.AsyncClient) -> None:
     await client.post(OVERRIDES, json={**SUNDAY, "starts_at": "2026-11-22T10:00:30"})
     assert [(await ask(client, schedule="primary", at=f"2026-11-22T10:00:{second}"))[0]["person"] for second in (29, 45)] == [
@@ -129,7 +146,9 @@ async def test_the_exact_second_counts(client: httpx.AsyncClient) -> None:
     ({"ends_at": "2026-11-22T10:00"}, 400, "ends when it starts"),
     ({"ends_at": "2026-11-22T09:00"}, 400, "ends before it starts"),
     ({"ends_at": ""}, 400, "ends_at missing"), ({"starts_at": "now"}, 400, "'now' is not a time"),
-    ({"person": ["mehmet"]}, 400, "send an object of texts"), ({"from": "x"}, 400, "'from' is not a field of an override"),
+    ({"person": ["mehmet"]}, 400, "send an object of texts"),
+    ({"created_by": 1}, 400, "created_by: must be a text"),
+    ({"from": "x"}, 400, "'from' is not a field of an override"),
     ({"person": "\ud800"}, 422, "there is no person '\\ud800'"), ({"person": "\x00"}, 422, "there is no person"),
 ])
 async def test_an_override_that_makes_no_sense_is_refused(
@@ -161,12 +180,39 @@ async def test_an_override_that_cannot_be_is_404(client: httpx.AsyncClient, refe
 async def test_an_import_is_all_or_nothing_and_the_same_again(client: httpx.AsyncClient) -> None:
     items = [{**SUNDAY, "uid": "a"}, {**SUNDAY, "uid": "b", "person": "ayse"}]
     body = {"uids": ["a", "b"], "overrides": items}
-    assert (await client.put(IMPORTED, json=body)).json() == {"added": 2, "removed": 0}
-    assert (await client.put(IMPORTED, json=body)).json() == {"added": 0, "removed": 0}
+    assert (await client.put(IMPORTED, json=body)).json() == {"added": 2, "removed": 0, "already": 0}
+    assert (await client.put(IMPORTED, json=body)).json() == {"added": 0, "removed": 0, "already": 2}
     wrong = {"uids": ["a", "b"], "overrides": [items[0], {**items[1], "person": "zeynep"}]}
     problem_of(await client.put(IMPORTED, json=wrong), 422)
     assert len((await client.get(OVERRIDES)).json()["items"]) == 2
-    assert (await client.put(IMPORTED, json={"uids": ["a", "b"], "overrides": []})).json() == {"added": 0, "removed": 2}
+    assert (await client.put(IMPORTED, json={"uids": ["a", "b"], "overrides": []})).json() == {
+        "added": 0, "removed": 2, "already": 0}
+
+
+async def test_shifts_that_are_so_already_become_no_overrides(client: httpx.AsyncClient) -> None:
+    """In the week of ayse, into that of mehmet."""
+    def span(uid: str, person: str, start: str, end: str) -> dict[str, str]:
+        return {"uid": uid, "person": person, "starts_at": f"2026-11-{start}", "ends_at": f"2026-11-{end}"}
+
+    async def put(*items: dict[str, str]) -> tuple[int, int, int]:
+        done = (await client.put(IMPORTED, json={"uids": ["a", "b", "c"], "overrides": list(items)})).json()
+        return done["added"], done["removed"], done["already"]
+
+    so = [span("a", "ayse", "21T00:00", "22T00:00"), span("b", "mehmet", "23T09:00", "24T09:00")]
+    for _ in range(2):
+        assert await put(*so) == (0, 0, 2)
+    longer = span("b", "mehmet", "23T08:00", "24T09:00")        # it begins an hour before his week
+    assert await put(so[0], longer) == (1, 0, 1)
+    assert await put(so[0], longer) == (0, 0, 2)                # what the first time made is no reason to take it back
+    assert await put(*so) == (0, 1, 2)
+    other = span("c", "mehmet", "21T12:00", "21T18:00")         # the calendar itself says two things, so both are kept
+    assert await put(other, *so) == (2, 0, 1)
+    assert await put(*so) == (0, 2, 2)
+    by_hand = {"person": "mehmet", "starts_at": "2026-11-21T10:00", "ends_at": "2026-11-21T11:00"}
+    assert (await client.post(OVERRIDES, json=by_hand)).status_code == 200
+    assert await put(*so) == (1, 0, 1)                          # somebody had made it otherwise: the calendar wins
+
+
 
 
 @pytest.mark.parametrize("body", [

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from alerthub.domain.alert import Alert, AlertStatus
+from alerthub.flow import escalate
+from alerthub.store.schema import incidents
+from alerthub.web import pages
 from tests.kit.alerts import batch, firing, resolved
 from tests.kit.clock import START, FakeClock
 from tests.kit.hub import PLAIN, RunningHub, running_hub
@@ -23,7 +27,7 @@ EVIL = [
 ]
 KNOWN = {"html", "head", "meta", "title", "link", "body", "header", "nav", "main", "a", "h1", "h2", "h3", "p", "ul", "ol", "li",
          "span", "article", "code", "b", "strong", "em", "pre", "br", "hr", "table", "thead", "tbody", "tr", "th", "td",
-         "blockquote"}
+         "blockquote", "details", "summary", "div"}
 ALLOWED = {"class", "href", "rel", "lang", "charset", "name", "content", "title", "start"}
 
 
@@ -181,6 +185,125 @@ async def test_the_style_comes_from_here(hub: RunningHub) -> None:
     assert "/static/hub.css" in list((await page(hub, "/")).links())
     answer = await hub.get("/static/hub.css")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
+
+
+CALLED = """
+people:
+  - {name: ayse, email: ayse@example.com}
+  - {name: mehmet, email: mehmet@example.com}
+global: {smtp_smarthost: "127.0.0.1:1", smtp_from: hub@example.com, smtp_require_tls: false}
+sources: [{name: alertmanager, type: alertmanager}]
+receivers: [{name: console, console_configs: [{}]}]
+escalation_policies: [{name: night, steps: [{notify: [ayse], wait: 5m}, {notify: [mehmet], wait: 10m}]}]
+route: {receiver: console, group_by: [alertname], escalation_policy: night}
+"""
+
+
+@pytest.fixture
+async def called(clock: FakeClock) -> AsyncIterator[RunningHub]:
+    """One critical incident, whose escalation has called ayse, by a mail that fails."""
+    async with running_hub(CALLED, clock=clock) as hub:
+        await hub.hub.take(batch(firing("DiskFull", severity="critical"), at=clock.now()))
+        await hub.store.write(lambda tx: escalate.run_due(tx, hub.hub.rules, clock.now()))
+        await hub.drain()
+        yield hub
+
+
+async def asked(hub: RunningHub, verb: str, **body: Any) -> None:
+    answer = await hub.client.post(f"/api/v1/incidents/1/{verb}", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_the_list_shows_who_has_it_and_what_is_silenced_or_flaps(called: RunningHub) -> None:
+    assert "nobody has it" in (await page(called, "/")).text
+    await asked(called, "acknowledge", by="ayse")
+    text = (await page(called, "/")).text
+    assert "ayse" in text.split("has it")[0]
+    assert "nobody" not in text
+    await asked(called, "silence", duration="4h")
+    await called.store.write(lambda tx: tx.conn.execute(incidents.update().values(flaps=6)))
+    text = (await page(called, "/")).text
+    for words in ("SILENCED", "FLAPPING (6 times)", "has it"):
+        assert words in text
+
+
+async def test_the_gravest_are_first_whatever_is_newest(hub: RunningHub, clock: FakeClock) -> None:
+    for severity in ("info", "critical", "warning", "critical", "error"):
+        await hub.hub.take(batch(firing(f"A{clock.now().minute}", severity=severity), at=clock.now()))
+        clock.advance(minutes=1)
+
+    async def shown(query: str) -> list[int]:
+        return [int(link.rpartition("/")[2]) for link in (await page(hub, f"/{query}")).links() if link.startswith("/incidents/")]
+
+    assert await shown("") == await shown("?status=triggered") == [4, 2, 5, 3, 1]
+    assert await shown("?status=open&before=3-2") == [5, 3, 1]
+    assert await shown("?status=open&before=1-3") == [1]
+    for odd in ("x", "3-", "-1", "4-1", "3-%C2%B2", "3-" + "9" * 16, "2"):
+        assert await shown(f"?status=open&before={odd}") == [4, 2, 5, 3, 1]
+    assert await shown("?status=all") == [5, 4, 3, 2, 1]
+
+
+async def test_the_next_call_is_named_only_while_one_comes(called: RunningHub, clock: FakeClock) -> None:
+    assert "Escalation night: next call 2026-11-21 03:05:00 UTC (step 2)." in (await page(called, "/incidents/1")).text
+    clock.advance(minutes=5)
+    await called.store.write(lambda tx: escalate.run_due(tx, called.hub.rules, clock.now()))
+    text = (await page(called, "/incidents/1")).text
+    assert "Escalation night: everybody was called; it runs out 2026-11-21 03:15:00 UTC." in text
+    await asked(called, "silence", duration="4h", comment="swap the disk")
+    text = (await page(called, "/incidents/1")).text
+    assert "Escalation night: waits while it is silenced." in text
+    assert "until 2026-11-21 07:05:00 UTC: swap the disk." in text
+    assert "next call" not in text
+    await asked(called, "acknowledge", by="ayse")
+    text = (await page(called, "/incidents/1")).text
+    assert "Escalation night: stopped." in text
+    assert "next call" not in text
+
+
+async def test_the_api_says_which_silence_holds_it(called: RunningHub) -> None:
+    assert (await called.json("/api/v1/incidents/1"))["silence"] is None
+    await asked(called, "silence", duration="4h", comment="swap", by="ayse")
+    silence = (await called.json("/api/v1/incidents/1"))["silence"]
+    assert silence.pop("created_by").startswith("ayse")
+    assert silence == {"number": 1, "ends_at": "2026-11-21T07:00:00+00:00", "comment": "swap"}
+
+
+async def test_a_message_names_the_person_and_the_try_only_after_a_failure(called: RunningHub, clock: FakeClock) -> None:
+    for _ in range(2):
+        clock.advance(minutes=1)
+        await called.drain()
+    text = (await page(called, "/incidents/1")).text
+    assert "ayse (email:ayse@example.com): failed (" in text
+    for number in (1, 2, 3):
+        assert f", attempt {number}): unavailable" in text
+    assert "console:stdout: sent (opened)" in text
+
+
+def test_the_tries_are_counted_from_the_last_success() -> None:
+    states = ["sent", "sent", "failed", "unknown", "sent", "sent", "failed", "sending"]
+    found = {"deliveries": [{"id": number, "lane_id": 1, "state": state} for number, state in enumerate(states)]}
+    found["deliveries"].insert(3, {"id": 99, "lane_id": 2, "state": "sent"})
+    assert pages.tries_of(found) == {2: 1, 3: 2, 4: 3, 6: 1, 7: 2}
+
+
+async def test_an_address_of_two_people_names_both(called: RunningHub) -> None:
+    contacts = dict.fromkeys(("ayse", "mehmet"), called.hub.rules.contacts["ayse"])
+    assert pages.owners_of(replace(called.hub.rules, contacts=contacts)) == {"email:ayse@example.com": "ayse, mehmet"}
+
+
+async def test_a_long_story_is_folded(hub: RunningHub, clock: FakeClock) -> None:
+    await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
+    for number in range(30):
+        clock.advance(minutes=1)
+        await asked(hub, "comment", comment=f"line {number}")
+        await hub.drain()
+    shown = await page(hub, "/incidents/1")
+    assert "23 older entries" in shown.text
+    assert "older messages" in shown.text
+    first, _, rest = shown.text.partition("23 older entries")
+    assert "line 29" in first
+    assert "line 2 " not in first
+    assert "line 0 " in rest
 
 
 # -- bounds
