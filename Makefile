@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-FAST := not slow and not postgres and not alertmanager
+FAST := not slow and not postgres and not alertmanager and not prefect and not mlflow
 
 .PHONY: help venv run test test-fast lint bench demo counterparts clean
 
@@ -52,7 +52,7 @@ lint: venv ## ruff, mypy, import-linter
 bench: venv ## how fast it is here, against a bare web application
 	@exec $(BIN)/python -m tests.bench
 
-counterparts: ## Prometheus and Alertmanager for the tests, where this machine can install them
+counterparts: ## Prometheus, Alertmanager and Prefect for the tests, where this machine can install them
 	@.ci/counterparts
 
 clean: ## remove what the other commands made

@@ -6,7 +6,11 @@ from importlib import import_module
 from typing import Any
 
 REGISTRY = {
+    "command": "alerthub.actions.command:Command",
     "http": "alerthub.actions.http:Http",
+    "prefect": "alerthub.actions.prefect:Prefect",
+    "kubernetes": "alerthub.actions.kubernetes:Kubernetes",
+    "mlflow": "alerthub.actions.mlflow:Mlflow",
     "safe_mode": "alerthub.actions.safe_mode:SafeMode",
 }
 

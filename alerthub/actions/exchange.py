@@ -26,7 +26,7 @@ from alerthub.outbound import NOT_REACHED, is_address, json_object, read_capped,
 from alerthub.settings import revealed
 from alerthub.signing import read_key, signed_headers
 
-ANSWER_BYTES = 64 * 1024        # more of an answer is never read
+ANSWER_BYTES = 64 * 1024        # more of an answer is never read, unless an action must
 EXCERPT = 200                   # characters of an answer that the record keeps
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0       # seconds between attempts at a target that cannot be reached
 NO_ADDRESS = "not an address; write http://host:port/path or https://…"
@@ -127,8 +127,9 @@ class Progress:
 class Exchange:
     """The way to one target. What it returns or raises holds no secret of the target's."""
 
-    def __init__(self, target: WebTarget, wire: ActionWire, *, secrets: tuple[str, ...] = ()) -> None:
-        self._wire = wire
+    def __init__(self, target: WebTarget, wire: ActionWire, *, secrets: tuple[str, ...] = (),
+                 answer_bytes: int = ANSWER_BYTES) -> None:
+        self._wire, self._answer_bytes = wire, answer_bytes
         self._token = revealed(target.token)
         self._key = read_key(revealed(target.secret) or "") if target.secret is not None else None
         self._context = trust(target.tls_ca_file) if target.tls_ca_file is not None else None
@@ -138,10 +139,10 @@ class Exchange:
                   headers: Mapping[str, str] | None = None) -> Answer:
         """Send once, in `seconds` altogether. Raises ActionFailed when nothing was sent, ActionUnknown when it was and no
         status came back. Redirects are answers like others: an address comes from the configuration only."""
-        progress, answer = Progress(), Partial()
+        progress, answer = Progress(), Partial(self._answer_bytes)
         try:
             async with asyncio.timeout(seconds), self._client() as client, client.stream(
-                method, url, content=content, headers={**(headers or {}), **self._headers(message_id, content)},
+                method, url, content=content, headers={**self._headers(message_id, content), **(headers or {})},
                 timeout=httpx.Timeout(seconds), follow_redirects=False, extensions={"trace": progress},
             ) as response:
                 await answer.read(response)
@@ -198,14 +199,15 @@ class Exchange:
 class Partial:
     """An answer as far as it has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         self.status = 0
+        self._limit = limit
         self._retry_after: str | None = None
         self._body = bytearray()
 
     async def read(self, response: httpx.Response) -> None:
         self.status, self._retry_after = response.status_code, response.headers.get("retry-after")
-        await read_capped(response, ANSWER_BYTES, self._body)
+        await read_capped(response, self._limit, self._body)
 
     def finished(self) -> Answer:
         return Answer(self.status, bytes(self._body), self._retry_after)

@@ -203,7 +203,8 @@ def target_places(block: Mapping[str, Any], path: Path) -> list[tuple[str, Path]
 
 def check_blocks(document: Document, model: ConfigModel, kinds: Kinds) -> list[Problem]:
     """What is wrong with a model that is right by itself."""
-    return [*check_server(document, model, kinds), *check_database(document, model), *check_folder(document, model)]
+    return [*check_server(document, model, kinds), *check_database(document, model), *check_folder(document, model),
+            *check_commands(document, model)]
 
 
 def check_server(document: Document, model: ConfigModel, kinds: Kinds) -> Iterator[Problem]:
@@ -229,3 +230,12 @@ def check_database(document: Document, model: ConfigModel) -> Iterator[Problem]:
 def check_folder(document: Document, model: ConfigModel) -> Iterator[Problem]:
     if model.runbooks is not None and not FilePath(model.runbooks.folder).is_dir():
         yield document.problem(("runbooks", "folder"), "there is no such folder; make it, or correct the path")
+
+
+def check_commands(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """Nothing is started that whoever answers for this machine has not listed."""
+    for index, settings in enumerate(model.actions):
+        for program in getattr(settings, "programs", ()):
+            if program not in model.commands.allow:
+                yield document.problem(("actions", index), f"action {settings.name} starts {program}, which is not allowed; "
+                                       f"add it to the top of the file: commands: {{allow: [{program}]}}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import timedelta
+from os.path import normpath
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -223,6 +224,18 @@ class Runbooks(Settings):
     folder: Text
 
 
+def check_program(path: str) -> str:
+    if not path.startswith("/") or normpath(path) != path:
+        raise ValueError("write the absolute path of one program, such as /usr/local/bin/restart-feed")
+    return path
+
+
+class Commands(Settings):
+    """Which programs of the hub's machine actions may start; without this, none."""
+
+    allow: tuple[Annotated[str, AfterValidator(check_program)], ...] = ()
+
+
 class ReceiverSettings(Settings):
     """Named destinations: `<kind>_configs` of every kind of channel."""
 
@@ -251,6 +264,7 @@ class ConfigModel(Settings):
     answers: AnswersSettings = Field(default_factory=AnswersSettings)
     flapping: FlappingSettings | None = None
     runbooks: Runbooks | None = None
+    commands: Commands = Field(default_factory=Commands)
 
 
 def entries(receiver: ReceiverSettings) -> list[tuple[str, int, ChannelSettings]]:

@@ -114,14 +114,18 @@ class Probe:
             kind = self.kinds.actions.load(block["type"])
             settings = parsed(kind.Config, block)
             if isinstance(settings, ActionSettings):
-                errors = [self.refused_action(kind, settings, target) for target in self.targets(kind, settings)]
+                errors = [self.refused_action(kind, settings, target) for target in self.targets(kind, settings, block)]
                 for error in dict.fromkeys(error for error in errors if error):
                     yield self.document.problem(self.reading.key_meant(path, error), error)
 
-    def targets(self, kind: Any, settings: ActionSettings) -> list[BaseModel | None]:
+    def targets(self, kind: Any, settings: ActionSettings, block: Mapping[str, Any]) -> list[BaseModel | None]:
         """All that are right and that it may act on."""
         if kind.Target is None:
             return [None]
+        types = {one.get("name"): one.get("type") for _, one in blocks(self.document.data, ("targets",))}
+        if not block.get("target") and any(types.get(name) != type_of(kind.Target) for name in settings.target_names
+                                           if name not in (block.get("targets") or ())):
+            return [None]       # a target that is implied, and that nobody has configured
         fitting = {block.get("name"): parsed(kind.Target, block) for path, block in blocks(self.document.data, ("targets",))
                    if self.is_right(path) and block.get("type") == type_of(kind.Target)}
         return [target for name, target in fitting.items() if target and name in (settings.target_names or fitting)]

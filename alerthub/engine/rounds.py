@@ -15,7 +15,7 @@ from alerthub.domain.reconcile import Peer
 from alerthub.domain.rules import Rules, SourceRule
 from alerthub.engine.doorway import note_events
 from alerthub.errors import Busy, Unreachable
-from alerthub.flow import escalate, flapping, prune, silencing, watch
+from alerthub.flow import audit, escalate, flapping, prune, silencing, watch
 from alerthub.metrics import Metrics
 from alerthub.store import leases
 from alerthub.store.database import Store
@@ -87,6 +87,8 @@ class Rounds:
             await self.watch()
         if self.is_time("prune", MINUTE, now):
             await self.prune()
+        if self.is_time("anchor", MINUTE, now):
+            await self.anchor()
 
     def is_time(self, name: str, every: timedelta, now: datetime) -> bool:
         due = self.next.get(name, now)
@@ -145,6 +147,14 @@ class Rounds:
             if self.stopping.is_set() or not await self.store.write(lambda tx: prune.prune(tx, rules, self.clock.now())):
                 return
             await self.clock.sleep(PRUNE_PAUSE)
+
+    async def anchor(self) -> None:
+        """The log is kept elsewhere than the database: whoever rewrites one has not rewritten the other."""
+        if not await self.leads("anchor", MINUTE):
+            return
+        made = await self.store.write(lambda tx: audit.anchor(tx, self.clock.now()))
+        if made is not None:
+            logger.info("the record is anchored", extra={"event": "record.anchored", "anchor": made.n, "hash": made.hash})
 
     def stop(self) -> None:
         self.stopping.set()

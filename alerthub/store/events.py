@@ -5,24 +5,52 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 
 from sqlalchemy import bindparam, delete, func, select
 
 from alerthub.domain.alert import canonical
 from alerthub.domain.event import Actor, Event, EventKind
-from alerthub.store.schema import events, incidents, quarantine
+from alerthub.domain.record import Row, link
+from alerthub.store.schema import EPOCH, MICROSECOND, events, incidents, quarantine
 from alerthub.store.tx import AnyRow, Tx, chunks
 
 AFTER = (select(events).where(events.c.incident_id == bindparam("incident"), events.c.seq > bindparam("after"))
          .order_by(events.c.seq))
 
 
+# Two lists, not one of pairs: for pairs SQLite reads the whole table.
+HASHES = select(events.c.incident_id, events.c.seq, events.c.hash).where(
+    events.c.incident_id.in_(bindparam("ids", expanding=True)), events.c.seq.in_(bindparam("seqs", expanding=True)))
+PLACES = 100                 # looked up at once: in the worst case each incident at each seq
+Place = tuple[str, int]      # (incident, seq)
+
+
 def append(tx: Tx, happened: Sequence[Event]) -> None:
-    """Add to the history. Two writers of one `seq` cannot both commit."""
-    tx.many(events.insert(), [
-        {"incident_id": event.incident_id, "seq": event.seq, "at": event.at, "kind": event.kind.value,
-         "actor_kind": event.actor.kind, "actor_name": event.actor.name, "text": event.text, "data": canonical(event.data)}
-        for event in happened])
+    """Add to the history, each event chained to the one before it. Two writers of one `seq` cannot both commit."""
+    ours = {(event.incident_id, event.seq) for event in happened}
+    before = {(event.incident_id, event.seq - 1) for event in happened if event.seq > 1}
+    chain = hashes(tx, before - ours)
+    rows = []
+    for event in sorted(happened, key=lambda event: event.seq):
+        at, data = (event.at - EPOCH) // MICROSECOND, canonical(event.data)
+        row = Row(event.incident_id, event.seq, at, event.kind.value, event.actor.kind, event.actor.name, event.text, data)
+        chain[row.incident_id, row.seq] = linked = link(chain.get((row.incident_id, row.seq - 1)) or "", row)
+        rows.append({"incident_id": row.incident_id, "seq": row.seq, "at": event.at, "kind": row.kind,
+                     "actor_kind": row.actor_kind, "actor_name": row.actor_name, "text": row.text, "data": data,
+                     "hash": linked})
+    tx.many(events.insert(), rows)
+
+
+def hashes(tx: Tx, places: Iterable[Place]) -> dict[Place, str]:
+    """Those of these events that are there; empty for an event that is older than the chain."""
+    found: dict[Place, str] = {}
+    for chunk in chunks(sorted(places, key=itemgetter(1)), PLACES):
+        wanted = frozenset(chunk)
+        ids, seqs = ({place[column] for place in wanted} for column in (0, 1))
+        rows = tx.conn.execute(HASHES, {"ids": list(ids), "seqs": list(seqs)})
+        found.update(((one, seq), value or "") for one, seq, value in rows if (one, seq) in wanted)
+    return found
 
 
 def after(tx: Tx, incident_id: str, seq: int, up_to: int | None = None) -> tuple[Event, ...]:

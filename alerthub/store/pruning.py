@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 
-from alerthub.store.schema import action_runs, alerts, incidents, lanes, quarantine
+from alerthub.store.schema import action_runs, alerts, events, incidents, lanes, pruned, quarantine
 from alerthub.store.tx import Tx
 
 
@@ -19,6 +19,11 @@ def forget_incidents(tx: Tx, before: datetime, limit: int) -> int:
            .order_by(incidents.c.resolved_at).limit(limit))
     numbers = [number for number, in tx.conn.execute(old)]
     if numbers:
+        last = (events.c.incident_id == incidents.c.id) & (events.c.seq == incidents.c.seq)
+        heads = (select(incidents.c.id, incidents.c.seq, func.coalesce(events.c.hash, ""))
+                 .select_from(incidents.outerjoin(events, last)).where(incidents.c.number.in_(numbers)))
+        # The next anchor says that they were forgotten, so that nobody takes it for a deletion.
+        tx.conn.execute(pruned.insert().from_select(["incident_id", "seq", "hash"], heads))
         tx.conn.execute(delete(incidents).where(incidents.c.number.in_(numbers)))
     return len(numbers)
 

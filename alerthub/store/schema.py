@@ -18,11 +18,12 @@ from sqlalchemy import (
 
 from alerthub.store.columns import EPOCH, MICROSECOND, Instant, RowId, metadata
 from alerthub.store.schema_people import heard, heartbeats, identities, keys, link_codes, overrides, silences, timers
+from alerthub.store.schema_record import anchors, pruned
 
 __all__ = [
-    "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "deliveries", "destinations", "events", "heard",
-    "heartbeats", "identities", "incidents", "keys", "lanes", "leaders", "link_codes", "metadata", "overrides", "quarantine",
-    "silences", "timers",
+    "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "anchors", "deliveries", "destinations", "events",
+    "heard", "heartbeats", "identities", "incidents", "keys", "lanes", "leaders", "link_codes", "metadata", "overrides",
+    "pruned", "quarantine", "silences", "timers",
 ]
 
 incidents = Table(
@@ -93,6 +94,7 @@ events = Table(
     Column("actor_name", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("data", Text, nullable=False),
+    Column("hash", Text),
     UniqueConstraint("incident_id", "seq"),
 )
 
