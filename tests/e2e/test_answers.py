@@ -128,7 +128,7 @@ class TestOneAnswerIsShownEverywhere:
         await scene.press(force)
         await shown(scene, "DiskFull", "RESOLVED")
         await eventually(lambda: places.paged("DiskFull")[-1] == "resolve", SHOWN_WITHIN, "PagerDuty is told")
-        assert await history(scene, "DiskFull", "resolved") == ["Resolved by ayse, although 1 alert fired"]
+        assert await history(scene, "DiskFull", "resolved") == ["Resolved by ayse, although 1 alert still fires"]
 
 
 class TestOneEffect:

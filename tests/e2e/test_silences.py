@@ -263,8 +263,10 @@ route: {receiver: console, group_by: [alertname]}
             wait_until(lambda: in_amtool(alertmanager), 30, "it is in Alertmanager")
             asked_of(hub, "DELETE", f"silences/{made['number']}")
             wait_until(lambda: not in_amtool(alertmanager), 30, "it is over in Alertmanager")
-            texts = [event["text"] for event in hub.api("incidents/1")["events"] if event["kind"] == "silenced"]
-            assert (texts[0].partition(" until ")[0], texts[1]) == ("Silenced by api", "Silence ended by api: it still fires")
+            events = hub.api("incidents/1")["events"]
+            (held,) = [event["text"] for event in events if event["kind"] == "silenced" and event["actor"] == "person:api"]
+            (freed,) = [event["text"] for event in events if event["kind"] == "unsilenced"]
+            assert (held.partition(" until ")[0], freed) == ("Silenced by api", "Silence ended by api: it still fires")
             assert len(in_amtool(alertmanager, "--expired")) == 1
 
 
