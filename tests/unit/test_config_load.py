@@ -38,9 +38,9 @@ def test_the_example_of_the_design_loads(tmp_path: Path) -> None:
 
 
 def test_the_action_of_the_design_that_is_not_there_yet_is_said_so(tmp_path: Path) -> None:
-    text = example(tmp_path).replace("name: retrain, type: http", "name: retrain, type: prefekt")
+    text = example(tmp_path).replace("name: retrain, type: http", "name: retrain, type: teleport")
     [found] = problems(tmp_path, text)
-    assert "there is no type `prefekt`; the types of actions are " in found
+    assert "there is no type `teleport`; the types of actions are " in found
     assert "http" in found
     assert "safe_mode" in found
 
