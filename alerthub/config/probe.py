@@ -122,7 +122,7 @@ class Probe:
         """All that are right and that it may act on."""
         if kind.Target is None:
             return [None]
-        types = {one.get("name"): one.get("type") for _, one in blocks(self.document.data, ("targets",))}
+        types = {str(one.get("name")): one.get("type") for _, one in blocks(self.document.data, ("targets",))}
         if not block.get("target") and any(types.get(name) != type_of(kind.Target) for name in settings.target_names
                                            if name not in (block.get("targets") or ())):
             return [None]       # a target that is implied, and that nobody has configured
