@@ -16,6 +16,7 @@ from alerthub.channels.base import Budget, ChannelSettings, Wire
 from alerthub.channels.http import Answer, checked_url, post
 from alerthub.channels.pagerduty_event import (
     ACKNOWLEDGE,
+    CALLED,
     TRIGGER,
     WORD,
     action_for,
@@ -23,13 +24,14 @@ from alerthub.channels.pagerduty_event import (
     dedup_key,
     encoded,
     is_same,
+    rings_anew,
     source,
     summary,
 )
 from alerthub.channels.template import Template
 from alerthub.channels.text import began, clip, one_line
 from alerthub.domain.alert import SYNONYMS
-from alerthub.domain.message import Message, Receipt, Why
+from alerthub.domain.message import IncidentStatus, Message, Receipt, Why
 from alerthub.errors import Failure, SendFailed
 from alerthub.log import Redactor
 from alerthub.settings import Secret, Settings
@@ -152,20 +154,18 @@ class PagerDuty:
     async def send(self, message: Message, previous: Receipt | None) -> Receipt:
         """Tell the state. A reminder of what PagerDuty already has open is not sent, nor an edit of it: it would be a line in a
         log there, and reminding people is PagerDuty's own business."""
-        said = action_for(message, previous)
-        receipt = Receipt({"dedup_key": dedup_key(message), "action": said})
+        said = action_for(message)
+        is_others = said == TRIGGER and message.status is IncidentStatus.acknowledged
+        receipt = Receipt({"dedup_key": dedup_key(message), "action": CALLED if is_others else said})
         is_edit = message.only_edit and said == TRIGGER
-        if (is_edit or message.why is Why.repeat) and previous is not None and is_same(previous, receipt):
+        is_ringing = said == ACKNOWLEDGE and message.why is not Why.acknowledged and previous is not None and (
+            previous.handle.get("action") == CALLED)
+        if (is_edit or is_ringing or message.why is Why.repeat) and previous is not None and is_same(previous, receipt):
             return previous
         older = previous.handle.get("dedup_key") if previous is not None else None
-        if older and older != receipt.handle["dedup_key"]:
-            # An episode whose end was never told, because the next one began meanwhile: nobody else would close it there.
+        if older and (older != receipt.handle["dedup_key"] or rings_anew(message, said, previous)):
+            # Also an episode whose end was never told, because the next one began meanwhile: nobody else would close it there.
             end = {"routing_key": self.config.key, "event_action": "resolve", "dedup_key": older}
-            await self._post(encoded(end))
-        if said == TRIGGER and is_same(previous, receipt) and previous and (
-                previous.handle.get("action") == ACKNOWLEDGE or message.why is Why.unacknowledged):
-            # An acknowledgement there cannot be taken back: only a new incident rings again (PROTOCOLS 4.1).
-            end = {"routing_key": self.config.key, "event_action": "resolve", "dedup_key": receipt.handle["dedup_key"]}
             await self._post(encoded(end))
         if older == receipt.handle["dedup_key"] or message.status.is_open or older is None:
             await self._post(self._body(message, said))

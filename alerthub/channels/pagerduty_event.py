@@ -14,6 +14,7 @@ from alerthub.domain.message import IncidentStatus, Message, Receipt, Why
 DEDUP_KEY = 255             # PROTOCOLS 4.1
 WORD = 255                  # source, client, component, group, class, text of a link: ours, nothing is documented
 ALERTS, NEWS, LABELS, VALUE = 50, 10, 64, 1_000
+CALLED = "called"           # it rings there for what somebody else has
 TRIGGER, ACKNOWLEDGE = "trigger", "acknowledge"
 ACTIONS = {IncidentStatus.triggered: TRIGGER, IncidentStatus.acknowledged: ACKNOWLEDGE, IncidentStatus.resolved: "resolve"}
 
@@ -55,14 +56,23 @@ def encoded(event: Mapping[str, Any]) -> bytes:
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def action_for(message: Message, previous: Receipt | None) -> str:
-    """What PagerDuty is told: quiet while a person has silenced it, and ringing where it never heard of what somebody there is
-    called for."""
-    if message.status is IncidentStatus.acknowledged and message.why is Why.escalated and previous is None:
+def action_for(message: Message) -> str:
+    """What PagerDuty is told: quiet while a person has silenced it, and ringing where somebody there is called for what another
+    has, or for what is silenced."""
+    if message.status.is_open and message.calls:
         return TRIGGER
     if message.status is IncidentStatus.triggered and message.silenced_until is not None:
         return ACKNOWLEDGE
     return ACTIONS[message.status]
+
+
+def rings_anew(message: Message, said: str, previous: Receipt | None) -> bool:
+    """Whether it must ring there again although PagerDuty may have it acknowledged: an acknowledgement there cannot be taken
+    back, only a new incident rings (PROTOCOLS 4.1)."""
+    if said != TRIGGER or previous is None or previous.handle.get("dedup_key") != dedup_key(message):
+        return False
+    is_others = message.calls and message.status is IncidentStatus.acknowledged
+    return previous.handle.get("action") == ACKNOWLEDGE or message.asks_again or is_others
 
 
 def is_same(previous: Receipt | None, receipt: Receipt) -> bool:

@@ -71,7 +71,8 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
         flaps=incident.flaps, standing=standing(incident, telling.waiting, telling.calls, destination),
         buttons=buttons_for(incident, lane, destination, rules, key, now,
                             has_policy=any(not timer.is_ack for timer in telling.waiting)),
-        only_edit=is_quiet(telling, destination),
+        only_edit=is_quiet(telling, destination), calls=is_called(destination, telling),
+        asks_again=any(event.kind in (EventKind.unacknowledged, EventKind.unsilenced) for event in telling.events),
     )
 
 
@@ -93,6 +94,17 @@ def is_loud(event: Event, destination: Destination, *, flaps: bool) -> bool:
     if event.actor.kind == "source":
         return "flaps" in event.data
     return not (flaps and event.kind is EventKind.escalated) or destination.key in event.data.get("told", ())
+
+
+def is_called(destination: Destination, telling: Telling) -> bool:
+    """Whether an escalation has called this destination since, and nobody has taken it after that."""
+    called = False
+    for event in telling.events:
+        if event.kind is EventKind.escalated:
+            called = called or destination.key in event.data.get("told", ())
+        elif event.kind in (EventKind.acknowledged, EventKind.resolved, EventKind.reopened):
+            called = False
+    return called
 
 
 FOR_THE_CALLED = frozenset({EventKind.resolved})

@@ -132,6 +132,8 @@ class Message:
     digest: tuple[DigestLine, ...] = ()
     buttons: tuple[Button, ...] = ()     # only where answers are heard
     acknowledged_at: datetime | None = None
+    calls: bool = False              # an escalation calls whoever is reached here, and nobody has taken it since
+    asks_again: bool = False         # somebody had it, or had silenced it, and is wanted again
     standing: tuple[str, ...] = ()   # who has it, who was called, what comes next
     flaps: int = 0                   # how often it has opened lately, when that is too often
     silenced_until: datetime | None = None   # by a silence of the hub

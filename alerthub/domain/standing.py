@@ -35,10 +35,10 @@ def standing(incident: Incident, waiting: Sequence[Waiting], calls: Iterable[Eve
     if not made:
         return ()
     lines = []
-    if destination.is_personal and called and destination.key in called[-1].data.get("told", ()):
+    due = min((timer.due_at for timer in waiting if not timer.is_ack and not timer.has_run_out and timer.due_at), default=None)
+    if due is not None and destination.is_personal and called and destination.key in called[-1].data.get("told", ()):
         lines.append("YOU ARE CALLED: take it (acknowledge), or the next person is called.")
     by = ", ".join(f"{' and '.join(event.data['names'])} at {clock(event.at)}" for event in called[-NAMED:])
-    due = min((timer.due_at for timer in waiting if not timer.is_ack and not timer.has_run_out and timer.due_at), default=None)
     if due is not None:
         lines.append(f"Nobody has it. Called: {by or 'nobody could be'}. Next step {clock(due)}.")
     elif any(timer.has_run_out for timer in waiting if not timer.is_ack):

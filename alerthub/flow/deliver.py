@@ -90,7 +90,8 @@ def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], under_way: Mappin
     room = Counter({channel: free for channel, free in free_slots.items() if free > 0})
     slots = Counter({key: SLOTS_EACH - under_way.get(key, 0) for key in known})
     chosen: list[lanes.DueLane] = []
-    for due in lanes.hurried(tx, [channel for channel, free in free_slots.items() if free <= 0], now, URGENT):
+    can = [key for key, told in known.items() if told.edits and min(room[told.channel], slots[key]) > 0]
+    for due in lanes.hurried(tx, can, now, URGENT):
         destination = known.get(due.lane.destination)
         if destination and destination.edits and min(room[destination.channel], slots[destination.key]) > 0:
             room[destination.channel] -= 1
@@ -126,7 +127,7 @@ def choose(rules: Rules, destination: Destination, group: Sequence[lanes.DueLane
     """The oldest that the budget allows; or, in a storm, many for one summary. A lane whose live message can be edited is
     never put into a summary: its message would stay as it was."""
     loose = [due for due in group if not (destination.edits and due.lane.receipt)]
-    if destination.digests and len(loose) > max(rules.storm, allowed) and loose[0] is group[0]:
+    if destination.digests and not destination.is_personal and len(loose) > max(rules.storm, allowed) and loose[0] is group[0]:
         return loose[:DIGEST_LINES], True
     return group[:allowed], False
 

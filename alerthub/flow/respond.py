@@ -106,10 +106,12 @@ def pressed(tx: Tx, rules: Rules, press: Press, now: datetime) -> Answer:
     elif not place.holds(press.place):
         return told(refused(Why.other_place, "That button belongs to a message of another chat."), who, token.verb.value)
     # A double click is two clicks for the provider; these two do not end in "already" by themselves.
-    if token.verb in (Verb.silence, Verb.escalate) and people.pressed_lately(
-            tx, f"press:{press.by.key}:{press.token}", now, DOUBLE_CLICK):
+    twice = f"press:{press.by.key}:{press.token}"
+    if token.verb in (Verb.silence, Verb.escalate) and people.pressed_lately(tx, twice, now, DOUBLE_CLICK):
         return Answer(Outcome.already, "Done already: you pressed it twice.")
-    return respond_as(tx, rules, command_of(press, token, place, rules, now), who, now, key)
+    answer = respond_as(tx, rules, command_of(press, token, place, rules, now), who, now, key)
+    people.answered(tx, twice, answer)      # forgotten when nothing was done
+    return answer
 
 
 def command_of(press: Press, token: Token, place: Place, rules: Rules, now: datetime) -> Command:

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from alerthub.domain.action import REASON_TEXT, Reason, RunState
-from alerthub.domain.compose import ALERTS_SHOWN, Telling, alert_line, is_quiet
+from alerthub.domain.compose import ALERTS_SHOWN, Telling, alert_line, is_called, is_quiet
 from alerthub.domain.delivery import Lane, is_wanted
 from alerthub.domain.event import Event, EventKind
-from alerthub.domain.incident import OWN_SOURCE, AlertState, Incident
+from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
@@ -125,10 +125,11 @@ def needs_no_telling(destination: Destination, routes: Sequence[Route], lane: La
     was done at a place that shows it by itself is not told back there."""
     incident = telling.incident
     is_new = lane.told_episode < incident.episode
-    was_called_before = lane.told_episode > 0 and not routes and incident.source != OWN_SOURCE
+    was_called_before = lane.told_episode > 0 and not routes and any(
+        destination.key in event.data.get("told", ()) for event in telling.calls)
     if is_new and (destination.is_personal or was_called_before) and not (incident.is_open and is_called(destination, telling)):
         return True
-    if destination.is_personal and not destination.edits and is_quiet(telling, destination) and not any(
+    if destination.is_personal and not (destination.edits and lane.receipt) and is_quiet(telling, destination) and not any(
             event.kind is EventKind.acknowledged for event in telling.events):
         return True     # a mail is not worth it; that somebody has taken it is
     if is_new and lane.is_first and not incident.is_open and any("held_by" in event.data for event in telling.events):
@@ -136,17 +137,6 @@ def needs_no_telling(destination: Destination, routes: Sequence[Route], lane: La
     if incident.flaps and is_quiet(telling, destination) and (destination.echoes or not (destination.edits and lane.receipt)):
         return True
     return destination.echoes and comes_from(destination, telling)
-
-
-def is_called(destination: Destination, telling: Telling) -> bool:
-    """Whether an escalation has called this destination since, and nobody has taken it after that."""
-    called = False
-    for event in telling.events:
-        if event.kind is EventKind.escalated:
-            called = called or destination.key in event.data.get("told", ())
-        elif event.kind in (EventKind.acknowledged, EventKind.resolved, EventKind.reopened):
-            called = False
-    return called
 
 
 def comes_from(destination: Destination, telling: Telling) -> bool:
@@ -160,6 +150,8 @@ def is_held(destination: Destination, lane: Lane, telling: Telling, now: datetim
     do and for its end."""
     incident = telling.incident
     if not (incident.silence_id and incident.is_open and telling.silenced_until and telling.silenced_until > now):
+        return False
+    if is_called(destination, telling):     # by somebody who wants them in spite of the silence
         return False
     if lane.told_episode < incident.episode:
         return True

@@ -150,14 +150,14 @@ def due(tx: Tx, destination: AnyRow, now: datetime, limit: int) -> list[DueLane]
 URGENT = (select(lanes, destinations.c.free_at, destinations.c.moved_to)
           .join(destinations, destinations.c.key == lanes.c.destination)
           .where(lanes.c.urgent_at <= NOW, lanes.c.lease_until.is_(None), lanes.c.want_seq > lanes.c.told_seq,
-                 lanes.c.is_degraded.is_(False), destinations.c.channel.not_in(bindparam("busy", expanding=True)),
+                 lanes.c.is_degraded.is_(False), lanes.c.destination.in_(bindparam("places", expanding=True)),
                  destinations.c.paused_until.is_(None) | (destinations.c.paused_until <= NOW))
           .order_by(lanes.c.urgent_at).limit(LIMIT).with_for_update(skip_locked=True, of=lanes))
 
 
-def hurried(tx: Tx, busy: Iterable[str], now: datetime, limit: int) -> list[DueLane]:
+def hurried(tx: Tx, places: Iterable[str], now: datetime, limit: int) -> list[DueLane]:
     """Lanes whose live message a person has just made untrue, and that nobody is telling; see `hurry`."""
-    rows = tx.conn.execute(URGENT, {"now": now, "busy": list(busy), "most": limit}).all()
+    rows = tx.conn.execute(URGENT, {"now": now, "places": list(places), "most": limit}).all()
     return [DueLane(lane_of(row), row.free_at, row.moved_to, row) for row in rows]
 
 

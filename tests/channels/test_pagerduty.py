@@ -175,11 +175,13 @@ LATER = NOW + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(("told", "said"), [
-    ([acknowledged_message(), message(why=Why.unacknowledged)], ["acknowledge", "resolve", "trigger"]),
-    ([message(), message(why=Why.unacknowledged)], ["trigger", "resolve", "trigger"]),      # it was acknowledged there, not here
-    ([message(), message(silenced_until=LATER), message(why=Why.unacknowledged)],
-     ["trigger", "acknowledge", "resolve", "trigger"]),
-    ([acknowledged_message(why=Why.escalated)], ["trigger"]),       # somebody there is called for what another has
+    ([acknowledged_message(), message(asks_again=True)], ["acknowledge", "resolve", "trigger"]),
+    ([message(), message(why=Why.escalated, asks_again=True)], ["trigger", "resolve", "trigger"]),      # acknowledged there
+    ([message(), message(silenced_until=LATER), message(asks_again=True)], ["trigger", "acknowledge", "resolve", "trigger"]),
+    ([acknowledged_message(why=Why.opened, calls=True)], ["trigger"]),       # somebody there is called for what another has
+    ([acknowledged_message(), acknowledged_message(calls=True), acknowledged_message(why=Why.changed),
+      acknowledged_message(why=Why.acknowledged)], ["acknowledge", "resolve", "trigger", "acknowledge"]),
+    ([message(silenced_until=LATER, calls=True)], ["trigger"]),
     ([message(), acknowledged_message(), acknowledged_message(why=Why.changed)], ["trigger", "acknowledge", "acknowledge"]),
 ])
 async def test_it_rings_there_when_somebody_is_wanted_and_not_otherwise(told: list[Any], said: list[str]) -> None:

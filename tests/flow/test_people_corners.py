@@ -327,3 +327,55 @@ async def test_the_auditor_leaves_what_runs_alone(store: Store) -> None:
     await store.write(lambda tx: escalate.audit(tx, world.rules, world.clock.now()))
     await world.drain()
     assert len([line for line in await world.history() if "step 1 of 2" in line]) == 1
+
+
+async def test_who_is_called_for_what_is_silenced_hears_it(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world)
+    await world.say("silence 1 1h")
+    await world.settle_down(3)
+    assert "called mehmet" in (await world.command(Verb.escalate)).text
+    await world.settle_down(3)
+    world.channels[MEHMET].expect("called mehmet")
+
+
+async def test_a_receiver_of_the_fiftieth_and_later_alerts_is_told_of_the_reopening(store: Store) -> None:
+    child = Route("mail", matchers=(Matcher("team", EQUAL, "b"),), group_by=("alertname",))
+    both = {"alerts": [destination(SLACK)], "mail": [destination(EMAIL)]}
+    world = World(store, rules_for(Route("alerts", group_by=("alertname",), routes=(child,)), receivers=both))
+    alerts = [{"team": "a", "host": f"h{number:02}"} for number in range(55)] + [{"team": "b", "host": "z"}]
+    await world.receive(*[firing("Many", **labels) for labels in alerts])
+    await world.drain()
+    await world.receive(*[resolved("Many", **labels) for labels in alerts])
+    await world.settle_down(3)
+    world.email.told.clear()
+    await world.receive(*[firing("Many", **labels) for labels in alerts])
+    await world.settle_down(3)
+    world.email.expect("reopened")
+
+
+async def test_mails_that_wait_for_their_budget_do_not_keep_a_click_from_showing(store: Store) -> None:
+    slow = {"alerts": [destination(SLACK, answers="buttons", every=timedelta(minutes=10)),
+                       destination(EMAIL, every=timedelta(minutes=10))]}
+    world = World(store, answering(receivers=slow))
+    for number in range(70):
+        await world.receive(firing(f"B{number:02}", severity="critical"))
+    await store.write(lambda tx: tx.conn.exec_driver_sql(
+        """update lanes set told_seq = 1, told_episode = 1, due_at = null, receipt = '{"ts": "1"}'"""))
+    for number in range(1, 71):
+        await world.command(Verb.acknowledge, number)
+    await store.write(lambda tx: tx.conn.exec_driver_sql(
+        "update lanes set urgent_at = null where channel = 'slack' and incident_id not in "
+        "(select id from incidents where number = 70)"))
+    await store.write(lambda tx: tx.conn.exec_driver_sql("update destinations set free_at = 9000000000000000"))
+    await world.drain()
+    assert [message.number for message in world.slack.messages] == [70]
+
+
+async def test_a_called_person_is_called_by_message_also_in_a_storm(store: Store) -> None:
+    world = World(store, calling())
+    await world.receive(*[firing(f"A{number:02}", severity="critical") for number in range(15)])
+    await world.settle_down(10)
+    told = world.channels[AYSE].messages
+    assert len(told) == 15
+    assert all(message.standing[0].startswith("YOU ARE CALLED") for message in told)
