@@ -209,6 +209,12 @@ async def a_day(scene: Scene) -> None:
             await scene.ask("POST", f"/hooks/{source}", headers=headers, content=b"{")
     await hub.hub.rounds.make_due()
     await scene.deliver()
+    scene.provider.answer = echo(400)       # until one refusal with all that it repeats is in the record
+    for number in range(20):
+        if log.MASK in tables_of(hub.store):
+            break
+        await scene.ask("POST", "/hooks/alertmanager", headers=bearer, content=body.replace(b"DiskFull", b"Late%d" % number))
+        await scene.deliver()
     await scene.ask("POST", "/api/v1/deliveries/replay")
     await scene.provider.stop()
     await scene.post.stop()
