@@ -51,7 +51,3 @@ class Person:
     def may(self, right: Right) -> bool:
         own = RIGHTS.get(self.role, RIGHTS["responder"])
         return right in own or (right is Right.approve and ("approver" in self.grants or self.role not in RIGHTS))
-
-    def has_role(self, role: str) -> bool:
-        """Whether an approval that asks for this role may come from them."""
-        return role == self.role or role in self.grants

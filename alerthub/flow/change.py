@@ -12,13 +12,12 @@ from alerthub.domain.command import Command, Verb
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import OWN_SOURCE, Incident
 from alerthub.domain.message import IncidentStatus
-from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import Silence, matchers_for
 from alerthub.flow import escalate, silencing
-from alerthub.flow.labels import common_labels, labels_of
+from alerthub.flow.keep import keep
+from alerthub.flow.labels import common_labels, routes_of
 from alerthub.store import alerts as alert_store
-from alerthub.store import events as event_store
 from alerthub.store import lanes, timers
 from alerthub.store.tx import Tx
 
@@ -30,11 +29,9 @@ class NotPossible(ValueError):
 Change = Callable[[Tx, Rules, Incident, Command, Who, datetime], str]
 
 
-def keep(tx: Tx, incident: Incident, events: Sequence[Event], now: datetime) -> None:
+def show(tx: Tx, incident: Incident, events: Sequence[Event], now: datetime) -> None:
     """Store it, and make every lane due: those whose live message can be edited at once, whatever their budget."""
-    alert_store.save_incidents(tx, [incident])
-    event_store.append(tx, events)
-    lanes.mark(tx, [(incident.id, incident.seq)], now)
+    keep(tx, [incident], events, now)
     lanes.hurry(tx, incident.id, now)
 
 
@@ -52,7 +49,7 @@ def acknowledge(tx: Tx, rules: Rules, incident: Incident, command: Command, who:
     timers.stop(tx, incident.id, timers.ESCALATION)
     timers.set_ack(tx, incident.id, incident.episode, now + span if span else None)
     until = f", until {now + span:%H:%M} UTC" if span else ""
-    keep(tx, incident, [happened(incident, EventKind.acknowledged, f"Acknowledged by {who.name}{until}", command, who, now)], now)
+    show(tx, incident, [happened(incident, EventKind.acknowledged, f"Acknowledged by {who.name}{until}", command, who, now)], now)
     return f"You have #{incident.number} now{until}."
 
 
@@ -60,11 +57,6 @@ def ack_timeout(tx: Tx, rules: Rules, incident: Incident) -> timedelta:
     """The shortest of the routes that led here; zero when none asks again."""
     spans = [route.ack_timeout for route in routes_of(tx, rules, incident) if route.ack_timeout]
     return min(spans, default=timedelta(0))
-
-
-def routes_of(tx: Tx, rules: Rules, incident: Incident) -> list[Route]:
-    found = {route.place: route for labels in labels_of(tx, incident) for route in resolve(rules.route, labels)}
-    return list(found.values())
 
 
 def given_back(incident: Incident, who: Who) -> str:
@@ -77,7 +69,7 @@ def unacknowledge(tx: Tx, rules: Rules, incident: Incident, command: Command, wh
     text = given_back(incident, who)
     give_back(tx, incident)
     timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
-    keep(tx, incident, [happened(incident, EventKind.unacknowledged, text, command, who, now)], now)
+    show(tx, incident, [happened(incident, EventKind.unacknowledged, text, command, who, now)], now)
     return f"#{incident.number} is nobody's again."
 
 
@@ -100,7 +92,7 @@ def resolve_incident(tx: Tx, rules: Rules, incident: Incident, command: Command,
     timers.stop(tx, incident.id, timers.ESCALATION)
     timers.set_ack(tx, incident.id, incident.episode, None)
     fired = "" if not still else f", although {'1 alert still fires' if still == 1 else f'{still} alerts still fire'}"
-    keep(tx, incident, [happened(incident, EventKind.resolved, f"Resolved by {who.name}{fired}", command, who, now)], now)
+    show(tx, incident, [happened(incident, EventKind.resolved, f"Resolved by {who.name}{fired}", command, who, now)], now)
     return f"#{incident.number} is resolved{fired}."
 
 
@@ -112,7 +104,7 @@ def kept_open(tx: Tx, incident: Incident, command: Command, who: Who, why: str, 
         timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
     text = f"{who.name} resolved it there. {why.partition(' Resolve it anyway')[0]}"
     event = happened(incident, EventKind.changed, text, replace(command, via=""), who, now)
-    keep(tx, incident, [event], now)
+    show(tx, incident, [event], now)
 
 
 def silence(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
@@ -146,13 +138,13 @@ def escalate_now(tx: Tx, rules: Rules, incident: Incident, command: Command, who
     events = [event, *escalate.next_now(tx, rules, incident, now)]
     if len(events) == 1:
         raise NotPossible(f"No escalation policy leads to anybody for #{incident.number}.")
-    keep(tx, incident, events, now)
+    show(tx, incident, events, now)
     return events[-1].text
 
 
 def comment(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
     text = " ".join(command.text.split())[:2_000]
-    keep(tx, incident, [happened(incident, EventKind.comment, f"{who.name}: {text}", command, who, now)], now)
+    show(tx, incident, [happened(incident, EventKind.comment, f"{who.name}: {text}", command, who, now)], now)
     return f"Noted on #{incident.number}."
 
 

@@ -99,22 +99,25 @@ def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], under_way: Mappin
             chosen.append(due)
     leases.lease(tx, lane_table, "id", [due.row for due in chosen], owner, now + LEASE)
     lanes.unhurry(tx, [due.row for due in chosen])
-    sendings = [sending for due in chosen for sending in hurried(tx, rules, known[due.lane.destination], due.lane, now)]
+    tellings = read_tellings(tx, [due.lane for due in chosen])
+    key = people.signing_key(tx) if chosen else b""
+    sendings = [sending for due in chosen
+                for sending in hurried(tx, rules, known[due.lane.destination], due.lane, tellings[due.lane.id], key, now)]
     lanes.lose_attempts(tx, [sending.shares[0].lane for sending in sendings if sending.shares[0].lane.was_leased])
     lanes.insert_deliveries(tx, [lanes.sending_row(sending.shares[0].lane, sending.message.why, sending.shares[0].up_to, now)
                                  for sending in sendings])
     return sendings
 
 
-def hurried(tx: Tx, rules: Rules, destination: Destination, lane: Lane, now: datetime) -> list[Sending]:
+def hurried(tx: Tx, rules: Rules, destination: Destination, lane: Lane, telling: Telling, key: bytes,
+            now: datetime) -> list[Sending]:
     """The edit; none where it would say nothing that is not known there."""
-    telling = read_tellings(tx, [lane])[lane.id]
     is_known_there = destination.echoes and (
         telling.incident.status is IncidentStatus.triggered or comes_from(destination, telling))
     if is_known_there or lane.told_episode < telling.incident.episode:
         lanes.settle(tx, lane.id, lane.attempt + 1, due_at=lane.due_at)
         return []
-    message = replace(compose(telling, lane, destination, rules, people.signing_key(tx), now), only_edit=True)
+    message = replace(compose(telling, lane, destination, rules, key, now), only_edit=True)
     share = Share(lane, lane.attempt + 1, lane.told_seq, lane.told_episode, None, pages=False)
     return [Sending(destination, message, lane.receipt, (share,), now + SEND_WITHIN)]
 

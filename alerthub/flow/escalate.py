@@ -12,13 +12,12 @@ from alerthub.domain.escalation import Call, Place, after, call_for
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import Incident
 from alerthub.domain.message import IncidentStatus
-from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import EscalationPolicy, Rules
 from alerthub.domain.schedule import on_call
 from alerthub.flow.intake import take_in
-from alerthub.flow.labels import labels_of
+from alerthub.flow.keep import keep
+from alerthub.flow.labels import routes_of
 from alerthub.store import alerts as alert_store
-from alerthub.store import events as event_store
 from alerthub.store import lanes, overrides, timers
 from alerthub.store.timers import ACK, ESCALATION, RAN_OUT, RUNNING, STOPPED, Timer
 from alerthub.store.tx import Tx
@@ -40,11 +39,7 @@ def run_due(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
         incident = incidents[timer.incident_id]
         step = expire if timer.kind == ACK else go_on
         happened += step(tx, rules, timer, incident, now)
-    changed = {event.incident_id for event in happened}
-    for incident_id in sorted(changed):
-        lanes.mark(tx, [(incident_id, incidents[incident_id].seq)], now)
-    alert_store.save_incidents(tx, [incidents[incident_id] for incident_id in sorted(changed)])
-    event_store.append(tx, happened)
+    keep(tx, [incidents[incident_id] for incident_id in sorted({event.incident_id for event in happened})], happened, now)
     return happened
 
 
@@ -87,11 +82,6 @@ def first_word(tx: Tx, rules: Rules, policy: EscalationPolicy, incident: Inciden
         return incident.opened_at + FLAPPING_FOR
     routes = [route for route in routes_of(tx, rules, incident) if route.escalation_policy == policy.name]
     return min((route.speaks_at(now) for route in routes), default=now)
-
-
-def routes_of(tx: Tx, rules: Rules, incident: Incident) -> list[Route]:
-    found = {route.place: route for labels in labels_of(tx, incident) for route in resolve(rules.route, labels)}
-    return list(found.values())
 
 
 def take_step(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, incident: Incident, now: datetime) -> list[Event]:

@@ -8,9 +8,10 @@ from alerthub.domain.action import Reason
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import Incident
 from alerthub.domain.rules import ActionRule, Direction, Rules
+from alerthub.flow.keep import keep
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
-from alerthub.store import lanes, runs
+from alerthub.store import runs
 from alerthub.store.tx import Tx
 
 ACTOR = Actor("hub", "flapping")
@@ -47,7 +48,5 @@ def calm(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
         incident.flaps = 0
         kind = EventKind.changed if incident.is_open else EventKind.resolved
         events.append(incident.happened(kind, ACTOR, f"No longer flapping: {state}", now, {}))
-    alert_store.save_incidents(tx, list(changed.values()))
-    event_store.append(tx, events)
-    lanes.mark(tx, [(incident.id, incident.seq) for incident in changed.values()], now)
+    keep(tx, list(changed.values()), events, now)
     return events

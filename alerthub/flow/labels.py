@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from alerthub.domain.alert import Labels
 from alerthub.domain.compose import shared
 from alerthub.domain.incident import AlertState, Incident
+from alerthub.domain.route import Route, resolve
+from alerthub.domain.rules import Rules
 from alerthub.store import alerts as alert_store
 from alerthub.store.tx import Tx
 
@@ -34,3 +36,9 @@ def labels_in(states: Iterable[AlertState]) -> Iterable[Labels]:
 def common_labels(tx: Tx, incident: Incident) -> Labels:
     """What all of them share."""
     return shared(labels_of(tx, incident))
+
+
+def routes_of(tx: Tx, rules: Rules, incident: Incident) -> list[Route]:
+    """All routes by which its alerts lead somewhere, each once."""
+    found = {route.place: route for labels in labels_of(tx, incident) for route in resolve(rules.route, labels)}
+    return list(found.values())

@@ -28,9 +28,9 @@ from alerthub.domain.silence import (
     marker_of,
     plan,
 )
+from alerthub.flow.keep import keep
 from alerthub.store import alerts as alert_store
-from alerthub.store import events as event_store
-from alerthub.store import lanes, silences
+from alerthub.store import silences
 from alerthub.store.tx import Tx
 
 HUB = Actor("hub", "silences")
@@ -136,10 +136,7 @@ def judge_all(tx: Tx, ids: Collection[str], now: datetime, *, by: Actor = HUB, o
     changed = alert_store.incidents_for_change(tx, ids)
     judged = [judge(tx, incident, active, now, by=by, over=over) for incident in changed.values()]
     events = [event for event in judged if event is not None]
-    moved = [changed[event.incident_id] for event in events]
-    alert_store.save_incidents(tx, moved)
-    event_store.append(tx, events)
-    lanes.mark(tx, [(incident.id, incident.seq) for incident in moved], now)
+    keep(tx, [changed[event.incident_id] for event in events], events, now)
     return events
 
 

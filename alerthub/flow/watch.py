@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 from alerthub.domain import own
 from alerthub.domain.alert import Alert, Batch
 from alerthub.domain.event import Actor, Event, EventKind
-from alerthub.domain.incident import OWN_SOURCE, AlertState, Incident
+from alerthub.domain.incident import OWN_SOURCE, AlertState
 from alerthub.domain.reconcile import Finding, Peer, compare, resolution
 from alerthub.domain.rules import Rules
 from alerthub.flow.intake import Taken, take_in
+from alerthub.flow.keep import keep
 from alerthub.store import alerts as alert_store
-from alerthub.store import events as event_store
-from alerthub.store import lanes
 from alerthub.store.tx import Tx
 
 OWN_EXPIRY = timedelta(hours=1)
@@ -94,12 +93,6 @@ def spoken(span: timedelta) -> str:
     if seconds % 3600 == 0:
         return f"{seconds // 3600} h"
     return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
-
-
-def keep(tx: Tx, incidents: Sequence[Incident], events: Sequence[Event], now: datetime) -> None:
-    alert_store.save_incidents(tx, incidents)
-    event_store.append(tx, events)
-    lanes.mark(tx, [(incident.id, incident.seq) for incident in incidents], now)
 
 
 def expire_own(tx: Tx, rules: Rules, now: datetime) -> Taken:

@@ -70,10 +70,6 @@ def link(tx: Tx, account: str, person: str, now: datetime) -> None:
         index_elements=["account"], set_={"person": new.excluded.person, "linked_at": new.excluded.linked_at}))
 
 
-def unlink(tx: Tx, account: str) -> bool:
-    return tx.conn.execute(delete(identities).where(identities.c.account == account)).rowcount == 1
-
-
 def new_code(tx: Tx, person: str, expires_at: datetime) -> str:
     """A one-time code for a person; only its hash is kept. Earlier codes of theirs no longer count."""
     code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
