@@ -19,6 +19,10 @@ class Verb(StrEnum):
     silence = "silence"
     escalate = "escalate"
     comment = "comment"
+    approve = "approve"
+    deny = "deny"
+    release = "release"          # of the latch of a target
+    override = "override"        # release it without proof and without other people: admins only, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Command:
     text: str = ""                       # a comment, or the reason
     until: datetime | None = None        # of a silence
     forced: bool = False
+    subject: str = ""                    # of approve and deny: a run (its id, or the end of it) or a target; of release: a target
 
 
 Ask = Press | Typed | Command
@@ -90,7 +95,8 @@ class BadToken(ValueError):
 
 
 MAC_BYTES = 12
-CODES = {"a": Verb.acknowledge, "r": Verb.resolve, "s": Verb.silence, "e": Verb.escalate, "u": Verb.unacknowledge}
+CODES = {"a": Verb.acknowledge, "r": Verb.resolve, "s": Verb.silence, "e": Verb.escalate, "u": Verb.unacknowledge,
+         "y": Verb.approve, "n": Verb.deny, "l": Verb.release}
 SILENCES = {"1": "1h", "4": "4h", "t": "tomorrow"}
 
 

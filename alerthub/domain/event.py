@@ -20,6 +20,7 @@ class EventKind(StrEnum):
     refreshed = "refreshed"        # heard from again after stale
     silenced = "silenced"          # the source says that a silence or inhibition holds it, or no longer does
     action = "action"              # an action run changed its state
+    latch = "latch"                # a target was made safe, or is on its way out of it
     acknowledged = "acknowledged"
     unacknowledged = "unacknowledged"   # given back, or its time is over
     unsilenced = "unsilenced"      # a silence of the hub has ended, and it still fires
@@ -30,15 +31,15 @@ class EventKind(StrEnum):
 WHY = {
     EventKind.opened: Why.opened, EventKind.reopened: Why.reopened, EventKind.changed: Why.changed,
     EventKind.resolved: Why.resolved, EventKind.stale: Why.stale, EventKind.refreshed: Why.changed,
-    EventKind.silenced: Why.changed, EventKind.action: Why.action,
+    EventKind.silenced: Why.changed, EventKind.action: Why.action, EventKind.latch: Why.action,
     EventKind.acknowledged: Why.acknowledged, EventKind.unacknowledged: Why.unacknowledged,
     EventKind.escalated: Why.escalated, EventKind.comment: Why.comment,
     EventKind.unsilenced: Why.unacknowledged,
 }
 # What a telling is called when several events are told at once: the most important one names it.
 ORDER = (EventKind.resolved, EventKind.reopened, EventKind.opened, EventKind.escalated, EventKind.unacknowledged,
-         EventKind.unsilenced, EventKind.acknowledged, EventKind.action, EventKind.stale, EventKind.changed, EventKind.comment,
-         EventKind.refreshed, EventKind.silenced)
+         EventKind.unsilenced, EventKind.acknowledged, EventKind.action, EventKind.latch, EventKind.stale, EventKind.changed,
+         EventKind.comment, EventKind.refreshed, EventKind.silenced)
 
 
 @dataclass(frozen=True, slots=True)

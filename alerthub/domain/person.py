@@ -51,3 +51,7 @@ class Person:
     def may(self, right: Right) -> bool:
         own = RIGHTS.get(self.role, RIGHTS["responder"])
         return right in own or (right is Right.approve and ("approver" in self.grants or self.role not in RIGHTS))
+
+    def may_approve(self, role: str) -> bool:
+        """Whether their word counts where `role` is asked for: theirs by role or by grant."""
+        return role == self.role or role in self.grants

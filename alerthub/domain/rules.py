@@ -52,6 +52,56 @@ class Approval:
     within: timedelta
 
 
+class RunMode(StrEnum):
+    """What a run that may start does. A tighten is always live."""
+
+    live = "live"
+    dry_run = "dry_run"     # the target is asked whether it would do it, and does nothing
+    shadow = "shadow"       # nobody is asked; the record says what would have been done
+
+
+@dataclass(frozen=True, slots=True)
+class Blast:
+    """How many different targets one action may touch within a time (R-41). 0: no such limit."""
+
+    targets: int = 0
+    percent: int = 0
+    within: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """So many runs in a row that failed or are unknown open it; after `reset` one is tried again. 0 failures: never opens."""
+
+    failures: int = 3
+    reset: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What it takes to release a latched target. `mode`: what an agent is told; empty: it is not told, the latch only opens."""
+
+    clear_for: timedelta = timedelta(minutes=10)
+    approval: Approval = Approval("approver", 2, timedelta(minutes=15))
+    mode: str = "armed"
+
+
+@dataclass(frozen=True, slots=True)
+class PermitRule:
+    """How long a lease is good for, and the hash of the token that the agent shows. What signs it is the edge's (web)."""
+
+    ttl: timedelta
+    token_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """Of all neutral and relaxing actions together. `mode` is the least that an action's own mode may be weakened to."""
+
+    max_per_hour: int = 60
+    mode: RunMode = RunMode.live
+
+
 @dataclass(frozen=True, slots=True)
 class ActionRule:
     """What may be done. `targets` are names from the configuration; with `target_label` the alert's label chooses one of
@@ -69,6 +119,10 @@ class ActionRule:
     version: str = ""                       # hash of the settings, for the record
     resumable: bool = False
     on_flapping: str = "once"               # or hold; a tighten is never held back
+    mode: RunMode = RunMode.live
+    blast: Blast = Blast()
+    circuit: Circuit = Circuit()
+    releases: bool = False                  # whether it can also lead its target out of the safe state
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +200,9 @@ class Rules:
     heartbeats: Mapping[str, HeartbeatRule] = field(default_factory=dict)
     answers: Answers = Answers()
     flapping: Flapping = Flapping()
+    guards: Guards = Guards()
+    releases: Mapping[str, Release] = field(default_factory=dict)       # by target; a target without one has the usual one
+    permits: Mapping[str, PermitRule] = field(default_factory=dict)     # by target
     public_url: str = "http://127.0.0.1:8095"
     reopen_window: timedelta = timedelta(hours=1)
     retention: timedelta = timedelta(days=90)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from alerthub.domain.alert import canonical
 from alerthub.store.leases import is_due, pick
 from alerthub.store.schema import action_runs, incidents
 from alerthub.store.tx import AnyRow, Tx, chunks
+
+CODE = 12       # characters of a run's id that people write and buttons hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,22 @@ class Run:
     attempt: int
     was_leased: bool
     report: dict[str, Any]
+    round: int = 0
+    mode: str = "live"
+    rules_version: str = ""
+    body_sha256: str = ""
+    alert: dict[str, Any] = field(default_factory=dict)      # as received
+    asked_by: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What people vote on."""
+        return f"run:{self.id}"
+
+    @property
+    def code(self) -> str:
+        """The end of the id: how people and buttons name it."""
+        return self.id[-CODE:]
 
 
 def ran_since(tx: Tx, incident_id: str, action: str, target: str, since: datetime) -> bool:
@@ -54,6 +72,8 @@ def run_of(row: AnyRow) -> Run:
         direction=row.direction, state=RunState(row.state), reason=row.reason, why=row.why, rule_version=row.rule_version,
         labels=json.loads(row.labels), created_at=row.created_at, started_at=row.started_at, finished_at=row.finished_at,
         attempt=row.attempt, was_leased=row.lease_until is not None, report=json.loads(row.report) if row.report else {},
+        round=row.round, mode=row.mode, rules_version=row.rules_version, body_sha256=row.body_sha256,
+        alert=json.loads(row.alert) if row.alert else {}, asked_by=row.asked_by,
     )
 
 
@@ -61,7 +81,7 @@ def propose(tx: Tx, rows: Sequence[dict[str, Any]]) -> list[str]:
     """Insert runs that do not exist yet for their (incident, episode, action, target); the ids of those that are new."""
     new: list[str] = []
     statement = tx.insert(action_runs).on_conflict_do_nothing(
-        index_elements=["incident_id", "episode", "action", "target"]).returning(action_runs.c.id)
+        index_elements=["incident_id", "episode", "action", "target", "direction", "round"]).returning(action_runs.c.id)
     for row in rows:
         values = {**row, "labels": canonical(row["labels"]), "attempt": 0, "report": ""}
         new.extend(tx.conn.execute(statement, values).scalars())
@@ -94,6 +114,16 @@ def facts(tx: Tx, run: Run, rule_version: str, now: datetime) -> Facts:
     return Facts(is_open=status != "resolved", rule_version=rule_version, proposed_version=run.rule_version,
                  proposed_at=run.created_at, last_started=last.started_at if last else None,
                  started_last_hour=int(tx.conn.execute(hour).scalar_one()))
+
+
+def find(tx: Tx, reference: str) -> Run | None:
+    """By id, or by the end of it among those that wait for people; locked until the end of the transaction."""
+    if len(reference) > CODE:
+        which = action_runs.c.id == reference
+    else:
+        which = (action_runs.c.state == RunState.awaiting_approval.value) & action_runs.c.id.endswith(reference, autoescape=True)
+    rows = tx.conn.execute(select(action_runs).where(which).with_for_update()).all() if len(reference) >= CODE else []
+    return run_of(rows[0]) if len(rows) == 1 else None
 
 
 def settle(tx: Tx, run_id: str, attempt: int, **columns: Any) -> bool:

@@ -17,13 +17,14 @@ from sqlalchemy import (
 )
 
 from alerthub.store.columns import EPOCH, MICROSECOND, Instant, RowId, metadata
+from alerthub.store.schema_actions import action_runs, freezes, latch_causes, latches, looks, permits, votes
 from alerthub.store.schema_people import heard, heartbeats, identities, keys, link_codes, overrides, silences, timers
 from alerthub.store.schema_record import anchors, pruned
 
 __all__ = [
     "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "anchors", "deliveries", "destinations", "events",
-    "heard", "heartbeats", "identities", "incidents", "keys", "lanes", "leaders", "link_codes", "metadata", "overrides",
-    "pruned", "quarantine", "silences", "timers",
+    "freezes", "heard", "heartbeats", "identities", "incidents", "keys", "lanes", "latch_causes", "latches", "leaders",
+    "link_codes", "looks", "metadata", "overrides", "permits", "pruned", "quarantine", "silences", "timers", "votes",
 ]
 
 incidents = Table(
@@ -163,33 +164,6 @@ deliveries = Table(
 Index("ix_deliveries_incident_id", deliveries.c.incident_id)
 Index("ix_deliveries_dead_letter", deliveries.c.id,
       sqlite_where=text("is_dead_letter"), postgresql_where=text("is_dead_letter"))
-
-action_runs = Table(
-    "action_runs", metadata,
-    Column("id", Text, primary_key=True),
-    Column("incident_id", Text, ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False),
-    Column("episode", Integer, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("target", Text, nullable=False),
-    Column("direction", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("why", Text, nullable=False),
-    Column("rule_version", Text, nullable=False),
-    Column("body_sha256", Text, nullable=False),
-    Column("labels", Text, nullable=False),
-    Column("created_at", Instant, nullable=False),
-    Column("started_at", Instant),
-    Column("finished_at", Instant),
-    Column("due_at", Instant),
-    Column("lease_until", Instant),
-    Column("owner", Text),
-    Column("attempt", Integer, nullable=False),
-    Column("report", Text, nullable=False),
-    UniqueConstraint("incident_id", "episode", "action", "target"),
-)
-Index("ix_action_runs_due", action_runs.c.due_at,
-      sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL"))
 
 quarantine = Table(
     "quarantine", metadata,
