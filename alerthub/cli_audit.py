@@ -1,4 +1,5 @@
-"""`alerthub audit`: is the record as the hub wrote it? Reads the database itself, also beside a running hub, and never writes."""
+"""`alerthub audit`: is the record as the hub wrote it, and what does it say of one incident? Reads the database itself, also
+beside a running hub, and never writes there."""
 
 from __future__ import annotations
 
@@ -12,9 +13,14 @@ from pathlib import Path
 
 import click
 
-from alerthub.cli_base import config_option, configured, fails_plainly, json_option
+from alerthub.cli_base import config_option, configured, fails_plainly, json_option, number_of
+from alerthub.clock import SystemClock
+from alerthub.domain.evidence import faults
+from alerthub.errors import AlerthubError
+from alerthub.flow import evidence
 from alerthub.flow.audit import verify as verify_record
 from alerthub.store.audit import last_anchors, opened_for_reading
+from alerthub.web.evidence import page_of
 
 SHOWN = 1000        # findings; a database that is all wrong need not be told row by row
 WITNESS = re.compile(r"([0-9]{1,15}):([0-9a-f]{64})")
@@ -59,5 +65,43 @@ def verify(given: tuple[str, ...], path: Path | None, as_json: bool) -> None:
         more = f" (only the first {SHOWN} are shown)" if len(found) == SHOWN else ""
         click.echo(f"{counted(len(found))}{more}" if found else "the record is as it was written")
         click.echo(f"newest anchor {newest.n}:{newest.hash}" if newest else "no anchor yet: the hub makes one every minute")
+    if found:
+        sys.exit(1)
+
+
+@audit.command("export")
+@click.argument("incident", type=number_of)
+@click.option("--folder", default=".", type=click.Path(path_type=Path, file_okay=False), help="Where the files go.")
+@config_option
+@fails_plainly
+def export(incident: int, folder: Path, path: Path | None) -> None:
+    """Write the evidence of INCIDENT, a number: one JSON file to be checked (`alerthub audit check`), one page to be read."""
+    with opened_for_reading(configured(path).model.database.url) as tx:
+        pack = evidence.pack(tx, str(incident), SystemClock().now())
+    if pack is None:
+        raise AlerthubError(f"there is no incident #{incident}; the numbers are those of alerthub list, also of closed ones")
+    stem = folder / f"incident-{incident}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stem.with_suffix(".json").write_text(json.dumps(pack, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        stem.with_suffix(".html").write_text(page_of(pack), encoding="utf-8")
+    except OSError as error:
+        raise AlerthubError(f"the evidence cannot be written to {folder}: {error.strerror}") from None
+    click.echo(f"{stem.with_suffix('.json')}\n{stem.with_suffix('.html')}\nsha256 {pack['sha256']}")
+
+
+@audit.command("check")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@fails_plainly
+def check(file: Path) -> None:
+    """Is an exported JSON file as the hub wrote it? Needs no hub and no database. Exit code 1 when it is not."""
+    try:
+        pack = json.loads(file.read_text(encoding="utf-8"))
+        found = list(islice(faults(pack), SHOWN))
+    except (ValueError, RecursionError, OSError) as error:
+        raise AlerthubError(f"{file} cannot be read as evidence: {str(error)[:200]}") from None
+    for one in found:
+        click.echo(one)
+    click.echo(counted(len(found)) if found else f"the evidence is as it was exported; sha256 {pack['sha256']}")
     if found:
         sys.exit(1)

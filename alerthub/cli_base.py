@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 config_option = click.option("--config", "path", type=click.Path(path_type=Path), envvar="ALERTHUB_CONFIG",
                              help="The configuration file (default: ALERTHUB_CONFIG, then alerthub.yml here, else none).")
+token_option = click.option("--token-file", "token_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+                            help="Your own token, by which the hub knows you (default: ALERTHUB_TOKEN, then server.api_token).")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
 
 
@@ -92,19 +94,35 @@ class HubRefused(AlerthubError):
         super().__init__(text)
 
 
-async def ask_hub(config: Config, method: str, path: str, body: object = None) -> dict[str, Any]:
-    """What the running hub answers to a call of /api/v1/. Raises NoHub when it does not run, HubRefused when it says no."""
-    content = await ask_hub_for_bytes(config, method, path, json=body)
+def token_from(file: Path | None) -> str:
+    """A person's own token; empty when they give none. It is printed nowhere."""
+    try:
+        token = file.read_text(encoding="utf-8").strip() if file is not None else os.environ.get("ALERTHUB_TOKEN", "").strip()
+    except (OSError, ValueError):
+        raise AlerthubError(f"{file} cannot be read") from None
+    if file is not None and not token:
+        raise AlerthubError(f"{file} is empty; put your token into it")
+    if not token.isascii() or not token.isprintable():
+        raise AlerthubError("that token is none of the hub's: it has characters that no header can hold")
+    if token:
+        log.hide(token)
+    return token
+
+
+async def ask_hub(config: Config, method: str, path: str, body: object = None, token: str = "") -> dict[str, Any]:
+    """What the running hub answers to a call of /api/v1/. Raises NoHub when it does not run, HubRefused when it says no.
+    `token`: a person's own, instead of the shared one."""
+    content = await ask_hub_for_bytes(config, method, path, token or token_from(None), json=body)
     try:
         return {**json.loads(content)}
     except (ValueError, TypeError):
         raise not_ours(config) from None
 
 
-async def ask_hub_for_bytes(config: Config, method: str, path: str, **more: Any) -> bytes:
+async def ask_hub_for_bytes(config: Config, method: str, path: str, token: str = "", **more: Any) -> bytes:
     """The same, whatever the answer holds; `more` as httpx takes it."""
     url = f"http://{reachable(*config.listen)}/api/v1/{path}"
-    token = revealed(config.model.server.api_token)
+    token = token or revealed(config.model.server.api_token) or ""
     try:
         async with outbound() as http:
             answer = await http.request(method, url, headers={"authorization": f"Bearer {token}"} if token else {}, **more)

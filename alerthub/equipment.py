@@ -18,6 +18,8 @@ from alerthub.actions.base import ActionWire
 from alerthub.channels.base import ATTEMPT_SECONDS, Channel, Listener, Wire
 from alerthub.clock import Clock, SystemClock
 from alerthub.config import Config, compile_rules
+from alerthub.config.targets import permit_keys
+from alerthub.config.tokens import tokens_of
 from alerthub.contacts import how_answered, make_contacts, make_listeners
 from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.message import AlertLine, IncidentStatus, Link, Message, Why
@@ -131,7 +133,8 @@ def hide_secrets(config: Config) -> None:
 
 def door_of(config: Config) -> Door:
     server = config.model.server
-    return Door(server.public_url, config.is_loopback, revealed(server.api_token) or "", server.max_body_size)
+    return Door(server.public_url, config.is_loopback, revealed(server.api_token) or "", server.max_body_size,
+                people=tokens_of(config.model), permit_keys=permit_keys(config.model))
 
 
 def outbound() -> httpx.AsyncClient:

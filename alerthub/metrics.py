@@ -45,6 +45,9 @@ class Metrics:
             registry=registry)
         self.actions = Counter(
             "alerthub_action_runs_total", "Action runs ended, by action and state.", ["action", "state"], registry=registry)
+        self.refused = Counter(
+            "alerthub_action_refused_total", "Action runs that were not run, by action and reason.", ["action", "reason"],
+            registry=registry)
         self.action_seconds = Histogram(
             "alerthub_action_duration_seconds", "One action run, verification included.", ["action"],
             buckets=(*SECONDS, 30, 60), registry=registry)

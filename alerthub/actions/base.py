@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import httpx
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from alerthub.clock import Clock
-from alerthub.domain.rules import Direction
+from alerthub.domain.rules import Direction, RunMode
 from alerthub.errors import ActionFailed
 from alerthub.regex import compile_pattern
 from alerthub.settings import Duration, Settings
@@ -63,6 +63,27 @@ class Approve(Settings):
     within: Span = timedelta(minutes=15)
 
 
+class BlastSettings(Settings):
+    """How many different targets it may act on within a time (R-41)."""
+
+    targets: int = Field(default=0, ge=0)
+    percent: int = Field(default=0, ge=0, le=100)
+    within: Span = timedelta(minutes=10)
+
+    @model_validator(mode="after")
+    def check_limit(self) -> Self:
+        if not self.targets and not self.percent:
+            raise ValueError("say how many: targets: a number, or percent: of the action's targets, from 1 to 100")
+        return self
+
+
+class CircuitSettings(Settings):
+    """After so many runs in a row that failed or are unknown, nothing for the time of `reset`; then one is tried. 0: never."""
+
+    failures: int = Field(default=3, ge=0)
+    reset: Span = timedelta(hours=1)
+
+
 class ActionSettings(Settings):
     """Base of one entry of `actions:`. `parameters` are fixed; of `labels` the values are passed on, when `pattern` allows
     them whole. Nothing of an alert reaches a target in another way, but for the text of the reason."""
@@ -80,6 +101,9 @@ class ActionSettings(Settings):
     cooldown: Duration = timedelta(0)
     max_per_hour: int = Field(default=0, ge=0)
     approve: Approve | None = None
+    mode: RunMode = RunMode.live
+    blast_radius: BlastSettings | None = None
+    circuit: CircuitSettings | None = None
     flapping: Literal["once", "hold"] = "once"      # while its incident opens and closes too often
     parameters: dict[ParameterName, Annotated[Scalar, AfterValidator(check_scalar)]] = Field(default_factory=dict)
     labels: tuple[ParameterName, ...] = ()
@@ -104,9 +128,17 @@ class ActionSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def check_relax(self) -> Self:
+        if self.direction is Direction.relax:
+            raise ValueError("relaxing is only the release of a latch, which people ask for and approve; no alert leads to it: "
+                             "remove direction")
+        return self
+
+    @model_validator(mode="after")
     def check_tighten(self) -> Self:
         """Nothing may delay the way into the safe state: no guard, and no label with a strange value either."""
-        guards = {"approve": self.approve, "cooldown": self.cooldown, "max_per_hour": self.max_per_hour, "labels": self.labels}
+        guards = {"approve": self.approve, "cooldown": self.cooldown, "max_per_hour": self.max_per_hour, "labels": self.labels,
+                  "mode": self.mode is not RunMode.live, "blast_radius": self.blast_radius, "circuit": self.circuit}
         if self.direction is Direction.tighten and (given := next((name for name, value in guards.items() if value), None)):
             raise ValueError(f"direction tighten is never delayed or refused; remove {given}, or make it neutral")
         if self.direction is Direction.tighten and self.deadline > LONGEST_TIGHTEN:
@@ -115,11 +147,26 @@ class ActionSettings(Settings):
         return self
 
 
+class ReleaseApprove(Approve):
+    """Who must agree to a release: two, unless it says otherwise, of whom neither is the one who asks."""
+
+    role: str = Field(default="approver", min_length=1)
+    count: int = Field(default=2, ge=1)
+
+
+class ReleaseSettings(Settings):
+    """What it takes to release a target that was made safe: so long must what caused it be over, and so many must agree."""
+
+    clear_for: Duration = timedelta(minutes=10)
+    approve: ReleaseApprove = Field(default_factory=ReleaseApprove)
+
+
 class TargetSettings(Settings):
     """Base of one entry of `targets:`."""
 
     name: Name
     type: str
+    release: ReleaseSettings = Field(default_factory=ReleaseSettings)
 
 
 def parameters_for(settings: ActionSettings, labels: Mapping[str, str]) -> dict[str, Scalar]:
@@ -152,6 +199,7 @@ class Call:
     deadline: datetime
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     resumed: bool = False          # a run before a crash may have reached the target
+    release: str = ""              # what a target that is released is told; empty: this is no release
 
 
 class Outcome(StrEnum):
@@ -163,13 +211,15 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Report:
     """What happened: for the record, the message and the risk team. Free of secrets. `request` and `answer` are what
-    went over the wire (headers that authenticate left out); `verified` is what the target said of itself afterwards."""
+    went over the wire (headers that authenticate left out); `verified` is what the target said of itself afterwards. `undo`:
+    the request that would bring back what was there before, and under `how` what a person does for that; it is never sent."""
 
     outcome: Outcome
     detail: str
     request: Mapping[str, Any] = field(default_factory=dict)
     answer: Mapping[str, Any] = field(default_factory=dict)
     verified: str = ""
+    undo: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +243,12 @@ class Action(Protocol):
 
     async def run(self, call: Call) -> Report:
         """Do it, and verify it, before `call.deadline`. Never raises for what the target does; is cancellable."""
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """An action that can show what it would do. Of one that cannot, the record says only which parameters it had."""
+
+    async def rehearse(self, call: Call, *, ask: bool) -> Report:
+        """The very request that `run` would send, with no effect. Without `ask` nobody is asked: for shadow mode. With it the
+        target is, as far as it can be without changing it. Succeeded means that nothing spoke against it."""

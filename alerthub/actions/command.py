@@ -114,6 +114,17 @@ class Command:
             return Report(Outcome.succeeded, described("it exited with", ended), request, answer)
         return await self._verified(verify, call, request, answer)
 
+    async def rehearse(self, call: Call, *, ask: bool) -> Report:
+        """What would be started; in a dry run, whether it is a program that may be."""
+        try:
+            argv, verify = (filled(given, call.parameters) for given in (self._config.argv, self._config.verify))
+            for program in {argv[0], *verify[:1]} if ask else ():
+                check_program(program)
+        except ActionFailed as error:
+            return Report(Outcome.failed, error.detail)
+        shown = [redact(argument) for argument in argv]
+        return Report(Outcome.succeeded, " ".join(shown), {"argv": shown, "verify": [redact(argument) for argument in verify]})
+
     async def _verified(self, verify: list[str], call: Call, request: dict[str, Any], answer: dict[str, Any]) -> Report:
         request |= {"verify": [redact(argument) for argument in verify]}
         try:

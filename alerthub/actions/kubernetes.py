@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -18,6 +17,7 @@ from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, Rep
 from alerthub.actions.exchange import Answer
 from alerthub.actions.kubernetes_api import MERGE, STRATEGIC, Cluster, DeploymentTarget, Patch, part
 from alerthub.actions.read_back import ASK_FOR, CONFLICT, ONE_REQUEST, Attempts, Found, left, persist, set_value
+from alerthub.actions.rollout import Rollout, rollout
 from alerthub.errors import ActionFailed, ActionUnknown
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -42,12 +42,6 @@ class KubernetesSettings(ActionSettings):
         if self.parameters or self.labels:
             raise ValueError("kubernetes takes neither parameters nor labels: nothing of an alert decides what it does")
         return self
-
-
-class Rollout(StrEnum):
-    done = "done"
-    waiting = "waiting"
-    stuck = "stuck"
 
 
 @dataclass(slots=True)
@@ -83,6 +77,10 @@ class Work(ABC):
     @abstractmethod
     def told(self, before: Any) -> str:
         """What was done, in words."""
+
+    def undo(self, before: Any) -> Mapping[str, Any]:
+        """The request that brings back what was there; empty where there is no way back."""
+        return {}
 
     def is_done(self, found: Found) -> bool:
         return bool(found.value == self.wanted)
@@ -154,6 +152,11 @@ class Scale(Work):
     def told(self, before: Any) -> str:
         return f"scaled from {before} to {self.wanted}"
 
+    def undo(self, before: Any) -> Mapping[str, Any]:
+        back = Patch(self._cluster.scale_path, MERGE, {"spec": {"replicas": before}})
+        return {"how": f"{self._cluster.kubectl} scale deployment/{self._cluster.name} --replicas={before}",
+                **self._cluster.recorded(back)}
+
 
 class Kubernetes:
     kind: ClassVar[str] = "kubernetes"
@@ -172,30 +175,51 @@ class Kubernetes:
 
     async def run(self, call: Call) -> Report:
         """Read, rehearse, do it, and watch the rollout until it is done or the deadline passes."""
-        seen = Evidence()
-        work: Work = Restart(self._cluster, call) if self._replicas is None else Scale(self._cluster, call, self._replicas)
+        seen, work = Evidence(), self._work(call)
         try:
             await self._do(work, call, seen)
             await self._watch(work, call, seen)
         except ActionFailed as error:
-            return self._report(Outcome.failed, error.detail, seen)
+            return self._report(Outcome.failed, error.detail, seen, work)
         except ActionUnknown as error:
-            return self._report(Outcome.unknown, error.detail, seen)
+            return self._report(Outcome.unknown, error.detail, seen, work)
         told = "it was already so" if seen.was_already else work.told(seen.before)
-        return self._report(Outcome.succeeded, f"{told}: {seen.rollout}", seen)
+        return self._report(Outcome.succeeded, f"{told}: {seen.rollout}", seen, work)
+
+    async def rehearse(self, call: Call, *, ask: bool) -> Report:
+        """The patch; in a dry run the API server is asked with `dryRun=All` whether it would take it."""
+        seen, work = Evidence(), self._work(call)
+        if not ask:
+            seen.patch = work.patch(Found(None, "(as it is then)"))
+            return self._report(Outcome.succeeded, f"PATCH {seen.patch.path}", seen)
+        try:
+            await self._prepare(work, call, seen, min(call.deadline, self._clock.now() + ASK_FOR))
+        except (ActionFailed, ActionUnknown) as error:
+            return self._report(Outcome.failed, error.detail, seen)
+        now = "it is already so" if seen.was_already else "the API server would take it"
+        return self._report(Outcome.succeeded, f"{work.told(seen.before)}: {now}", seen)
+
+    def _work(self, call: Call) -> Work:
+        return Restart(self._cluster, call) if self._replicas is None else Scale(self._cluster, call, self._replicas)
 
     async def _do(self, work: Work, call: Call, seen: Evidence) -> None:
         until = min(call.deadline, self._clock.now() + ASK_FOR)
+        found = await self._prepare(work, call, seen, until)
+        if not seen.was_already:
+            await set_value(work, found, self._clock, until, call.deadline, seen.attempts)
+
+    async def _prepare(self, work: Work, call: Call, seen: Evidence, until: datetime) -> Found:
+        """All that comes before it, and changes nothing."""
         found = await work.look(until)
         seen.before, seen.was_already, seen.patch = found.value, work.is_done(found), work.patch(found)
         if seen.was_already:
-            return
+            return found
         await work.check(found, until)
-        found = await self._rehearse(work, call, found, until)
+        found = await self._dry(work, call, found, until)
         seen.has_rehearsed, seen.patch = True, work.patch(found)
-        await set_value(work, found, self._clock, until, call.deadline, seen.attempts)
+        return found
 
-    async def _rehearse(self, work: Work, call: Call, found: Found, until: datetime) -> Found:
+    async def _dry(self, work: Work, call: Call, found: Found, until: datetime) -> Found:
         """A dry run tells of missing rights and of admission before anything changes. A conflict is read again, once."""
         answer = await self._dry_run(work, call, found, until)
         if answer.status == CONFLICT:
@@ -238,12 +262,13 @@ class Kubernetes:
             raise ActionFailed(f"{work.told(seen.before)}, but the rollout is stuck: {seen.rollout}")
         return state is Rollout.done
 
-    def _report(self, outcome: Outcome, detail: str, seen: Evidence) -> Report:
+    def _report(self, outcome: Outcome, detail: str, seen: Evidence, work: Work | None = None) -> Report:
         before = self._cluster.clean(seen.before)[:LONGEST_DATE] if isinstance(seen.before, str) else seen.before
         request = {**(self._cluster.recorded(seen.patch) if seen.patch is not None else {}), "before": before,
                    "was_already": seen.was_already, "dry_run_passed": seen.has_rehearsed, "patches": seen.attempts.sent}
         rollout = self._cluster.clean(seen.rollout)
-        return Report(outcome, self._cluster.clean(detail), request, {"polls": seen.polls, "rollout": rollout}, rollout)
+        undo = work.undo(seen.before) if work is not None and seen.attempts.sent else {}
+        return Report(outcome, self._cluster.clean(detail), request, {"polls": seen.polls, "rollout": rollout}, rollout, undo)
 
 
 def check_limits(replicas: int, target: DeploymentTarget) -> None:
@@ -264,28 +289,3 @@ def is_later(date: Any, than: datetime) -> bool:
     except ValueError:
         return False
     return moment is not None and moment.tzinfo is not None and moment > than
-
-
-def rollout(deployment: Mapping[str, Any]) -> tuple[Rollout, str]:
-    """kubectl's rule (rollout_status.go), and where it stands, in words."""
-    status = part(deployment, "status")
-    if number(part(deployment, "metadata"), "generation") > number(status, "observedGeneration"):
-        return Rollout.waiting, "the cluster has not begun"
-    wanted = number(part(deployment, "spec"), "replicas", 1)
-    updated, total, available = (number(status, name) for name in ("updatedReplicas", "replicas", "availableReplicas"))
-    text = f"{updated} of {wanted} pods are as they shall be, {available} available, {max(0, total - updated)} old ones left"
-    if is_out_of_time(status):
-        return Rollout.stuck, f"ProgressDeadlineExceeded; {text}"
-    return (Rollout.done if wanted == updated == total == available else Rollout.waiting), text
-
-
-def is_out_of_time(status: Mapping[str, Any]) -> bool:
-    conditions = status.get("conditions")
-    return any(part({"one": condition}, "one").get("type") == "Progressing"
-               and condition.get("reason") == "ProgressDeadlineExceeded"
-               for condition in (conditions if isinstance(conditions, list) else []))
-
-
-def number(value: Mapping[str, Any], name: str, otherwise: int = 0) -> int:
-    found = value.get(name, otherwise)
-    return found if type(found) is int else otherwise

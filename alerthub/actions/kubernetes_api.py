@@ -154,7 +154,7 @@ class Cluster:
     def __init__(self, target: DeploymentTarget, wire: ActionWire) -> None:
         self._target, self._clock = target, wire.clock
         self._entrance = Entrance(target, wire)
-        self.name = target.deployment
+        self.name, self.kubectl = target.deployment, f"kubectl -n {target.namespace}"
         self.deployment_path = f"/apis/apps/v1/namespaces/{target.namespace}/deployments/{target.deployment}"
         self.scale_path = f"{self.deployment_path}/scale"
         self._autoscalers_path = f"/apis/autoscaling/v2/namespaces/{target.namespace}/horizontalpodautoscalers"

@@ -147,6 +147,22 @@ class Entry:
     def meaning(self, answer: Answer) -> str:
         return self._registry.meaning(answer)
 
+    def undo(self, before: str | None) -> dict[str, Any]:
+        """The request that brings back what was there, and how a person says it."""
+        if self._alias is not None:
+            how = f"let the alias {self._alias} of {self._model} stand for version {before}" if before else (
+                f"delete the alias {self._alias} of {self._model}")
+            body = {"name": self._model, "alias": self._alias}
+            own, delete = {"version": str(before)}, "registered-models/alias"
+        else:
+            how = f"set the tag {self._key} of {self.where} to \"{shown(before)}\"" if before is not None else (
+                f"delete the tag {self._key} of {self.where}")
+            body = {key: value for key, value in self.body.items() if key != "value"}
+            own, delete = {"value": str(before)}, self.path.replace("set-tag", "delete-tag")
+        request = (self._registry.recorded(self.path, {**body, **own}) if before is not None else
+                   self._registry.recorded(delete, body, "DELETE"))
+        return {"how": self._registry.clean(how), **request}
+
     def told(self, value: str | None) -> str:
         if self._alias is not None:
             return f"the alias {self._alias} of {self._model} is version {value}" if value else f"{self._alias} is nobody's alias"
@@ -177,6 +193,18 @@ class Mlflow:
             return self._report(Outcome.unknown, error.detail, seen)
         return self._report(Outcome.succeeded, seen.verified, seen)
 
+    async def rehearse(self, call: Call, *, ask: bool) -> Report:
+        """What would be set; in a dry run, the registry is asked whether it is there, and what it says now."""
+        seen = Evidence()
+        until = min(call.deadline, self._clock.now() + ASK_FOR)
+        try:
+            entry = seen.work = await self._entry(call, until) if ask else self._unasked(call)
+            seen.before = await entry.look(until) if ask else None
+        except ActionFailed as error:
+            return self._report(Outcome.failed, error.detail, seen)
+        now = f"; now {entry.told(seen.before.value)}" if seen.before is not None else ""
+        return self._report(Outcome.succeeded, f"{entry.told(entry.wanted)}{now}", seen)
+
     async def _do(self, call: Call, seen: Evidence) -> None:
         until = min(call.deadline, self._clock.now() + ASK_FOR)
         entry = seen.work = await self._entry(call, until)
@@ -189,13 +217,21 @@ class Mlflow:
         await set_value(entry, seen.before, self._clock, until, call.deadline, seen.attempts)
         await self._verify(entry, call, seen)
 
-    async def _entry(self, call: Call, until: datetime) -> Entry:
-        """Which version it is about, is asked once: an alias may go on to the next one meanwhile."""
+    def _model(self, call: Call) -> str:
         config = self._config
         try:
-            model = check_model(config.model or str(call.parameters.get(config.model_label or "", "")))
+            return check_model(config.model or str(call.parameters.get(config.model_label or "", "")))
         except ValueError as error:
             raise ActionFailed(f"refused: the label {config.model_label} names no model: {error}") from None
+
+    def _unasked(self, call: Call) -> Entry:
+        config = self._config
+        version = f"(of the alias {config.alias})" if config.alias is not None else config.version
+        return Entry(self._registry, call, config, self._model(call), version)
+
+    async def _entry(self, call: Call, until: datetime) -> Entry:
+        """Which version it is about, is asked once: an alias may go on to the next one meanwhile."""
+        config, model = self._config, self._model(call)
         version = config.version
         if config.alias is not None:
             version = await self._registry.version_of_alias(model, config.alias, call.id, until)
@@ -222,7 +258,9 @@ class Mlflow:
                    "before": self._registry.redact(before) if isinstance(before, str) else None,
                    "was_already": seen.was_already, "requests": seen.attempts.sent}
         verified = clean(seen.verified)
-        return Report(outcome, clean(detail), request, {"shown": verified}, verified)
+        has_set = entry is not None and seen.before is not None and seen.attempts.sent and outcome is not Outcome.failed
+        undo = entry.undo(before) if entry is not None and has_set else {}
+        return Report(outcome, clean(detail), request, {"shown": verified}, verified, undo)
 
 
 def shown(value: str) -> str:

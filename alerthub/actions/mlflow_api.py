@@ -130,9 +130,9 @@ class Registry:
     def redact(self, text: str) -> str:
         return self._exchange.redact(text)
 
-    def recorded(self, path: str, body: Mapping[str, str]) -> dict[str, Any]:
+    def recorded(self, path: str, body: Mapping[str, str], method: str = "POST") -> dict[str, Any]:
         """What was asked for, for the record."""
-        return {"method": "POST", "url": self._exchange.redact(f"{self._url}/{path}"), "body": self._exchange.recorded(body)}
+        return {"method": method, "url": self._exchange.redact(f"{self._url}/{path}"), "body": self._exchange.recorded(body)}
 
 
 def is_missing_alias(answer: Answer, alias: str) -> bool:

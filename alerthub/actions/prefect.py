@@ -14,17 +14,27 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, ParameterName, Report
-from alerthub.actions.prefect_api import Api, Conversation, PrefectTarget, Tried, Verdict, beginning, identity, rows
+from alerthub.actions.prefect_api import (
+    ENDED_BADLY,
+    WAITING,
+    Api,
+    Conversation,
+    PrefectTarget,
+    Tried,
+    Verdict,
+    beginning,
+    check_retriable,
+    identity,
+    rows,
+    state_of,
+)
 from alerthub.errors import ActionFailed, ActionUnknown
 
 DEFAULT_TARGET = "prefect"
 NAMES = re.compile(r"[^/%&<>\x00-\x1f\x7f]{1,200}/[^/%&<>\x00-\x1f\x7f]{1,200}")     # Prefect allows none of these in a name
 FLOW_RUN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-ENDED_BADLY = ("FAILED", "CRASHED", "CANCELLED", "CANCELLING")
-RETRIED = ("FAILED", "CRASHED")      # a person cancelled the others; a completed one would run anew (TESTBEDS)
 SEEN = {"scheduled": ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED"), "running": ("RUNNING", "COMPLETED"),
         "completed": ("COMPLETED",)}
-WAITING = ("SCHEDULED", "PENDING", "PAUSED")
 
 
 def check_deployment(name: str) -> str:
@@ -114,18 +124,25 @@ class Prefect:
             outcome, detail = Outcome.unknown, f"{error.detail}; the server may have done it"
         return self._report(talk, seen, outcome, detail)
 
+    async def rehearse(self, call: Call, *, ask: bool) -> Report:
+        """What would be posted; in a dry run the deployment, or the flow run, is looked up first."""
+        talk, seen = Conversation(self._api, call), Seen()
+        try:
+            if self._config.deployment is not None:
+                self._address(talk, seen, await self._deployment(talk) if ask else f"(of {self._config.deployment})")
+            else:
+                flow_run, _ = self._address_retry(talk, seen)
+                if ask:
+                    check_retriable(await talk.read(f"/flow_runs/{flow_run}"), flow_run)
+        except (ActionFailed, ActionUnknown) as error:
+            return self._report(talk, seen, Outcome.failed, error.detail)
+        return self._report(talk, seen, Outcome.succeeded, f"POST {self._api.shown(seen.path)}")
+
     # --- a deployment ---------------------------------------------------------------------------------------------------
 
     async def _create(self, talk: Conversation, seen: Seen) -> None:
         """One flow run, whose id is then in `seen`. It may be asked for again: the same key makes no second one."""
-        flow, _, name = (self._config.deployment or "").partition("/")
-        found = await talk.read(f"/deployments/name/{quote(flow, safe='')}/{quote(name, safe='')}")
-        deployment = identity(found.get("id"))
-        if deployment is None:
-            raise ActionFailed("the server named no deployment; does the url of the target end in /api?")
-        key = f"{deployment}/{talk.call.id}"     # the server compares keys within a flow, not within a deployment
-        seen.path = f"/deployments/{deployment}/create_flow_run"
-        seen.body = {"parameters": parameters_of(talk.call), "idempotency_key": key, "tags": tags_of(talk.call)}
+        key = self._address(talk, seen, await self._deployment(talk))
         is_doubtful = False
         while True:
             tried = await talk.attempt(seen.path, seen.body)
@@ -138,6 +155,21 @@ class Prefect:
                 is_doubtful |= found_runs is None or not tried.is_over
             if tried.verdict is Verdict.refused or not await talk.rest(tried.pause):
                 raise not_done(is_doubtful, tried.obstacle)
+
+    async def _deployment(self, talk: Conversation) -> str:
+        flow, _, name = (self._config.deployment or "").partition("/")
+        found = await talk.read(f"/deployments/name/{quote(flow, safe='')}/{quote(name, safe='')}")
+        deployment = identity(found.get("id"))
+        if deployment is None:
+            raise ActionFailed("the server named no deployment; does the url of the target end in /api?")
+        return deployment
+
+    def _address(self, talk: Conversation, seen: Seen, deployment: str) -> str:
+        """What is posted, and the key that makes it one flow run however often it is."""
+        key = f"{deployment}/{talk.call.id}"     # the server compares keys within a flow, not within a deployment
+        seen.path = f"/deployments/{deployment}/create_flow_run"
+        seen.body = {"parameters": parameters_of(talk.call), "idempotency_key": key, "tags": tags_of(talk.call)}
+        return key
 
     def _is_created(self, talk: Conversation, tried: Tried, seen: Seen) -> bool:
         if (answer := tried.answer) is None:
@@ -163,12 +195,7 @@ class Prefect:
 
     async def _retry(self, talk: Conversation, seen: Seen) -> None:
         """Schedule a failed flow run anew. What may have been accepted is never asked for again."""
-        flow_run = identity(talk.call.parameters.get(self._config.retry or ""))
-        if flow_run is None:
-            raise ActionFailed(f"refused: the label {self._config.retry} is not the id of a flow run")
-        mark = f"AlertHub run {talk.call.id}, {tags_of(talk.call)[-1]}"      # by which it is found among the states
-        seen.path = f"/flow_runs/{flow_run}/set_state"
-        seen.body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry", "message": mark}, "force": False}
+        flow_run, mark = self._address_retry(talk, seen)
         if not talk.call.resumed:
             check_retriable(await talk.read(f"/flow_runs/{flow_run}"), flow_run)
             if await self._is_accepted(talk, seen):
@@ -176,6 +203,16 @@ class Prefect:
                 return
         await self._find_mark(talk, flow_run, mark)
         seen.flow_run, seen.how = flow_run, "is retried: the answer was lost, and the retry was found among its states"
+
+    def _address_retry(self, talk: Conversation, seen: Seen) -> tuple[str, str]:
+        """What is posted: the flow run, and the mark by which our retry is found among its states."""
+        flow_run = identity(talk.call.parameters.get(self._config.retry or ""))
+        if flow_run is None:
+            raise ActionFailed(f"refused: the label {self._config.retry} is not the id of a flow run")
+        mark = f"AlertHub run {talk.call.id}, {tags_of(talk.call)[-1]}"
+        seen.path = f"/flow_runs/{flow_run}/set_state"
+        seen.body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry", "message": mark}, "force": False}
+        return flow_run, mark
 
     async def _is_accepted(self, talk: Conversation, seen: Seen) -> bool:
         """False when that is in doubt. A status of 200 says nothing: the body does (PROTOCOLS 6.1)."""
@@ -253,26 +290,6 @@ def parameters_of(call: Call) -> dict[str, str | int | float | bool]:
 
 def tags_of(call: Call) -> list[str]:
     return ["alerthub", f"incident-{call.number}"]
-
-
-def state_of(flow_run: Mapping[str, Any]) -> tuple[str, str]:
-    """Type and name of its state; empty for a type that no state has."""
-    state = flow_run.get("state")
-    found = state if isinstance(state, dict) else {}
-    kind, name = found.get("type"), found.get("name")
-    known = isinstance(kind, str) and kind in (*ENDED_BADLY, *WAITING, "RUNNING", "COMPLETED")
-    return (str(kind), name if isinstance(name, str) else "") if known else ("", "")
-
-
-def check_retriable(flow_run: Mapping[str, Any], wanted: str) -> None:
-    """Raises ActionFailed for a flow run that is not to be retried, or that nobody would run."""
-    state, _ = state_of(flow_run)
-    if identity(flow_run.get("id")) != wanted or not state:
-        raise ActionFailed("the server did not tell the state of the flow run; does the url of the target end in /api?")
-    if state not in RETRIED:
-        raise ActionFailed(f"refused: the flow run is {state}; only one that is {' or '.join(RETRIED)} is retried")
-    if identity(flow_run.get("deployment_id")) is None:
-        raise ActionFailed("refused: the flow run belongs to no deployment, so nobody would run it")
 
 
 def not_done(is_doubtful: bool, obstacle: str) -> ActionFailed | ActionUnknown:

@@ -28,6 +28,9 @@ REFUSED_BEFORE_WORK = (408, 425, 429, 503)
 GATEWAYS = (502, 504)
 ASK_SECONDS = 10.0      # of one request; a silent server must leave time to look whether it acted
 FIRST_ID = re.compile(rb'\{"id":"([0-9a-f-]{36})",')
+ENDED_BADLY = ("FAILED", "CRASHED", "CANCELLED", "CANCELLING")
+RETRIED = ("FAILED", "CRASHED")      # a person cancelled the others; a completed one would run anew (TESTBEDS)
+WAITING = ("SCHEDULED", "PENDING", "PAUSED")
 NO_TIME = "the deadline had passed before it could be asked"
 
 
@@ -230,3 +233,23 @@ def identity(value: Any) -> str | None:
         return str(UUID(value)) if isinstance(value, str) and len(value) == 36 else None
     except ValueError:
         return None
+
+
+def state_of(flow_run: Mapping[str, Any]) -> tuple[str, str]:
+    """Type and name of its state; empty for a type that no state has."""
+    state = flow_run.get("state")
+    found = state if isinstance(state, dict) else {}
+    kind, name = found.get("type"), found.get("name")
+    known = isinstance(kind, str) and kind in (*ENDED_BADLY, *WAITING, "RUNNING", "COMPLETED")
+    return (str(kind), name if isinstance(name, str) else "") if known else ("", "")
+
+
+def check_retriable(flow_run: Mapping[str, Any], wanted: str) -> None:
+    """Raises ActionFailed for a flow run that is not to be retried, or that nobody would run."""
+    state, _ = state_of(flow_run)
+    if identity(flow_run.get("id")) != wanted or not state:
+        raise ActionFailed("the server did not tell the state of the flow run; does the url of the target end in /api?")
+    if state not in RETRIED:
+        raise ActionFailed(f"refused: the flow run is {state}; only one that is {' or '.join(RETRIED)} is retried")
+    if identity(flow_run.get("deployment_id")) is None:
+        raise ActionFailed("refused: the flow run belongs to no deployment, so nobody would run it")

@@ -1,4 +1,5 @@
-"""Put an agent into safe mode, and believe only what it then says of itself. One way: nothing here leads out (R-44).
+"""Put an agent into safe mode, and believe only what it then says of itself. Out of it leads only a release that people agreed
+to, which is pushed once, in the same words (R-44).
 
     POST {url}/mode  {"mode": "safe", "reason": …}         GET {url}/mode  →  {"mode": "safe"}
 """
@@ -10,18 +11,21 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
-from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, Report, Span
-from alerthub.actions.exchange import Answer, Exchange, WebTarget, check_url
+from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, ReleaseSettings, Report, Span
+from alerthub.actions.exchange import Answer, Exchange, SigningSecret, Token, WebTarget, check_url
 from alerthub.domain.rules import Direction
 from alerthub.errors import ActionFailed, ActionUnknown
 from alerthub.settings import Settings
+from alerthub.signing import read_key
 
 SAFE = "safe"
 FIRST_POLL, LONGEST_POLL = 0.2, 1.0          # seconds between looks at the mode
 PUSH_SECONDS, LOOK_SECONDS = 5.0, 2.0        # of one attempt; a silent agent must leave time for the next
 PUSH_AGAIN = 5.0                             # seconds that an accepted push has to show; a restart may have lost it
+SHORTEST_TTL, LONGEST_TTL = timedelta(seconds=1), timedelta(minutes=5)      # what alerthub.permit takes
+TOKEN_CHARACTERS = 16                        # R-51
 LAST_LOOK = 0.3                              # seconds before the deadline that are kept for one
 # The agent says that it did not do it. Any other refusal leaves that open.
 NOT_DONE = (*range(300, 500), 503)
@@ -33,16 +37,52 @@ def check_base(url: str) -> str:
     return url.rstrip("/")
 
 
-class PermitSettings(Settings):
-    """How long a permit is good for. Without a fresh one the agent goes safe by itself."""
+def check_strength(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < TOKEN_CHARACTERS:
+        raise ValueError(f"too short; use at least {TOKEN_CHARACTERS} random characters")
+    return secret
 
-    ttl: Span = timedelta(seconds=15)
+
+def check_ttl(span: timedelta) -> timedelta:
+    if not SHORTEST_TTL <= span <= LONGEST_TTL:
+        raise ValueError("from 1s to 5m: an agent takes no longer lease, and must have the time to renew it")
+    return span
+
+
+def check_mode(mode: str) -> str:
+    if mode == SAFE:
+        raise ValueError("a release leads out of safe; name the mode in which the agent acts")
+    return mode
+
+
+class PermitSettings(Settings):
+    """How long a permit is good for; what signs it (the target's own secret, if none is given here); the token that the agent
+    shows. Without a fresh one the agent goes safe by itself."""
+
+    ttl: Annotated[Span, AfterValidator(check_ttl)] = timedelta(seconds=15)
+    secret: SigningSecret | None = None
+    secret_file: str | None = None
+    token: Annotated[Token, AfterValidator(check_strength)] | None = None
+    token_file: str | None = None
+
+
+class AgentReleaseSettings(ReleaseSettings):
+    """`mode`: what the agent is told when it is released, and must then report."""
+
+    mode: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$"), AfterValidator(check_mode)] = "armed"
 
 
 class AgentTarget(WebTarget):
     type: Literal["agent"] = "agent"
     url: Annotated[str, AfterValidator(check_base)]
     permit: PermitSettings | None = None
+    release: AgentReleaseSettings = Field(default_factory=AgentReleaseSettings)
+
+    @property
+    def permit_key(self) -> bytes | None:
+        """What signs its permits."""
+        secret = (self.permit.secret if self.permit is not None else None) or self.secret
+        return read_key(secret.get_secret_value()) if secret is not None else None
 
 
 class SafeModeSettings(ActionSettings):
@@ -62,7 +102,7 @@ class Evidence:
     look_answer: dict[str, Any] = field(default_factory=dict)
     obstacle: str = "the deadline had passed before it could be asked"
     mode: str = ""
-    is_safe: bool = False
+    is_reached: bool = False
 
 
 class SafeMode:
@@ -70,6 +110,7 @@ class SafeMode:
     Config: ClassVar[type[BaseModel]] = SafeModeSettings
     Target: ClassVar[type[BaseModel] | None] = AgentTarget
     resumable: ClassVar[bool] = True     # to be safe twice is to be safe
+    releases: ClassVar[bool] = True
 
     def __init__(self, config: SafeModeSettings, target: AgentTarget | None, wire: ActionWire) -> None:
         """Raises ValueError for a target of another type."""
@@ -81,21 +122,38 @@ class SafeMode:
         self._signed, self._bearer = target.secret is not None, target.token is not None
 
     async def run(self, call: Call) -> Report:
+        return await (self._release(call) if call.release else self._tighten(call))
+
+    async def _tighten(self, call: Call) -> Report:
         """Push, look, and push again until the agent says that it is safe, or the deadline passes. A run that was broken
         off looks first."""
         seen = Evidence(may_have_worked=call.resumed)
-        if call.resumed and self._left(call) > 0 and await self._is_safe(call, seen):
+        if call.resumed and self._left(call) > 0 and await self._is_reached(call, seen):
             return self._report(call, seen)
         wait, push_at = FIRST_POLL, self._clock.now()
         while self._left(call) > 0:
             if self._clock.now() >= push_at:
                 await self._push(call, seen)
                 push_at = self._clock.now() + timedelta(seconds=PUSH_AGAIN if seen.was_accepted else 0)
-            if self._left(call) > 0 and await self._is_safe(call, seen):
+            if self._left(call) > 0 and await self._is_reached(call, seen):
                 return self._report(call, seen)
             if (rest := self._left(call) - LAST_LOOK) <= 0:
                 break
             await self._clock.sleep(min(wait, rest))      # never what a Retry-After asks for: nothing delays a tightening
+            wait = min(LONGEST_POLL, wait * 1.5)
+        return self._report(call, seen)
+
+    async def _release(self, call: Call) -> Report:
+        """Push once, and look until the agent says that it acts again. Never a second push, nor one after a crash: it could undo
+        a tightening that has come meanwhile."""
+        seen = Evidence(may_have_worked=call.resumed)
+        if not call.resumed and self._left(call) > 0:
+            await self._push(call, seen)
+        wait = FIRST_POLL
+        while seen.may_have_worked and self._left(call) > 0 and not await self._is_reached(call, seen):
+            if (rest := self._left(call) - LAST_LOOK) <= 0:
+                break
+            await self._clock.sleep(min(wait, rest))
             wait = min(LONGEST_POLL, wait * 1.5)
         return self._report(call, seen)
 
@@ -118,7 +176,7 @@ class SafeMode:
             seen.push_answer = self._recorded(answer)
             seen.obstacle = f"it answered {answer.status}: {seen.push_answer['body']}".rstrip(": ")
 
-    async def _is_safe(self, call: Call, seen: Evidence) -> bool:
+    async def _is_reached(self, call: Call, seen: Evidence) -> bool:
         seen.looks += 1
         try:
             answer = await self._exchange.ask("GET", self._url, b"", call.id, min(LOOK_SECONDS, self._left(call)))
@@ -128,14 +186,14 @@ class SafeMode:
         seen.look_answer = self._recorded(answer)
         mode = answer.json().get("mode") if answer.status == 200 else None
         seen.mode = self._exchange.excerpt(mode.encode("utf-8", "replace")) if isinstance(mode, str) else ""
-        seen.is_safe = mode == SAFE
-        return seen.is_safe
+        seen.is_reached = mode == (call.release or SAFE)
+        return seen.is_reached
 
     def _recorded(self, answer: Answer) -> dict[str, Any]:
         return {"status": answer.status, "body": self._exchange.excerpt(answer.body)}
 
     def _report(self, call: Call, seen: Evidence) -> Report:
-        outcome, detail = self._judged(seen)
+        outcome, detail = self._judged(seen, call.release)
         request = {
             "method": "POST", "url": self._exchange.redact(self._url), "body": self._exchange.recorded(json.loads(body_of(call))),
             "headers": {"webhook-id": call.id, "Idempotency-Key": call.id}, "signed": self._signed, "bearer": self._bearer,
@@ -143,14 +201,16 @@ class SafeMode:
         }
         return Report(outcome, detail, request, {"push": seen.push_answer, "look": seen.look_answer}, seen.mode)
 
-    def _judged(self, seen: Evidence) -> tuple[Outcome, str]:
-        if seen.is_safe:
-            return Outcome.succeeded, f"the agent {'says that it is' if seen.pushes else 'was already'} in safe mode"
+    def _judged(self, seen: Evidence, release: str) -> tuple[Outcome, str]:
+        wanted = f'in mode "{release}"' if release else "in safe mode"
+        if seen.is_reached:
+            return Outcome.succeeded, f"the agent {'says that it is' if seen.pushes else 'was already'} {wanted}"
         if not seen.may_have_worked:
-            return Outcome.failed, f"not in safe mode, {seen.pushes} attempts: {seen.obstacle}"
+            times = "1 attempt" if seen.pushes == 1 else f"{seen.pushes} attempts"
+            return Outcome.failed, f"not {wanted}, {times}: {seen.obstacle}"
         said = f'says that its mode is "{seen.mode}"' if seen.mode else "does not say what its mode is"
         return Outcome.unknown, f"not verified before the deadline: the agent {said} ({seen.obstacle})"
 
 
 def body_of(call: Call) -> bytes:
-    return json.dumps({"mode": SAFE, "reason": call.reason}, separators=(",", ":")).encode()
+    return json.dumps({"mode": call.release or SAFE, "reason": call.reason}, separators=(",", ":")).encode()

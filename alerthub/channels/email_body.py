@@ -45,10 +45,12 @@ ALERT_LIMIT = 500
 NEWS = 20
 NEWS_LIMIT = 200
 LINKS = 10
+ANSWERS_SHOWN, ANSWERS_ROOM = 20, 30_000
 LINK_LIMIT = 1_000
 REST_LIMIT = 5_000      # of the incidents of a storm that are named by number only
-# What can be answered by mail. To approve is not among it: a mail is no proof of who reads it (PROTOCOLS 5).
-ANSWERS = frozenset({"acknowledge", "unacknowledge", "resolve", "silence", "escalate"})
+# What can be answered by mail. A mail is no proof of who reads it (PROTOCOLS 5): to approve or to release, the page that the
+# link opens asks for the person's own token.
+ANSWERS = frozenset({"acknowledge", "unacknowledge", "resolve", "silence", "escalate", "approve", "deny", "release"})
 ASKS_AGAIN = "Each opens a page that asks once more; nothing is done before you press the button there."
 
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")       # PROTOCOLS 5: a line break in a header is a header
@@ -197,14 +199,18 @@ def alerts_of(message: Message) -> tuple[list[str], int]:
     return alert_list(message, ALERTS, ALERT_LIMIT, said=(message.title, description(message)))
 
 
-def safe_links(links: Sequence[Link]) -> list[tuple[str, str]]:
+def safe_links(links: Sequence[Link], most: int = LINKS) -> list[tuple[str, str]]:
     """http(s) only, whole or not at all."""
     return [(one_line(link.label, 80) or "Link", one_line(link.url)) for link in links
-            if link.url.startswith(("https://", "http://")) and len(link.url) <= LINK_LIMIT][:LINKS]
+            if link.url.startswith(("https://", "http://")) and len(link.url) <= LINK_LIMIT][:most]
 
 
 def answer_links(message: Message) -> list[tuple[str, str]]:
-    return safe_links([Link(button.label, button.url) for button in message.buttons if button.verb in ANSWERS])
+    """More of them where they are short, as ours are."""
+    kept = safe_links([Link(button.label, button.url) for button in message.buttons if button.verb in ANSWERS], ANSWERS_SHOWN)
+    while len(kept) > LINKS and sum(weight(escape(label + url)) for label, url in kept) > ANSWERS_ROOM:
+        kept.pop()
+    return kept
 
 
 # --- HTML -------------------------------------------------------------------------------------------------------------------

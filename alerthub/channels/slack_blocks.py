@@ -49,6 +49,9 @@ LINKS_JSON = 3_000          # ours: addresses never push the alerts out
 LINKS = 5
 ANSWERS_JSON = 3_000        # ours, as for the addresses
 ANSWER_TEXT = 30
+VOTES_JSON = 3_000          # ours; what waits for people has a block of its own, so that its names are not cut
+CONFIRM_TITLE, CONFIRM_TEXT = 100, 150      # Slack allows 300 of text
+VOTES = frozenset({Verb.approve.value, Verb.deny.value, Verb.release.value})
 OPTIONS = 5                 # silences in the list
 ACKNOWLEDGE, SILENCE = Verb.acknowledge.value, Verb.silence.value
 FIELD_VALUE = 200
@@ -141,6 +144,8 @@ def build(message: Message, room: Room, title: str | None, text: str | None,
         blocks.append(context([plain(line, CONTEXT_TEXT) for line in (facts(message), *state_lines(message))]))
     if answers := answers_block(message):
         blocks.append(answers)
+    if votes := votes_block(message):
+        blocks.append(votes)
     if actions := actions_block(message):
         blocks.append(actions)
     return blocks
@@ -220,7 +225,7 @@ def state_lines(message: Message) -> Iterator[str]:
 
 def answers_block(message: Message) -> Block | None:
     """What a person can answer: a button each, and one list of all silences. What Slack would not carry is left out."""
-    answers = [answer for answer in message.buttons if 0 < len(answer.token) <= OPTION_VALUE]
+    answers = [answer for answer in message.buttons if 0 < len(answer.token) <= OPTION_VALUE and answer.verb not in VOTES]
     silences = [answer for answer in answers if answer.verb == SILENCE]
     elements: list[Block] = []
     for answer in answers:
@@ -237,6 +242,25 @@ def answer_button(answer: Button, index: int) -> Block:
     looks = {"style": "primary"} if answer.verb == ACKNOWLEDGE else {}
     return {"type": "button", "action_id": f"{answer.verb}_{index}", "value": answer.token, **looks,
             "text": plain(one_line(answer.label), ANSWER_TEXT)}
+
+
+def votes_block(message: Message) -> Block | None:
+    """What waits for people: each by its whole name, and asked once more before it is approved."""
+    votes = [answer for answer in message.buttons if 0 < len(answer.token) <= OPTION_VALUE and answer.verb in VOTES]
+    elements = [vote_button(answer, index) for index, answer in enumerate(votes)]
+    while json_length(elements) > VOTES_JSON:
+        elements.pop()
+    return {"type": "actions", "elements": elements[:ACTION_ELEMENTS]} if elements else None
+
+
+def vote_button(answer: Button, index: int) -> Block:
+    made: Block = {"type": "button", "action_id": f"{answer.verb}_{index}", "value": answer.token,
+                   "text": plain(one_line(answer.label), BUTTON_TEXT)}
+    if answer.confirm:
+        made["confirm"] = {"title": plain(one_line(answer.label), CONFIRM_TITLE),
+                           "text": plain(one_line(answer.confirm), CONFIRM_TEXT),
+                           "confirm": plain("Approve", ANSWER_TEXT), "deny": plain("Back", ANSWER_TEXT)}
+    return made
 
 
 def silence_list(silences: Sequence[Button]) -> Block:

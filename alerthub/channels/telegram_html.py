@@ -46,7 +46,7 @@ ALERTS_ROOM = 500       # kept for alerts, before what was done and what it mean
 DESCRIPTION_LIMIT = 500
 ACTION_LIMIT = 200
 DATA_BYTES = 64         # of what a button carries; PROTOCOLS 3.1
-BUTTON_LIMIT = 40
+BUTTON_LIMIT = 64       # a phone shows about 40 of them; what waits for people has a row each, so that its name is seen
 ROWS = {"acknowledge": 0, "unacknowledge": 0, "resolve": 0, "silence": 1, "escalate": 2}
 
 # What is worth a reply, and so a sound, beside the silent edit of the live message (PROTOCOLS 7.4 keeps their order).

@@ -25,6 +25,7 @@ COMMAND = re.compile(r"/([A-Za-z0-9_-]+)(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?", re.D
 FORCE_LABEL = "Resolve anyway"      # the one button of a question
 COMMANDS = frozenset({
     "list", "ack", "unack", "resolve", "silence", "escalate", "comment", "who", "oncall", "link", "help", "start",
+    "runs", "approve", "deny", "latches", "release", "override", "freeze", "unfreeze",
 })
 
 

@@ -18,6 +18,7 @@ from alerthub.config.kinds import SUFFIX
 from alerthub.config.model import ConfigModel, entries, host_and_port, is_loopback
 from alerthub.config.oncall import gap_warnings
 from alerthub.config.reader import Document, Path
+from alerthub.config.targets import target_advice
 from alerthub.domain.person import RIGHTS, Right
 from alerthub.errors import Problem
 
@@ -26,20 +27,13 @@ NEAR = 0.75     # so alike are two words when one is meant for the other; get_cl
 
 def warnings(document: Document, model: ConfigModel, now: datetime) -> tuple[str, ...]:
     """Each with its place, in file order. `now`: gaps of the schedules are looked for from now on."""
-    found = [*not_yet(document, model), *unreachable(document, model), *gap_warnings(document, model, now),
+    found = [*target_advice(document, model), *unreachable(document, model), *gap_warnings(document, model, now),
              *unclear_roles(document, model), *without_effect(document, model), *unable(document, model),
              *links_astray(document, model), *without_buttons(document, model), *hasty(document, model),
              *unproved(document, model),
              *of_routes(document, model), *deprecated(document, model),
              *unapproved(document, model), *readable_by_all(document, document.data, ()), *open_door(document, model)]
     return tuple(str(one) for one in sorted(found, key=lambda one: (one.line, one.column)))
-
-
-def not_yet(document: Document, model: ConfigModel) -> Iterator[Problem]:
-    for index, target in enumerate(model.targets):
-        if getattr(target, "permit", None) is not None:
-            yield document.problem_at_key(("targets", index, "permit"),
-                                          "permit is not served by this version: the agent gets no permit")
 
 
 def called_people(model: ConfigModel) -> set[str]:
@@ -69,8 +63,9 @@ def unable(document: Document, model: ConfigModel) -> Iterator[Problem]:
 
 
 def asked_for(model: ConfigModel) -> set[str]:
-    """The roles whose approval actions ask for."""
-    return {settings.approve.role for settings in model.actions if settings.approve is not None}
+    """The roles whose approval actions, and releases of targets, ask for."""
+    return {settings.approve.role for settings in model.actions if settings.approve is not None} | {
+        target.release.approve.role for target in model.targets}
 
 
 def near(word: str, words: Collection[str]) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 from alerthub.config.kinds import SUFFIX, Kinds, type_of
 from alerthub.config.model import ConfigModel, host_and_port, is_loopback
 from alerthub.config.reader import Document, Path
+from alerthub.config.targets import check_permits
+from alerthub.config.tokens import check_tokens
 from alerthub.config.words import suggestion
 from alerthub.domain.incident import OWN_SOURCE
 from alerthub.errors import Problem
@@ -204,7 +206,7 @@ def target_places(block: Mapping[str, Any], path: Path) -> list[tuple[str, Path]
 def check_blocks(document: Document, model: ConfigModel, kinds: Kinds) -> list[Problem]:
     """What is wrong with a model that is right by itself."""
     return [*check_server(document, model, kinds), *check_database(document, model), *check_folder(document, model),
-            *check_commands(document, model)]
+            *check_commands(document, model), *check_permits(document, model), *check_tokens(document, model)]
 
 
 def check_server(document: Document, model: ConfigModel, kinds: Kinds) -> Iterator[Problem]:

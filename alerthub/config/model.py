@@ -20,6 +20,7 @@ from alerthub.config.people import AnswersSettings, EscalationPolicy, FlappingSe
 from alerthub.config.times import Location, Name, TimeIntervalSettings
 from alerthub.domain.cron import parse_cron
 from alerthub.domain.matcher import Matcher, parse_matchers
+from alerthub.domain.rules import RunMode
 from alerthub.settings import Duration, Secret, Settings
 from alerthub.sources.base import SourceSettings, Span, Token
 
@@ -236,6 +237,13 @@ class Commands(Settings):
     allow: tuple[Annotated[str, AfterValidator(check_program)], ...] = ()
 
 
+class GuardsSettings(Settings):
+    """Of all actions together, but for those that tighten. `mode: shadow` or `dry_run` weakens every one of them."""
+
+    max_per_hour: int = Field(default=60, ge=0)
+    mode: RunMode = RunMode.live
+
+
 class ReceiverSettings(Settings):
     """Named destinations: `<kind>_configs` of every kind of channel."""
 
@@ -265,6 +273,7 @@ class ConfigModel(Settings):
     flapping: FlappingSettings | None = None
     runbooks: Runbooks | None = None
     commands: Commands = Field(default_factory=Commands)
+    guards: GuardsSettings = Field(default_factory=GuardsSettings)
 
 
 def entries(receiver: ReceiverSettings) -> list[tuple[str, int, ChannelSettings]]:

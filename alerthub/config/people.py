@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from alerthub.config.times import Location, Name, Restriction
 from alerthub.domain import interval
 from alerthub.settings import Duration, Settings
-from alerthub.sources.base import Span
+from alerthub.sources.base import Span, Token
 
 HANDOFF = re.compile(r"(?:([a-z]+) +)?([0-9]{2}:[0-9]{2})", re.IGNORECASE)
 
@@ -31,7 +31,8 @@ def check_telegram(value: Any) -> int:
 
 
 class Person(Settings):
-    """`contact` says by which of the addresses, in which order. `grants` are roles beside the first, such as approver."""
+    """`contact` says by which of the addresses, in which order. `grants` are roles beside the first, such as approver. Whoever
+    shows `api_token` to the API or a page is this person."""
 
     name: Name
     role: Text = "responder"
@@ -41,6 +42,8 @@ class Person(Settings):
     email: str | None = Field(default=None, pattern=ADDRESS)
     pagerduty: str | None = Field(default=None, pattern=PAGERDUTY_ID)
     contact: tuple[Literal["slack", "telegram", "email"], ...] = ()
+    api_token: Token | None = None
+    api_token_file: str | None = None
 
     @model_validator(mode="after")
     def check_contact(self) -> Self:

@@ -14,6 +14,7 @@ from alerthub.config.model import ConfigModel, RouteSettings
 from alerthub.config.oncall import schedules_of
 from alerthub.config.people import EscalationPolicy as PolicySettings
 from alerthub.config.people import Person as PersonSettings
+from alerthub.config.targets import permits_of, releases_of
 from alerthub.domain.alert import canonical
 from alerthub.domain.interval import TimeInterval
 from alerthub.domain.matcher import Matcher, parse_matchers
@@ -23,9 +24,12 @@ from alerthub.domain.rules import (
     ActionRule,
     Answers,
     Approval,
+    Blast,
+    Circuit,
     Destination,
     EscalationPolicy,
     Flapping,
+    Guards,
     PolicyStep,
     Receiver,
     Rules,
@@ -34,6 +38,7 @@ from alerthub.domain.rules import (
 from alerthub.domain.runbook import Runbook
 from alerthub.sources.base import SourceSettings
 
+DOES_LIMIT = 500        # characters of one setting, where it is shown
 Told = Mapping[str, tuple[Destination, ...]]
 
 
@@ -49,6 +54,7 @@ def rules_of(model: ConfigModel, kinds: Kinds, destinations: Told, contacts: Tol
         schedules=schedules_of(model), heartbeats=heartbeats_of(model),
         policies={settings.name: policy_of(model, settings) for settings in model.escalation_policies},
         answers=Answers(model.answers.unknown_accounts == "acknowledge", model.answers.time_zone),
+        guards=Guards(model.guards.max_per_hour, model.guards.mode), releases=releases_of(model), permits=permits_of(model),
         flapping=Flapping(model.flapping.count, model.flapping.window) if model.flapping else Flapping(),
         public_url=model.server.public_url, reopen_window=model.reopen_window, retention=model.database.retention)
 
@@ -88,7 +94,8 @@ def person_of(settings: PersonSettings) -> Person:
     own = {"slack": settings.slack, "telegram": settings.telegram, "email": settings.email and settings.email.lower(),
            "pagerduty": settings.pagerduty}
     accounts = frozenset((kind, str(value)) for kind, value in own.items() if value is not None)
-    return Person(settings.name, settings.role, frozenset(settings.grants), accounts, settings.contact)
+    own_token = {("token", settings.name)} if settings.api_token is not None else frozenset()
+    return Person(settings.name, settings.role, frozenset(settings.grants), accounts | own_token, settings.contact)
 
 
 def policy_of(model: ConfigModel, settings: PolicySettings) -> EscalationPolicy:
@@ -118,7 +125,25 @@ def action_rule(model: ConfigModel, kinds: Kinds, settings: ActionSettings) -> A
         name=settings.name, type=settings.type, direction=settings.direction, targets=names,
         target_label=settings.target_label or "", deadline=settings.deadline, cooldown=settings.cooldown,
         max_per_hour=settings.max_per_hour, approval=approval, resumable=kind.resumable, on_flapping=settings.flapping,
-        version=digest(canonical([one.model_dump(mode="json") for one in described])))
+        mode=settings.mode, blast=blast_of(settings), circuit=circuit_of(settings), releases=getattr(kind, "releases", False),
+        does=does_of(settings), version=digest(canonical([one.model_dump(mode="json") for one in described])))
+
+
+def does_of(settings: ActionSettings) -> tuple[str, ...]:
+    """What the settings of this kind say, and the parameters, for those who must agree; secrets as stars."""
+    common = set(ActionSettings.model_fields) - {"parameters", "labels"}
+    own = settings.model_dump(mode="json", exclude_defaults=True, exclude=common)
+    return tuple(f"{name}: {canonical(value)}"[:DOES_LIMIT] for name, value in own.items())
+
+
+def blast_of(settings: ActionSettings) -> Blast:
+    given = settings.blast_radius
+    return Blast(given.targets, given.percent, given.within) if given is not None else Blast()
+
+
+def circuit_of(settings: ActionSettings) -> Circuit:
+    given = settings.circuit
+    return Circuit(given.failures, given.reset) if given is not None else Circuit()
 
 
 def source_rule(settings: SourceSettings) -> SourceRule:

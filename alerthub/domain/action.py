@@ -1,22 +1,16 @@
-"""Which actions an alert calls for, and whether each may run now. THE place for every guard: approval, cooldown, caps,
-blast radius, freeze and the latch are decided here, purely, each with a named reason; the flow only obeys.
+"""Which actions an alert calls for, on which targets; the states of a run, and the reasons for what becomes of it. Whether a
+run may start is decided in guard.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 
 from alerthub.domain.alert import Alert
 from alerthub.domain.route import Route
-from alerthub.domain.rules import ActionRule, Direction, Rules
-
-# A neutral action answers what was true when it was proposed; after an outage of the hub longer than this it is a person's
-# decision whether it still fits (PROTOCOLS 6.5: stale plans).
-START_WITHIN = timedelta(minutes=15)
-
+from alerthub.domain.rules import ActionRule, Rules
 
 SHOWN = 80      # characters of a label that names no target
 
@@ -54,6 +48,16 @@ class Reason(StrEnum):
     silenced = "silenced"                    # people asked for silence; tightening goes on
     flapping = "flapping"
     crashed = "crashed"                      # the hub stopped while it ran
+    frozen = "frozen"                        # people have frozen it, or all of them
+    circuit_open = "circuit_open"            # it failed too often in a row
+    over_limit_of_all = "over_limit_of_all"  # guards.max_per_hour
+    blast_radius = "blast_radius"            # too many targets at once
+    denied = "denied"
+    not_approved = "not_approved"            # not by enough people, in time
+    shadow = "shadow"                        # it would have been run
+    dry_run = "dry_run"                      # the target was asked whether it would do it
+    latch_moved = "latch_moved"              # of a release: it is not the one that people agreed to
+    not_proved = "not_proved"                # of a release: what latched the target is not proved to be over
 
 
 REASON_TEXT = {
@@ -70,6 +74,16 @@ REASON_TEXT = {
     Reason.bad_label: "a label of the alert is missing, or has a value that the action does not allow",
     Reason.too_old: "it waited for too long to be started safely",
     Reason.crashed: "the hub stopped while it ran",
+    Reason.frozen: "actions are frozen; run it by hand where it is needed, and lift the freeze when they may run again",
+    Reason.circuit_open: "it failed too often in a row; repair the cause, then it is tried again",
+    Reason.over_limit_of_all: "all actions together have run as often as guards.max_per_hour allows",
+    Reason.blast_radius: "it has touched as many targets as blast_radius allows; look whether more of them should be",
+    Reason.denied: "a person said no",
+    Reason.not_approved: "not enough people approved it in time; run it by hand where it is needed",
+    Reason.shadow: "shadow mode: nothing was sent",
+    Reason.dry_run: "dry run: nothing was changed",
+    Reason.latch_moved: "the target was made safe again, or the release is over; ask for a new one",
+    Reason.not_proved: "it is not proved that what made the target safe is over",
 }
 
 
@@ -107,48 +121,6 @@ def on_targets(rule: ActionRule, alert: Alert, rules: Rules) -> list[Proposal]:
     label = f'the label {name}="{shown}" names no target' if wanted else f"the alert has no label {name}"
     # The mark keeps it apart from every configured name: none may begin with it.
     return [Proposal(rule, f"?{shown}", alert, Reason.unknown_target, f"{label}; known are {known}")]
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a guard may know of the world when it decides: read in the transaction that obeys the decision."""
-
-    is_open: bool
-    rule_version: str                       # of the configuration now; empty when the action is no longer there
-    proposed_version: str
-    proposed_at: datetime
-    last_started: datetime | None = None    # this action on this target
-    started_last_hour: int = 0              # this action, all targets
-    approvals: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    state: RunState
-    reason: Reason
-
-
-def may_start(rule: ActionRule, facts: Facts, now: datetime) -> Decision:
-    """Decide for a run that is about to start. A tighten passes everything: no cooldown, cap, approval or closed incident
-    may delay or drop it. Everything else must pass every guard, again, at the moment of execution (R-42)."""
-    if rule.direction is Direction.tighten:
-        return Decision(RunState.approved, Reason.tighten)
-    if facts.rule_version != facts.proposed_version:
-        return Decision(RunState.refused, Reason.rule_changed)
-    if not facts.is_open:
-        return Decision(RunState.refused, Reason.incident_closed)
-    if facts.last_started is not None and now - facts.last_started < rule.cooldown:
-        return Decision(RunState.refused, Reason.cooling_down)
-    if rule.max_per_hour and facts.started_last_hour >= rule.max_per_hour:
-        return Decision(RunState.refused, Reason.over_hourly_limit)
-    if rule.approval is not None and facts.approvals < rule.approval.count:
-        if now - facts.proposed_at > rule.approval.within:
-            return Decision(RunState.expired, Reason.needs_approval)
-        return Decision(RunState.awaiting_approval, Reason.needs_approval)
-    waited_for_people = rule.approval.within if rule.approval is not None else timedelta(0)
-    if now - facts.proposed_at > waited_for_people + START_WITHIN:
-        return Decision(RunState.expired, Reason.too_old)
-    return Decision(RunState.approved, Reason.allowed)
 
 
 def after_crash(rule: ActionRule | None) -> RunState:

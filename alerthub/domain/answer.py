@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from alerthub.domain.command import Command, Outcome, Verb
+from alerthub.domain.command import GUARDED, Command, Outcome, Verb
 from alerthub.domain.incident import OWN_SOURCE, Incident
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.person import Account, Person, Right
@@ -36,6 +36,13 @@ class Why(StrEnum):
     not_understood = "not_understood"
     bad_code = "bad_code"
     not_possible = "not_possible"
+    needs_person = "needs_person"        # whoever may use this door is nobody in particular
+    needs_proof = "needs_proof"          # a mailed link alone is no proof of who reads it
+    own_request = "own_request"          # two-person rule (R-43)
+    nothing_waits = "nothing_waits"
+    is_decided = "is_decided"
+    is_expired = "is_expired"
+    rule_changed = "rule_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class Decision:
 
 
 DONE = Decision(Outcome.done)
+NEEDS_PERSON = ("An approval needs a person, as a release, an override and lifting a freeze do; this door is nobody's in "
+                "particular. Use your own token (people[].api_token), or chat.")
 
 
 def refused(why: Why, text: str) -> Decision:
@@ -80,13 +89,21 @@ def recognised(rules: Rules, account: Account, linked: str) -> Who:
     return Who(account, by_configuration or rules.people.get(linked))
 
 
+NEEDED = {Verb.release: (Right.respond, Right.approve), Verb.override: (Right.administer,),
+          Verb.freeze: (Right.respond, Right.approve), Verb.unfreeze: (Right.approve, Right.administer)}
+ONLY_FOR = {Verb.override: "Only an admin may override.", Verb.unfreeze: "Only approvers and admins lift a freeze."}
+
+
 def permission(rules: Rules, who: Who, verb: Verb) -> Decision:
-    """Whether they may ask for that at all."""
+    """Whether they may ask for that at all. Whose word counts for what waits depends on what it is: see approval.py."""
     if who.person is not None:
-        if who.person.may(Right.respond):
+        if verb in (Verb.approve, Verb.deny) or any(who.person.may(right) for right in NEEDED.get(verb, (Right.respond,))):
             return DONE
-        return refused(Why.not_allowed, f"{who.person.name} is {who.person.role} here and may only look.")
+        return refused(Why.not_allowed, f"{who.person.name} is {who.person.role} here. {ONLY_FOR[verb]}" if verb in ONLY_FOR else
+                       f"{who.person.name} is {who.person.role} here and may only look.")
     if who.account.kind in TRUSTED:
+        if verb in GUARDED and verb is not Verb.freeze:     # freezing makes everything safer, whoever does it
+            return refused(Why.needs_person, NEEDS_PERSON)
         return DONE
     if verb is Verb.acknowledge and rules.answers.unknown_may_acknowledge:
         return DONE

@@ -23,19 +23,27 @@ class Verb(StrEnum):
     deny = "deny"
     release = "release"          # of the latch of a target
     override = "override"        # release it without proof and without other people: admins only, named
+    freeze = "freeze"            # no neutral and no relaxing action starts; of one action, or of all
+    unfreeze = "unfreeze"
+
+
+# About what waits for people, a latch or a freeze; all others are about one incident.
+GUARDED = frozenset({Verb.approve, Verb.deny, Verb.release, Verb.override, Verb.freeze, Verb.unfreeze})
 
 
 @dataclass(frozen=True, slots=True)
 class Press:
     """A button, or a signed link's form. `place` and `message` are the chat and the message that held it, as the receipt names
     them (Slack channel and ts, Telegram chat_id and message_id); empty where the door has none. `key` is the provider's id of
-    this very click: the same one again changes nothing."""
+    this very click: the same one again changes nothing. `proved`: who they are beside what the door says of them; a mailed link
+    says only to whom it was mailed."""
 
     token: str
     by: Account
     key: str
     place: str = ""
     message: str = ""
+    proved: Account | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,9 @@ class Command:
     text: str = ""                       # a comment, or the reason
     until: datetime | None = None        # of a silence
     forced: bool = False
-    subject: str = ""                    # of approve and deny: a run (its id, or the end of it) or a target; of release: a target
+    # Of approve and deny: a run (its id, or the end of it), a target, or exactly the request; of release and override: a target;
+    # of a freeze: an action, or nothing for all.
+    subject: str = ""
 
 
 Ask = Press | Typed | Command
@@ -88,6 +98,7 @@ class Answer:
     text: str
     number: int = 0
     force: str = ""
+    why: str = ""                # of a refusal: its name, for machines
 
 
 class BadToken(ValueError):
@@ -109,7 +120,9 @@ class Token:
     verb: Verb
     lane: int
     episode: int
-    detail: str = ""             # of a silence: a key of SILENCES; of a resolve: `f`, forced
+    # Of a silence: a key of SILENCES; of a resolve: `f`, forced; of approve and deny: a run's code, or the reference of a request
+    # to release; of a release: the reference of its target. See approval.py.
+    detail: str = ""
     expires: datetime | None = None
 
     def signed(self, key: bytes) -> str:
@@ -133,10 +146,10 @@ def read_token(text: str, key: bytes) -> Token:
                  datetime.fromtimestamp(int(until), UTC) if until else None)
 
 
-
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """What a mailed link would do, for the page that asks before it does. With a `problem` the rest may be empty."""
+    """What a mailed link would do, for the page that asks before it does. With a `problem` the rest may be empty. `effect`: of
+    what waits for people exactly what would be done, line by line. `needs_proof`: holding the link does not suffice."""
 
     verb: str = ""
     number: int = 0
@@ -145,3 +158,5 @@ class LinkView:
     severity: str = ""
     who: str = ""
     problem: str = ""
+    effect: tuple[str, ...] = ()
+    needs_proof: bool = False

@@ -11,14 +11,16 @@ from functools import reduce
 from typing import Any
 
 from alerthub.domain.alert import Labels
+from alerthub.domain.approval import Asked
 from alerthub.domain.buttons import buttons_for
 from alerthub.domain.delivery import Lane
 from alerthub.domain.event import Event, EventKind, why_of
 from alerthub.domain.incident import AlertState, Incident
+from alerthub.domain.latch import Latch
 from alerthub.domain.message import ActionLine, AlertLine, DigestLine, Link, Message, Why
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.runbook import choose
-from alerthub.domain.standing import Waiting, standing
+from alerthub.domain.standing import Waiting, of_people, standing
 
 ALERTS_SHOWN = 50       # loaded and handed to a channel, which shows fewer; all of them are counted
 NEWS_SHOWN = 10
@@ -36,6 +38,8 @@ class Telling:
     silenced_until: datetime | None = None
     waiting: tuple[Waiting, ...] = ()
     calls: tuple[Event, ...] = ()      # escalations, also those that the lane knows
+    asked: tuple[Asked, ...] = ()      # what waits for people, the newest first
+    latched: tuple[Latch, ...] = ()    # the targets that this incident keeps safe
 
 
 def alert_line(state: AlertState) -> AlertLine:
@@ -68,9 +72,12 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
         is_stale=incident.is_stale, is_silenced=incident.is_silenced, is_degraded=lane.is_degraded,
         is_worse=not lane.is_first and any("severity" in event.data for event in telling.events),
         possible_duplicate=lane.was_leased, acknowledged_at=incident.acknowledged_at, silenced_until=telling.silenced_until,
-        flaps=incident.flaps, standing=standing(incident, telling.waiting, telling.calls, destination),
+        flaps=incident.flaps,
+        standing=(*standing(incident, telling.waiting, telling.calls, destination),
+                  *of_people(telling.asked, telling.latched, rules.people, is_asked=is_asked(destination, telling))),
         buttons=buttons_for(incident, lane, destination, rules, key, now,
-                            has_policy=any(not timer.is_ack for timer in telling.waiting)),
+                            has_policy=any(not timer.is_ack for timer in telling.waiting),
+                            asked=telling.asked, latched=telling.latched),
         only_edit=is_quiet(telling, destination), calls=is_called(destination, telling),
         asks_again=any(event.kind in (EventKind.unacknowledged, EventKind.unsilenced) for event in telling.events),
     )
@@ -97,16 +104,24 @@ def is_loud(event: Event, destination: Destination, *, flaps: bool) -> bool:
 
 
 def is_called(destination: Destination, telling: Telling) -> bool:
-    """Whether an escalation has called this destination since, and nobody has taken it after that."""
+    """Whether an escalation has called this destination since, and nobody has taken it after that; or it is asked to approve
+    something, and that still waits."""
     called = False
     for event in telling.events:
         if event.kind is EventKind.escalated:
             called = called or destination.key in event.data.get("told", ())
         elif event.kind in (EventKind.acknowledged, EventKind.resolved, EventKind.reopened):
             called = False
-    return called
+    return called or is_asked(destination, telling)
 
 
+def is_asked(destination: Destination, telling: Telling) -> bool:
+    """Whether it is new here that somebody must agree, and asked of whoever is reached here."""
+    return bool(telling.asked) and any(event.kind in QUESTIONS and destination.key in event.data.get("told", ())
+                                       for event in telling.events)
+
+
+QUESTIONS = frozenset({EventKind.action, EventKind.latch})
 FOR_THE_CALLED = frozenset({EventKind.resolved})
 
 

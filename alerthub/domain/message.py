@@ -72,12 +72,14 @@ class ActionLine:
 @dataclass(frozen=True, slots=True)
 class Button:
     """What a person can press. `token` is opaque and signed; a channel that mails links uses `url` instead. `verb` tells the
-    kinds apart: acknowledge, resolve, silence (several, side by side), escalate."""
+    kinds apart: acknowledge, resolve, silence (several, side by side), escalate, approve, deny, release. `confirm`: what is asked
+    once more before it is done, where the channel can ask."""
 
     verb: str
     label: str
     token: str
     url: str = ""
+    confirm: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,18 @@ from datetime import datetime
 from alerthub.domain.alert import Alert, AlertStatus, Batch
 from alerthub.domain.incident import OWN_SOURCE, Incident
 from alerthub.domain.message import IncidentStatus
+from alerthub.domain.rules import Direction
 
 DELIVERY_FAILED = "AlerthubDeliveryFailed"
 BAD_PAYLOAD = "AlerthubBadPayload"
 BODY_TOO_LARGE = "AlerthubBodyTooLarge"
 ACTION_FAILED = "AlerthubActionFailed"
+CIRCUIT_OPEN = "AlerthubActionCircuitOpen"
+ACTIONS_FROZEN = "AlerthubActionsFrozen"
 SOURCE_UNREACHABLE = "AlerthubSourceUnreachable"
 ESCALATION_STUCK = "AlerthubEscalationStuck"
+NO_TARGET, ALL_ACTIONS = "(none)", "(all)"
 # These have no event that ends them: they end when they have not been seen for an hour.
-NO_TARGET = "(none)"
 EXPIRING = frozenset({BAD_PAYLOAD, BODY_TOO_LARGE})
 # About these only a person knows when they are over; a channel, a source or a heartbeat says so itself.
 BY_HAND = EXPIRING | {ACTION_FAILED, ESCALATION_STUCK}
@@ -58,11 +61,29 @@ def body_too_large(source: str, limit: int) -> Alert:
                      "Group alerts more finely at the sender, or raise server.max_body_size.", sender=source)
 
 
-def action_failed(action: str, target: str, incident_id: str, word: str, detail: str, severity: str = "critical") -> Alert:
+def action_failed(action: str, target: str, incident_id: str, word: str, detail: str) -> Alert:
     """An incident of its own for every incident whose run a person must look at. `word`: FAILED, is UNCONFIRMED …"""
     on = f" on {target}" if target else ""
-    return own_alert(ACTION_FAILED, severity, f"{action}{on} {word}: act by hand", detail,
+    return own_alert(ACTION_FAILED, "critical", f"{action}{on} {word}: act by hand", detail,
                      action=action, target=target or NO_TARGET, incident=incident_id)
+
+
+def release_failed(action: str, target: str, incident_id: str, word: str, detail: str) -> Alert:
+    """People agreed to let a target out of its safe mode, and it is not out."""
+    return own_alert(ACTION_FAILED, "critical", f"The release of {target} {word}: it is to stay safe", detail,
+                     action=action, target=target, incident=incident_id, direction=Direction.relax.value)
+
+
+def circuit_open(action: str, detail: str) -> Alert:
+    return own_alert(CIRCUIT_OPEN, "critical", f"{action} failed too often in a row and is not run now", detail, action=action)
+
+
+def actions_frozen(scope: str, by: str, why: str) -> Alert:
+    """`scope`: an action; empty: all of them."""
+    what = f"{scope} is" if scope else "All actions are"
+    return own_alert(ACTIONS_FROZEN, "warning", f"{what} frozen by {by}",
+                     f"Why: {why or 'not said'}. Nothing but tightening starts until a person lifts the freeze, and what is "
+                     "refused meanwhile is not made up for.", action=scope or ALL_ACTIONS)
 
 
 def action_without_target(action: str, wanted: str, incident_id: str, detail: str) -> Alert:
@@ -71,9 +92,13 @@ def action_without_target(action: str, wanted: str, incident_id: str, detail: st
                      detail, action=action, target=NO_TARGET, wanted=wanted, incident=incident_id)
 
 
-def is_about(labels: Mapping[str, str], action: str, target: str) -> bool:
-    """Whether an alarm is about runs of this action on this target: a success there ends all of them."""
-    return (labels.get("alertname"), labels.get("action"), labels.get("target")) == (ACTION_FAILED, action, target)
+def is_over(labels: Mapping[str, str], action: str, target: str, direction: str) -> bool:
+    """Whether an alarm ends because such a run succeeded: all that say that it failed on this target, and that it is not run
+    any more."""
+    if labels.get("alertname") == CIRCUIT_OPEN:
+        return (labels.get("action"), direction) == (action, Direction.neutral.value)
+    failed = (labels.get("alertname"), labels.get("action"), labels.get("target")) == (ACTION_FAILED, action, target)
+    return failed and (labels.get("direction") == Direction.relax.value) == (direction == Direction.relax.value)
 
 
 def waits_for_incident(labels: Mapping[str, str]) -> str:

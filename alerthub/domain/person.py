@@ -28,7 +28,7 @@ class Account:
     """Who spoke, as the provider proves it, never by a name that its owner can choose. `id`: Slack `U012AB3CD`, Telegram's
     numeric id, an address that a signed link was mailed to. `name` is only shown."""
 
-    kind: str       # slack, telegram, email, pagerduty, api, cli
+    kind: str       # slack, telegram, email, pagerduty, api, cli; token: a person's own, whose name is the id
     id: str
     name: str = ""
 

@@ -71,7 +71,12 @@ def may_have_forgotten(peer: Peer, state: AlertState, asked_at: datetime) -> boo
     """True when the peer started after we last heard of the alert, and not long enough ago to have heard of it again."""
     if peer.started_at is None:
         return True
-    return peer.started_at > state.seen_at and asked_at - peer.started_at < FORGETFUL
+    return peer.started_at > state.seen_at and may_have_lost(peer, asked_at)
+
+
+def may_have_lost(peer: Peer, asked_at: datetime) -> bool:
+    """Whether its list may not be whole again yet since it started."""
+    return peer.started_at is None or asked_at - peer.started_at < FORGETFUL
 
 
 def resolution(state: AlertState, labels: Labels, annotations: Labels, asked_at: datetime) -> Alert:

@@ -123,6 +123,7 @@ class ActionRule:
     blast: Blast = Blast()
     circuit: Circuit = Circuit()
     releases: bool = False                  # whether it can also lead its target out of the safe state
+    does: tuple[str, ...] = ()              # what exactly, line by line, for those who must agree; no secret is in it
 
 
 @dataclass(frozen=True, slots=True)

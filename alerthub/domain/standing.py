@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from alerthub.domain.approval import SHOWN, Asked, waiting_line
 from alerthub.domain.event import Event, EventKind
 from alerthub.domain.incident import Incident
+from alerthub.domain.latch import Latch, LatchState
 from alerthub.domain.message import IncidentStatus
+from alerthub.domain.person import Person
 from alerthub.domain.rules import Destination
 
 NAMED = 5       # calls that are named, the newest of many
@@ -44,6 +47,23 @@ def standing(incident: Incident, waiting: Sequence[Waiting], calls: Iterable[Eve
     elif any(timer.has_run_out for timer in waiting if not timer.is_ack):
         lines.append(f"NOBODY ANSWERED ({by or 'nobody could be called'}). Nobody else will be called.")
     return tuple(lines)
+
+
+def of_people(asked: Sequence[Asked], latched: Sequence[Latch], people: Mapping[str, Person], *,
+              is_asked: bool) -> tuple[str, ...]:
+    """What waits for people, and what stays safe until they say so; whatever the state of the incident."""
+    lines = ["YOU ARE ASKED to approve or to deny this."] if is_asked else []
+    lines += [waiting_line(one, people) for one in asked[:SHOWN]]
+    if len(asked) > SHOWN:
+        lines.append(f"{len(asked) - SHOWN} more wait for people; write runs to see them.")
+    return (*lines, *(latched_line(latch) for latch in latched if latch.state is not LatchState.release_requested))
+
+
+def latched_line(latch: Latch) -> str:
+    if latch.state is LatchState.releasing:
+        return f"{latch.target} is being released; it counts as safe until it confirms that."
+    since = f" since {clock(latch.since)}" if latch.since else ""
+    return f"{latch.target} is latched safe{since}. It stays so until people release it."
 
 
 def clock(at: datetime) -> str:

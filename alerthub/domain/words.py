@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 LONGEST = 2_000
@@ -15,10 +16,19 @@ COMMANDS = {
     "comment": "comment N text: a line in its history",
     "who": "who [N]: who has it; without a number, who you are here",
     "oncall": "oncall: who is on call now",
+    "runs": "runs: which actions wait for people, and the last ten",
+    "approve": "approve CODE: I agree that it is run, or released (give the target's name)",
+    "deny": "deny CODE: it must not be",
+    "latches": "latches: which targets are kept safe",
+    "release": "release TARGET [why]: ask others to agree that it leaves its safe state",
+    "override": "override TARGET why: release it without proof and without others (admins)",
+    "freeze": "freeze [ACTION] why: start no action, or not this one; what makes safe goes on",
+    "unfreeze": "unfreeze [ACTION]: they may start again",
     "link": "link CODE: this account is mine (get a code with `alerthub link NAME`)",
     "help": "help: these lines",
 }
 SYNONYMS = {"acknowledge": "ack", "unacknowledge": "unack", "start": "help", "": "help", "ls": "list", "on-call": "oncall"}
+NAMED = {"approve": "code", "deny": "code", "release": "target", "override": "target", "freeze": "reason"}
 NUMBERED = frozenset({"ack", "unack", "resolve", "silence", "escalate", "comment"})
 
 
@@ -47,6 +57,8 @@ def parse(text: str) -> Said:
         raise NotUnderstood(f"Which incident? Write {COMMANDS[what]}")
     if what not in NUMBERED and what != "who":
         number, after = 0, rest.strip()
+    if what in NAMED and not after:
+        raise NotUnderstood(f"The {NAMED[what]} is missing. Write {COMMANDS[what]}")
     if what == "comment" and not after:
         raise NotUnderstood(f"The text is missing. Write {COMMANDS[what]}")
     if what == "link" and not after:
@@ -59,6 +71,14 @@ def numbered(rest: str) -> tuple[int, str]:
     first, _, after = rest.partition(" ")
     digits = first.removeprefix("#")
     return (int(digits), after.strip()) if digits.isascii() and digits.isdigit() and len(digits) < 16 else (0, rest)
+
+
+def named(rest: str, known: Collection[str]) -> tuple[str, str]:
+    """What is named at the beginning, and what follows it. Names may hold spaces: the longest known one counts; where none is
+    known, the first word."""
+    found = max((name for name in known if name and f"{rest} ".startswith(f"{name} ")), key=len, default="")
+    name = found or rest.partition(" ")[0]
+    return name, rest[len(name):].strip()
 
 
 def usage() -> str:

@@ -1,5 +1,5 @@
-"""WHEN what waits for its time is done: escalation steps, ends of acknowledgements and silences, heartbeats that did not come.
-Each is one transaction; nothing of it leaves the database."""
+"""WHEN what waits for its time is done: escalation steps, ends of acknowledgements and silences, heartbeats that did not come,
+requests for release that too few agreed to. Each is one transaction; nothing of it leaves the database."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from datetime import datetime
 
 from alerthub.domain.event import Event
 from alerthub.domain.rules import Rules
-from alerthub.flow import beat, escalate, silencing
+from alerthub.flow import beat, escalate, latch, silencing
 from alerthub.flow.intake import Taken
-from alerthub.store import silences, timers
+from alerthub.store import latches, silences, timers
 from alerthub.store.database import Store
 from alerthub.store.tx import Tx
 
 
 def next_due(tx: Tx, rules: Rules) -> datetime | None:
     """When the first of them is due; None while nothing waits."""
-    found = [timers.next_due(tx), silences.next_due(tx), beat.next_due(tx, rules)]
+    found = [timers.next_due(tx), silences.next_due(tx), beat.next_due(tx, rules), latches.next_due(tx)]
     return min((moment for moment in found if moment is not None), default=None)
 
 
@@ -33,12 +33,13 @@ class Timed:
     async def run_due(self, now: datetime) -> list[Event]:
         """Do what is due, each kind in a transaction of its own; what happened, for the log."""
         rules = self.rules()
-        called, ended, missed = await asyncio.gather(
+        called, ended, over, missed = await asyncio.gather(
             self.store.write(lambda tx: escalate.run_due(tx, rules, now)),
             self.store.write(lambda tx: silencing.run_due(tx, rules, now)),
+            self.store.write(lambda tx: latch.run_due(tx, rules, now)),
             self.store.write(lambda tx: beat.run_due(tx, rules, now)), return_exceptions=True)
-        for outcome in (called, ended, missed):     # none keeps the others from being done
+        for outcome in (called, ended, over, missed):     # none keeps the others from being done
             if isinstance(outcome, BaseException):
                 raise outcome
-        lists = [found for found in (called, ended) if isinstance(found, list)]
+        lists = [found for found in (called, ended, over) if isinstance(found, list)]
         return [event for found in lists for event in found] + (missed.events if isinstance(missed, Taken) else [])

@@ -135,12 +135,20 @@ class Worker:
         return len(events)
 
     async def claim_runs(self, plant: Plant, now: datetime) -> int:
+        # What tightens is claimed by itself, and started before anything else is looked at.
+        tightening = await self.store.write(lambda tx: act.claim_tightening(tx, plant.rules, plant.actions, self.owner, now))
+        self.start_runs(plant, tightening)
         slots = ACTION_SLOTS - self.busy["actions"]
-        claimed = await self.store.write(lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, now))
-        for run in claimed.started:
-            is_tighten = run.rule.direction is Direction.tighten
-            self.start(self.act(plant, run), "tighten" if is_tighten else "actions")
-        return claimed.runs
+        others = await self.store.write(lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, now))
+        self.start_runs(plant, others)
+        return tightening.runs + others.runs
+
+    def start_runs(self, plant: Plant, claimed: act.Claimed) -> None:
+        for action, reason in claimed.refused:
+            self.metrics.refused.labels(action, reason.value).inc()
+        for started in claimed.started:
+            is_tighten = started.run.direction == Direction.tighten.value
+            self.start(self.act(plant, started), "tighten" if is_tighten else "actions")
 
     async def claim_lanes(self, plant: Plant, now: datetime) -> int:
         channels = {destination.channel for destination in plant.rules.destinations().values()}
@@ -222,8 +230,10 @@ class Worker:
             await self.lose(plant, started)
             return
         self.metrics.actions.labels(acted.action, acted.state.value).inc()
+        if acted.state is RunState.refused:     # it was only rehearsed
+            self.metrics.refused.labels(acted.action, acted.reason.value).inc()
         self.metrics.action_seconds.labels(acted.action).observe(acted.seconds)
-        level = logging.INFO if acted.state is RunState.succeeded else logging.ERROR
+        level = logging.INFO if acted.state in (RunState.succeeded, RunState.refused) else logging.ERROR
         logger.log(level, "action %s on %s: %s", acted.action, acted.target, acted.detail, extra={
             "event": "action.ended", "action": acted.action, "target": acted.target, "state": acted.state.value,
             "incident": started.call.number, "run": started.run.id, "seconds": round(acted.seconds, 3)})

@@ -1,37 +1,34 @@
 """The room where actions run: decide, commit `started`, cause the effect once, settle. Which guards there are is decided in
-domain/action.py; here they are only obeyed."""
+domain/guard.py; here they are only obeyed. How a run ends is in finish.py."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from alerthub.actions.base import Action, ActionSettings, Call, Outcome, Report, parameters_for
+from alerthub.actions.base import Action, ActionSettings, Call, Outcome, Rehearsing, Report, parameters_for
 from alerthub.clock import Clock
-from alerthub.domain import own
-from alerthub.domain.action import REASON_TEXT, Reason, RunState, after_crash, may_start
-from alerthub.domain.alert import Alert, AlertStatus, Severity
-from alerthub.domain.event import Actor, EventKind
-from alerthub.domain.incident import OWN_SOURCE, Incident
-from alerthub.domain.rules import ActionRule, Direction, Rules
+from alerthub.domain.action import REASON_TEXT, Reason, RunState, after_crash
+from alerthub.domain.approval import tally
+from alerthub.domain.guard import REHEARSED, Decision, Facts, may_go_on, may_start, mode_of, refused
+from alerthub.domain.latch import LatchState
+from alerthub.domain.rules import ActionRule, Direction, Release, Rules, RunMode
 from alerthub.errors import ActionFailed, Busy
-from alerthub.flow.intake import take_in
+from alerthub.flow import latch
+from alerthub.flow.asking import call_approvers
+from alerthub.flow.finish import beginning, finish, tell
 from alerthub.store import alerts as alert_store
-from alerthub.store import events as event_store
-from alerthub.store import lanes, leases, runs
+from alerthub.store import freezes, latches, leases, runs, votes
 from alerthub.store.database import Store
 from alerthub.store.schema import action_runs
-from alerthub.store.tx import Tx
+from alerthub.store.tx import AnyRow, Tx
 
 LEASE_BEYOND = timedelta(seconds=15)     # a lease ends this long after the run's own deadline
 TOGETHER = 200     # tightening runs started by one claim; more follow at once
 SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 2.0)     # seconds
-ACTOR = Actor("hub", "actions")
 FINAL = {Outcome.succeeded: RunState.succeeded, Outcome.failed: RunState.failed, Outcome.unknown: RunState.unknown}
-WORDS = {RunState.succeeded: "succeeded", RunState.failed: "FAILED", RunState.unknown: "is UNCONFIRMED",
-         RunState.refused: "was NOT RUN", RunState.expired: "was NOT RUN"}
+NOT_RUN = (RunState.refused, RunState.expired)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,71 +54,135 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What is to be run now, and how many runs were decided about: the end of one may have made messages due."""
+    """What is to be run now, and how many runs were decided about: the end of one may have made messages due. `refused`: the
+    action and the reason of each that is not run."""
 
     started: Sequence[Started] = ()
     runs: int = 0
+    refused: Sequence[tuple[str, Reason]] = ()
+
+
+def claim_tightening(tx: Tx, rules: Rules, arsenal: Arsenal, owner: str, now: datetime) -> Claimed:
+    """Commit the start of the runs that tighten and are due. In a transaction of its own, and without slots: nothing that
+    hangs or breaks may keep an agent from its safe mode."""
+    return decide(tx, rules, arsenal, runs.due(tx, now, TOGETHER, tighten=True), owner, now)
 
 
 def claim(tx: Tx, rules: Rules, arsenal: Arsenal, slots: int, owner: str, now: datetime) -> Claimed:
-    """Decide about the runs that are due and commit the start of those that may. Tightening ones need no slot: nothing that
-    hangs may keep an agent from its safe mode."""
-    tightening = runs.due(tx, now, TOGETHER, tighten=True)
-    others = runs.due(tx, now, slots, tighten=False) if slots > 0 else ([], ())
-    found, rows = [*tightening[0], *others[0]], [*tightening[1], *others[1]]
+    """Decide about all other runs that are due and commit the start of those that may. One replica at a time does: the next
+    one sees what it has started."""
+    due = runs.due(tx, now, slots, tighten=False) if slots > 0 else ([], ())
+    if not due[0] or not runs.may_decide(tx):
+        return Claimed()
+    return decide(tx, rules, arsenal, due, owner, now)
+
+
+def decide(tx: Tx, rules: Rules, arsenal: Arsenal, due: tuple[list[runs.Run], Sequence[AnyRow]], owner: str,
+           now: datetime) -> Claimed:
     started: list[Started] = []
-    for run, row in zip(found, rows, strict=True):
+    against: list[tuple[str, Reason]] = []
+    for run, row in zip(*due, strict=True):
         rule = rules.actions.get(run.action)
-        if not begins(tx, rules, rule, run, now) or rule is None:
+        decision = decision_about(tx, rules, rule, run, now)
+        begun = (start(tx, rules, arsenal, rule, run, decision, now)
+                 if rule is not None and decision.state is RunState.approved else decision)
+        if isinstance(begun, Started):
+            leases.lease(tx, action_runs, "id", [row], owner, now + begun.rule.deadline + LEASE_BEYOND)
+            started.append(begun)
             continue
-        try:
-            call = call_of(tx, run, rule, arsenal, now)
-        except ActionFailed:
-            finish(tx, rules, run, RunState.refused, Reason.bad_label, None, now)
-            continue
-        leases.lease(tx, action_runs, "id", [row], owner, now + rule.deadline + LEASE_BEYOND)
-        runs.decide(tx, run.id, state=RunState.started.value, started_at=run.started_at or now)
-        started.append(Started(run, rule, call, run.attempt + 1))
-    return Claimed(started, len(found))
+        obey(tx, rules, rule, run, begun, now)
+        if begun.state in NOT_RUN:
+            against.append((run.action, begun.reason))
+    return Claimed(started, len(due[0]), against)
 
 
-def begins(tx: Tx, rules: Rules, rule: ActionRule | None, run: runs.Run, now: datetime) -> bool:
-    """Whether a due run is started now. One that was found started, its holder dead, goes on only with set semantics."""
-    if run.state is RunState.started:
-        if after_crash(rule) is RunState.started:
-            return True
-        lost = Report(Outcome.unknown, REASON_TEXT[Reason.crashed])
-        finish(tx, rules, run, RunState.unknown, Reason.crashed, lost, now)
-        return False
+def start(tx: Tx, rules: Rules, arsenal: Arsenal, rule: ActionRule, run: runs.Run, decision: Decision,
+          now: datetime) -> Started | Decision:
+    """Commit that it is begun. Not for a label that says what the action does not allow."""
+    resumes = run.state is RunState.started
+    try:
+        call = call_of(tx, rules, run, rule, arsenal, now)
+    except ActionFailed as error:
+        return refused(Reason.bad_label, error.detail)
+    mode = RunMode(run.mode) if resumes else mode_of(rule, Direction(run.direction), rules.guards)
+    runs.decide(tx, run.id, state=RunState.started.value, started_at=run.started_at or now, mode=mode.value,
+                reason=decision.reason.value)
+    return Started(replace(run, mode=mode.value), rule, call, run.attempt + 1)
+
+
+def decision_about(tx: Tx, rules: Rules, rule: ActionRule | None, run: runs.Run, now: datetime) -> Decision:
+    """Whether a due run is started now. One that was found started, its holder dead, goes on only with set semantics, and
+    only while nobody wants it otherwise."""
+    is_lost = run.state is RunState.started and run.mode == RunMode.live.value
+    if is_lost and (rule is None or after_crash(rule) is RunState.unknown):
+        return Decision(RunState.unknown, Reason.crashed, REASON_TEXT[Reason.crashed])
     if rule is None:
-        finish(tx, rules, run, RunState.refused, Reason.rule_changed, None, now)
-        return False
-    return permitted(tx, rules, rule, run, now)
+        return refused(Reason.rule_changed)
+    if run.state is not RunState.started:
+        return may_start(rule, facts_of(tx, rules, rule, run, now), now, rules.guards)
+    against = may_go_on(rule, facts_of(tx, rules, rule, run, now), now) if is_lost else None
+    if against is not None:
+        return Decision(RunState.unknown, against.reason, f"{REASON_TEXT[Reason.crashed]}, and it was not gone on with: "
+                                                          f"{against.text}")
+    return Decision(RunState.approved, reason_of(run))
 
 
-def permitted(tx: Tx, rules: Rules, rule: ActionRule, run: runs.Run, now: datetime) -> bool:
-    """Obey the guards: start, wait, or say why not."""
-    decision = may_start(rule, runs.facts(tx, run, rule.version, now), now)
-    if decision.state is RunState.approved:
-        return True
-    if decision.state is RunState.awaiting_approval and rule.approval is not None:
-        runs.decide(tx, run.id, state=decision.state.value, reason=decision.reason.value,
-                    due_at=run.created_at + rule.approval.within + timedelta(seconds=1))
-        if run.state is not RunState.awaiting_approval:
-            tell(tx, run, f"Action {described(run)} waits: {REASON_TEXT[decision.reason]}", now)
-        return False
-    finish(tx, rules, run, decision.state, decision.reason, None, now)
-    return False
+def reason_of(run: runs.Run) -> Reason:
+    """Why a run was started that has been."""
+    if run.direction == Direction.tighten.value:
+        return Reason.tighten
+    return REHEARSED.get(RunMode(run.mode), Reason.allowed)
 
 
-def call_of(tx: Tx, run: runs.Run, rule: ActionRule, arsenal: Arsenal, now: datetime) -> Call:
+def facts_of(tx: Tx, rules: Rules, rule: ActionRule, run: runs.Run, now: datetime) -> Facts:
+    """All that the guards may know: what the store counts, what people said, and what holds the target."""
+    direction = Direction(run.direction)
+    known = runs.facts(tx, run, rule, rules.actions, mode_of(rule, direction, rules.guards), now)
+    if direction is Direction.tighten:
+        return known
+    known = replace(known, frozen=", ".join(freeze.text for freeze in freezes.standing(tx) if freeze.holds(run.action)))
+    if direction is Direction.relax:
+        return with_latch(tx, rules, run, known, now)
+    if rule.approval is None:
+        return known
+    until = run.created_at + rule.approval.within       # a word that came later does not count (F21)
+    said = [vote for vote in votes.of(tx, [run.subject]).get(run.subject, ()) if vote.at <= until]
+    return replace(known, tally=tally(said, rule.approval, rules.people, run.asked_by))
+
+
+def with_latch(tx: Tx, rules: Rules, run: runs.Run, known: Facts, now: datetime) -> Facts:
+    """Of a release: the latch now, and what is missing in its proof now (R-42)."""
+    found = latches.find(tx, run.target)
+    if found is None:
+        return known
+    unproved = latch.release_stands(tx, rules, run, now) if found.state is LatchState.releasing else ""
+    return replace(known, latch=found.state, latch_seq=found.seq, unproved=unproved)
+
+
+def obey(tx: Tx, rules: Rules, rule: ActionRule | None, run: runs.Run, decision: Decision, now: datetime) -> None:
+    """Let it wait, or end it and say why."""
+    if decision.state is not RunState.awaiting_approval or rule is None or rule.approval is None:
+        lost = Report(Outcome.unknown, decision.text) if decision.state is RunState.unknown else None
+        return finish(tx, rules, run, decision.state, decision.reason, lost, now, text=decision.text)
+    runs.decide(tx, run.id, state=decision.state.value, reason=decision.reason.value,
+                due_at=run.created_at + rule.approval.within + timedelta(seconds=1))
+    if run.state is not RunState.awaiting_approval:
+        incident = alert_store.find_incident(tx, run.incident_id)
+        called = call_approvers(tx, rules, incident, rule.approval, run.asked_by, now) if incident is not None else {}
+        tell(tx, run, f"{beginning(run)} waits: {decision.text}", now,
+             {"state": decision.state.value, "reason": decision.reason.value, **called})
+    return None
+
+
+def call_of(tx: Tx, rules: Rules, run: runs.Run, rule: ActionRule, arsenal: Arsenal, now: datetime) -> Call:
     """What the target will be told. Raises ActionFailed for a label value that the action does not allow."""
     armed = arsenal.get((run.action, run.target))
     parameters = parameters_for(armed.settings, run.labels) if armed else {}
     incident = alert_store.find_incident(tx, run.incident_id)
+    release = rules.releases.get(run.target, Release()).mode if run.direction == Direction.relax.value else ""
     return Call(id=run.id, action=run.action, target=run.target or None, reason=run.why, incident_id=run.incident_id,
                 number=incident.number if incident else 0, created_at=run.created_at, deadline=now + rule.deadline,
-                parameters=parameters, resumed=run.state is RunState.started)
+                parameters=parameters, resumed=run.state is RunState.started, release=release)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +194,7 @@ class Acted:
     state: RunState
     detail: str
     seconds: float
+    reason: Reason = Reason.allowed
 
 
 async def run_one(store: Store, rules: Rules, arsenal: Arsenal, started: Started, clock: Clock) -> Acted:
@@ -141,11 +203,26 @@ async def run_one(store: Store, rules: Rules, arsenal: Arsenal, started: Started
     run = started.run
     armed = arsenal.get((run.action, run.target))
     call = replace(started.call, deadline=clock.now() + started.rule.deadline)
-    report = (await armed.action.run(call) if armed is not None else
-              Report(Outcome.failed, "the action or its target is no longer in the configuration"))
-    state = FINAL[report.outcome]
+    report = (Report(Outcome.failed, "the action or its target is no longer in the configuration") if armed is None else
+              await armed.action.run(call) if run.mode == RunMode.live.value else
+              await rehearsed(armed.action, started.rule, call, RunMode(run.mode)))
     await settle_later(store, rules, started, report, clock)
-    return Acted(run.action, run.target, state, report.detail, clock.monotonic() - began)
+    state, reason = ending(run, report)
+    return Acted(run.action, run.target, state, report.detail, clock.monotonic() - began, reason)
+
+
+async def rehearsed(action: Action, rule: ActionRule, call: Call, mode: RunMode) -> Report:
+    """What would have been sent, and in a dry run what the target says to that. Nothing is changed."""
+    if isinstance(action, Rehearsing):
+        report = await action.rehearse(call, ask=mode is RunMode.dry_run)
+    else:
+        parameters = dict(call.parameters)
+        report = Report(Outcome.succeeded, f"an action of type {rule.type} cannot show its request",
+                        {"action": call.action, "target": call.target, "parameters": parameters})
+    if rule.approval is None:
+        return report
+    return replace(report, detail=f"{report.detail}; {rule.approval.count} with the role {rule.approval.role} would have to "
+                                  "approve it first")
 
 
 async def lose(store: Store, rules: Rules, started: Started, clock: Clock) -> None:
@@ -155,10 +232,9 @@ async def lose(store: Store, rules: Rules, started: Started, clock: Clock) -> No
 
 async def settle_later(store: Store, rules: Rules, started: Started, report: Report, clock: Clock) -> None:
     """Settle, trying again while the database is away. When it stays away, the lease ends and the run is found unknown."""
-    state = FINAL[report.outcome]
     for wait in (*SETTLE_WAITS, None):
         try:
-            return await store.write(lambda tx: settle(tx, rules, started, state, report, clock.now()))
+            return await store.write(lambda tx: settle(tx, rules, started, report, clock.now()))
         except Busy:
             if wait is None:
                 raise
@@ -166,48 +242,12 @@ async def settle_later(store: Store, rules: Rules, started: Started, report: Rep
     return None
 
 
-def settle(tx: Tx, rules: Rules, started: Started, state: RunState, report: Report, now: datetime) -> None:
-    reason = Reason.tighten if started.rule.direction is Direction.tighten else Reason.allowed
+def settle(tx: Tx, rules: Rules, started: Started, report: Report, now: datetime) -> None:
+    state, reason = ending(started.run, report)
     finish(tx, rules, started.run, state, reason, report, now, attempt=started.attempt)
 
 
-def finish(tx: Tx, rules: Rules, run: runs.Run, state: RunState, reason: Reason, report: Report | None, now: datetime,
-           attempt: int | None = None) -> None:
-    """End a run: its outcome, the line in the incident's history, and a page when a person must look."""
-    ours = runs.settle(tx, run.id, run.attempt if attempt is None else attempt, state=state.value, reason=reason.value,
-                       due_at=None, finished_at=now, report=json.dumps(asdict(report)) if report else "")
-    if not ours:
-        return
-    detail = report.detail if report is not None else REASON_TEXT[reason]
-    text = f"Action {described(run)} {WORDS[state]}: {detail}"
-    incident = tell(tx, run, text, now)
-    is_tighten = run.direction == Direction.tighten.value
-    news: list[Alert] = []
-    if state is RunState.succeeded:
-        news = [own.cleared(alarm, now, text) for alarm in alarms(tx) if own.is_about(alarm.labels, run.action, run.target)]
-    elif is_tighten or state in (RunState.failed, RunState.unknown):
-        severity = Severity.critical if is_tighten else incident.severity
-        detail = f"{text} (incident #{incident.number})"
-        news = [own.action_failed(run.action, run.target, incident.id, WORDS[state], detail, severity)]
-    if news:
-        take_in(tx, rules, [own.own_batch(news, now)], now)
-
-
-def alarms(tx: Tx) -> list[Alert]:
-    """The hub's own alarms that stand."""
-    contents = [json.loads(state.content) for state in alert_store.firing_of_source(tx, OWN_SOURCE)]
-    return [Alert(content["labels"], AlertStatus.firing, content["annotations"]) for content in contents]
-
-
-def described(run: runs.Run) -> str:
-    return f"{run.action} on {run.target}" if run.target else run.action
-
-
-def tell(tx: Tx, run: runs.Run, text: str, now: datetime) -> Incident:
-    """Add a line to the incident's history and make its lanes due; the incident."""
-    incident = alert_store.incidents_for_change(tx, [run.incident_id])[run.incident_id]
-    event = incident.happened(EventKind.action, ACTOR, text, now, {"run": run.id, "action": run.action, "target": run.target})
-    alert_store.save_incidents(tx, [incident])
-    event_store.append(tx, [event])
-    lanes.mark(tx, [(incident.id, incident.seq)], now)
-    return incident
+def ending(run: runs.Run, report: Report) -> tuple[RunState, Reason]:
+    """What was only rehearsed has had no effect, whatever came of it."""
+    is_live = run.mode == RunMode.live.value
+    return FINAL[report.outcome] if is_live else RunState.refused, reason_of(run)

@@ -7,16 +7,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from alerthub.domain import heartbeat as domain
-from alerthub.domain.action import Reason, RunState
 from alerthub.domain.alert import Alert, AlertStatus, Batch
+from alerthub.domain.event import Event
 from alerthub.domain.heartbeat import TICK, Heartbeat, State
 from alerthub.domain.incident import OWN_SOURCE, Incident
 from alerthub.domain.own import cleared, own_batch
-from alerthub.domain.rules import ActionRule, Direction, HeartbeatRule, Rules
+from alerthub.domain.rules import HeartbeatRule, Rules
 from alerthub.flow.intake import Taken, take_in
+from alerthub.flow.keep import keep as write
+from alerthub.flow.propose import Row, called_by, run_row
+from alerthub.flow.tighten import is_latching, tighten
 from alerthub.store import alerts as alert_store
 from alerthub.store import heartbeats as store
 from alerthub.store import lanes, runs
@@ -130,28 +132,27 @@ def alarm(tx: Tx, rules: Rules, rule: HeartbeatRule, alert: Alert, now: datetime
     """An incident of its own, for whom the routes name and for the heartbeat's receiver; and the heartbeat's actions."""
     taken = say(tx, rules, [alert], now)
     state = alert_store.current(tx, OWN_SOURCE, [alert.identity])[alert.identity]
-    incident = alert_store.find_incident(tx, state.incident_id or "")
-    if incident is not None:
+    for incident in alert_store.incidents_for_change(tx, [state.incident_id] if state.incident_id else []).values():
         told = rules.receivers[rule.receiver].destinations
         lanes.ensure(tx, [lanes.Opening(incident.id, destination, now) for destination in told])
-        lanes.mark(tx, [(incident.id, incident.seq)], now)
-        taken.runs += runs.propose(tx, run_rows(tx, rules, rule, incident, alert, now))
+        rows, events = run_rows(tx, rules, rule, incident, alert, now)
+        write(tx, [incident], events, now)
+        taken.events += events
+        taken.runs += runs.propose(tx, rows)
     return taken
 
 
-def run_rows(tx: Tx, rules: Rules, rule: HeartbeatRule, incident: Incident, alert: Alert, now: datetime) -> list[dict[str, Any]]:
-    """What the heartbeat's own configuration asks for. Without targets: on all that the action may act on."""
+def run_rows(tx: Tx, rules: Rules, rule: HeartbeatRule, incident: Incident, alert: Alert, now: datetime,
+             ) -> tuple[list[Row], list[Event]]:
+    """What the heartbeat's own configuration asks for. Without targets: on all that the action may act on. To be blind is not
+    safe: what a tighten names is latched."""
     pairs = [(action, target) for name, targets in rule.actions if (action := rules.actions.get(name)) is not None
              for target in targets or action.targets or ("",)]
-    return [run_row(tx, action, target, incident, alert, now) for action, target in pairs]
-
-
-def run_row(tx: Tx, action: ActionRule, target: str, incident: Incident, alert: Alert, now: datetime) -> dict[str, Any]:
-    reason = Reason.tighten if action.direction is Direction.tighten else Reason.allowed
-    return {"id": tx.new_id(), "incident_id": incident.id, "episode": incident.episode, "action": action.name, "target": target,
-            "direction": action.direction.value, "state": RunState.proposed.value, "reason": reason.value,
-            "why": incident.title, "rule_version": action.version, "body_sha256": "", "labels": dict(alert.labels),
-            "created_at": now, "due_at": now, "finished_at": None}
+    latching = [(incident, action.name, target) for action, target in pairs if is_latching(rules, action, target)]
+    rounds, events = tighten(tx, rules, latching, now)
+    rows = [run_row(tx.new_id(), rules, incident, action, target, now, round=rounds[target] if is_latching(
+        rules, action, target) else 0, **called_by(alert)) for action, target in pairs]
+    return rows, events
 
 
 def end(tx: Tx, rules: Rules, name: str, text: str, now: datetime) -> Taken | None:

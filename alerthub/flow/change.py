@@ -35,9 +35,10 @@ def show(tx: Tx, incident: Incident, events: Sequence[Event], now: datetime) -> 
     lanes.hurry(tx, incident.id, now)
 
 
-def happened(incident: Incident, kind: EventKind, text: str, command: Command, who: Who, now: datetime) -> Event:
+def happened(incident: Incident, kind: EventKind, text: str, command: Command, who: Who, now: datetime,
+             **more: object) -> Event:
     """Named: who, by which account, through which door."""
-    data: dict[str, object] = {"account": who.account.key, "via": command.via}
+    data: dict[str, object] = {"account": who.account.key, "via": command.via, **more}
     if command.forced:
         data["forced"] = True
     return incident.happened(kind, Actor("person" if who.person else "account", who.name), text, now, data)

@@ -99,7 +99,7 @@ def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], under_way: Mappin
             chosen.append(due)
     leases.lease(tx, lane_table, "id", [due.row for due in chosen], owner, now + LEASE)
     lanes.unhurry(tx, [due.row for due in chosen])
-    tellings = read_tellings(tx, [due.lane for due in chosen])
+    tellings = read_tellings(tx, rules, [due.lane for due in chosen])
     key = people.signing_key(tx) if chosen else b""
     sendings = [sending for due in chosen
                 for sending in hurried(tx, rules, known[due.lane.destination], due.lane, tellings[due.lane.id], key, now)]
@@ -137,7 +137,7 @@ def choose(rules: Rules, destination: Destination, group: Sequence[lanes.DueLane
 
 def close(tx: Tx, rules: Rules, key: str, group: Sequence[lanes.DueLane], now: datetime) -> None:
     """The destination is no longer in the configuration: nothing can be sent there, and nothing is wrong with it."""
-    tellings = read_tellings(tx, [due.lane for due in group])
+    tellings = read_tellings(tx, rules, [due.lane for due in group])
     for due in group:
         lanes.settle(tx, due.lane.id, due.lane.attempt, due_at=None, told_seq=due.lane.want_seq, channel=lanes.GONE)
         reroute(tx, rules, tellings[due.lane.id], now)
@@ -160,7 +160,7 @@ def reroute(tx: Tx, rules: Rules, telling: Telling, now: datetime) -> None:
 
 def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list[Sending]:
     """Read the incidents as they are now and say what each destination shall be told. What needs no telling is settled."""
-    tellings = read_tellings(tx, [due.lane for _, chosen, _ in taken for due in chosen])
+    tellings = read_tellings(tx, rules, [due.lane for _, chosen, _ in taken for due in chosen])
     key = people.signing_key(tx) if taken else b""
     sendings: list[Sending] = []
     for destination, chosen, is_storm in taken:

@@ -251,9 +251,9 @@ class Folding:
 
     def save(self) -> None:
         self.obey_silences()
-        rows = run_rows(self.tx, self.rules, self.proposed, self.incidents, self.now)
+        rows, latched = run_rows(self.tx, self.rules, self.proposed, self.incidents, self.now)
         events, self.taken.alarms = say_refused(rows, self.proposed, self.incidents, self.now)
-        self.taken.events += events
+        self.taken.events += [*latched, *events]
         changed = [self.incidents[key] for key in sorted({event.incident_id for event in self.taken.events})]
         alert_store.save_incidents(self.tx, changed)
         alert_store.save_alerts(self.tx, [self.states[which] for which in sorted(self.states)], sorted(self.retired))

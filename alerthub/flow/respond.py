@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from alerthub.domain.answer import Decision, Who, Why, decide, permission, recognised, refused
 from alerthub.domain.command import (
+    GUARDED,
     SILENCES,
     Answer,
     Ask,
@@ -30,11 +31,11 @@ from alerthub.domain.own import BY_HAND
 from alerthub.domain.person import Account
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import end_of
-from alerthub.domain.words import NotUnderstood, Said, parse
-from alerthub.flow import change, tell
+from alerthub.domain.words import NotUnderstood, Said, named, parse
+from alerthub.flow import approve, change, showing, tell
 from alerthub.flow.labels import common_labels
 from alerthub.store import alerts as alert_store
-from alerthub.store import lanes, people
+from alerthub.store import lanes, latches, people
 from alerthub.store.lanes import Place
 from alerthub.store.tx import Tx
 
@@ -46,6 +47,12 @@ LONGEST_KEY, LONGEST_ID = 200, 100      # characters; what providers give is far
 NO_SUCH = "There is no incident {}."
 VERBS = {"ack": Verb.acknowledge, "unack": Verb.unacknowledge, "resolve": Verb.resolve, "silence": Verb.silence,
          "escalate": Verb.escalate, "comment": Verb.comment}
+WAITING = {verb.value: verb for verb in (Verb.approve, Verb.deny, Verb.release, Verb.override, Verb.freeze, Verb.unfreeze)}
+# By a mail nobody has proved who reads it (PROTOCOLS 5). To deny keeps things as they are.
+NEED_PROOF = frozenset({Verb.approve, Verb.release, Verb.override})
+UNPROVED = ("A mail is no proof of who reads it. Give {}'s own token (people[].api_token) on the page, or answer in chat. "
+            "Nothing was done.")
+OVER = "This does not wait any more: it was decided, or its time is over. Open the incident to see."
 
 
 def hear(tx: Tx, rules: Rules, ask: Ask, now: datetime) -> Answer:
@@ -82,7 +89,8 @@ def told(decision: Decision, who: Who, verb: str, number: int = 0, force: str = 
         logger.log(level, "%s by %s refused: %s", verb, who.name, decision.why.value, extra={
             "event": "answer.refused", "verb": verb, "who": who.name, "account": who.account.key, "reason": decision.why.value,
             "incident": number})
-    return Answer(decision.outcome, decision.text, number, force)
+    return Answer(decision.outcome, decision.text, number, force,
+                  decision.why.value if decision.outcome is Outcome.refused else "")
 
 
 # -- buttons and links
@@ -103,21 +111,29 @@ def pressed(tx: Tx, rules: Rules, press: Press, now: datetime) -> Answer:
         if token.expires is None or not place.destination.startswith("email:"):
             return told(refused(Why.other_place, "That is a button of a chat, not a link."), who, token.verb.value)
         who = who_is(tx, rules, Account("email", place.destination.partition(":")[2]))
+        if token.verb in NEED_PROOF and not is_proved(tx, rules, press, who):
+            return told(refused(Why.needs_proof, UNPROVED.format(who.name)), who, token.verb.value)
     elif not place.holds(press.place):
         return told(refused(Why.other_place, "That button belongs to a message of another chat."), who, token.verb.value)
     # A double click is two clicks for the provider; these two do not end in "already" by themselves.
     twice = f"press:{press.by.key}:{press.token}"
     if token.verb in (Verb.silence, Verb.escalate) and people.pressed_lately(tx, twice, now, DOUBLE_CLICK):
         return Answer(Outcome.already, "Done already: you pressed it twice.")
-    answer = respond_as(tx, rules, command_of(press, token, place, rules, now), who, now, key)
+    answer = respond_as(tx, rules, command_of(tx, press, token, place, rules, now), who, now, key)
     people.answered(tx, twice, answer)      # forgotten when nothing was done
     return answer
 
 
-def command_of(press: Press, token: Token, place: Place, rules: Rules, now: datetime) -> Command:
+def is_proved(tx: Tx, rules: Rules, press: Press, who: Who) -> bool:
+    """Whether the one to whom the link was mailed has also shown on the page who they are."""
+    return press.proved is not None and who.person is not None and who_is(tx, rules, press.proved).person == who.person
+
+
+def command_of(tx: Tx, press: Press, token: Token, place: Place, rules: Rules, now: datetime) -> Command:
     until = end_of(SILENCES[token.detail], now, rules.answers.time_zone) if token.verb is Verb.silence else None
+    subject = approve.subject_of(tx, place.incident_id, token) if token.verb in GUARDED else ""
     return Command(token.verb, place.incident_id, press.by, press.key, place.destination, token.episode, until=until,
-                   forced=token.detail == "f")
+                   forced=token.detail == "f", subject=subject)
 
 
 def view(tx: Tx, rules: Rules, token_text: str, now: datetime) -> LinkView:
@@ -134,7 +150,12 @@ def view(tx: Tx, rules: Rules, token_text: str, now: datetime) -> LinkView:
     who = who_is(tx, rules, Account("email", address))
     problem = "This link is too old. Use a newer mail, or open the incident." if token.expires and token.expires <= now else ""
     verb = f"{token.verb.value} {SILENCES.get(token.detail, '')}".strip()
-    return LinkView(verb, incident.number, incident.title, incident.status.value, incident.severity.value, who.name, problem)
+    effect: tuple[str, ...] = ()
+    if token.verb in GUARDED and not problem:
+        effect = showing.effect_of(tx, rules, token.verb, approve.subject_of(tx, incident.id, token))
+        problem = "" if effect else OVER
+    return LinkView(verb, incident.number, incident.title, incident.status.value, incident.severity.value, who.name, problem,
+                    effect, token.verb in NEED_PROOF)
 
 
 # -- words
@@ -149,6 +170,8 @@ def typed(tx: Tx, rules: Rules, line: Typed, now: datetime) -> Answer:
         return link(tx, rules, line.by, said.rest, now)
     if said.what in VERBS:
         return spoken(tx, rules, line, said, who, now)
+    if said.what in WAITING:
+        return spoken_of_what_waits(tx, rules, line, said, who, now)
     if who.person is None and said.what != "help" and not (said.what == "who" and not said.number):
         return told(permission(rules, who, Verb.comment), who, said.what)
     return Answer(Outcome.told, tell.words_for(tx, rules, said, who, now))
@@ -171,6 +194,16 @@ def spoken(tx: Tx, rules: Rules, line: Typed, said: Said, who: Who, now: datetim
     if answer.outcome is Outcome.held:
         return replace(answer, text=f"{answer.text} To do so, write: resolve {said.number} force")
     return answer
+
+
+def spoken_of_what_waits(tx: Tx, rules: Rules, line: Typed, said: Said, who: Who, now: datetime) -> Answer:
+    """The names may hold spaces: what is known by the longest name counts."""
+    verb = WAITING[said.what]
+    known = rules.actions if verb in (Verb.freeze, Verb.unfreeze) else {*rules.targets, *latches.read(tx)}
+    subject, text = named(said.rest, known)
+    if verb is Verb.freeze and subject not in rules.actions:
+        subject, text = "", said.rest
+    return respond_as(tx, rules, Command(verb, "", line.by, line.key, text=text, subject=subject), who, now)
 
 
 def is_seen(line: Typed) -> bool:
@@ -201,6 +234,9 @@ def respond(tx: Tx, rules: Rules, command: Command, now: datetime) -> Answer:
 
 def respond_as(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime, key: bytes = b"") -> Answer:
     """Decide about the incident as it is now, locked, and change it. `key`: to sign the button that insists."""
+    if command.verb in GUARDED:
+        decision, number = approve.guarded(tx, rules, command, who, now)
+        return told(decision, who, command.verb.value, number)
     # A silence locks all that it covers, in one order for all; this one must not be held before them.
     incident = (found if command.verb is Verb.silence else locked)(tx, command.incident)
     if incident is None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from alerthub.domain.action import RunState
 from alerthub.domain.answer import Who
+from alerthub.domain.approval import waiting_line
 from alerthub.domain.incident import Incident
+from alerthub.domain.latch import Latch
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.rules import Rules
 from alerthub.domain.schedule import next_change, on_call
 from alerthub.domain.words import Said, usage
+from alerthub.flow.asking import question_of, request_of
 from alerthub.store import alerts as alert_store
-from alerthub.store import overrides
+from alerthub.store import latches, overrides, runs, votes
 from alerthub.store.tx import Tx
 
 LISTED = 15
+LATEST, RUNS = 100, 10
 TITLE = 100
 HORIZON = timedelta(days=14)
 
@@ -24,9 +29,43 @@ def words_for(tx: Tx, rules: Rules, said: Said, who: Who, now: datetime) -> str:
         return open_incidents(tx)
     if said.what == "oncall":
         return on_call_now(tx, rules, said.rest, now)
+    if said.what == "runs":
+        return latest_runs(tx, rules)
+    if said.what == "latches":
+        return latched(tx, rules)
     if said.what == "who":
         return who_has(tx, said.number) if said.number else who_am_i(who)
     return usage()
+
+
+def latest_runs(tx: Tx, rules: Rules) -> str:
+    """What waits for people, then the last ten of the others."""
+    found = runs.recent(tx, LATEST)
+    pending = [run for run in found if run.state is RunState.awaiting_approval]
+    said = votes.of(tx, [run.subject for run in pending])
+    asked = [question for run in pending if (question := question_of(rules, run, said))]
+    ended = [run_line(run) for run in found if run.state is not RunState.awaiting_approval][:RUNS]
+    return "\n".join([*(waiting_line(one, rules.people) for one in asked[:LISTED]), *ended]) or "No action has been run."
+
+
+def run_line(run: runs.Run) -> str:
+    what = f"{run.action} on {run.target.removeprefix('?')}" if run.target else run.action
+    return f"{run.created_at:%m-%d %H:%M} UTC {what}: {run.state.value.replace('_', ' ')} ({run.reason.replace('_', ' ')})"
+
+
+def latched(tx: Tx, rules: Rules) -> str:
+    """What is kept safe, since when, because of what; and what speaks against its release."""
+    lines = [latch_line(tx, rules, latch) for latch in latches.read(tx).values() if latch.state.is_safe]
+    return "\n".join(lines) or "No target is latched: none is kept safe."
+
+
+def latch_line(tx: Tx, rules: Rules, latch: Latch) -> str:
+    if (request := request_of(rules, latch, votes.of(tx, [latch.subject]))) is not None:
+        return waiting_line(request, rules.people)
+    incident = alert_store.find_incident(tx, latch.incident_id) if latch.incident_id else None
+    because = f" because of #{incident.number}" if incident else ""
+    since = f" since {latch.since:%Y-%m-%d %H:%M} UTC" if latch.since else ""
+    return f"{latch.target}: {latch.state.value.replace('_', ' ')}{since}{because} ({latch.action})"
 
 
 def open_incidents(tx: Tx) -> str:

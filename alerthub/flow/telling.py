@@ -16,6 +16,7 @@ from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.standing import Waiting
+from alerthub.flow import asking
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
 from alerthub.store import lanes, runs, silences, timers
@@ -26,20 +27,22 @@ AFTER_THE_END = timedelta(seconds=2)
 PEOPLE = frozenset({"person", "account"})      # kinds of actors
 
 
-def read_tellings(tx: Tx, taken: Sequence[Lane]) -> dict[int, Telling]:
-    """By lane: its incident, the incident's first alerts, and the events that the lane has not told."""
+def read_tellings(tx: Tx, rules: Rules, taken: Sequence[Lane]) -> dict[int, Telling]:
+    """By lane: its incident, the incident's first alerts, what waits for people, and the events that the lane has not told."""
     incidents = alert_store.read_incidents(tx, {lane.incident_id for lane in taken})
     lines = {key: tuple(readable(alert_store.of_incident(tx, key, ALERTS_SHOWN))) for key in incidents}
     actions = runs.of_incidents(tx, incidents)
     held_by = {incident.silence_id for incident in incidents.values() if incident.silence_id}
     until = silences.ends(tx, held_by) if held_by else {}
     waiting, calls = standing_of(tx, incidents)
+    asked, latched = asking.waiting(tx, rules, incidents, actions)
     return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id],
                              event_store.after(tx, lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq),
                              tuple(action_line(run) for run in actions.get(lane.incident_id, ())
                                    if run.episode == incidents[lane.incident_id].episode),
                              until.get(incidents[lane.incident_id].silence_id),
-                             tuple(waiting.get(lane.incident_id, ())), tuple(calls.get(lane.incident_id, ())))
+                             tuple(waiting.get(lane.incident_id, ())), tuple(calls.get(lane.incident_id, ())),
+                             tuple(asked.get(lane.incident_id, ())), tuple(latched.get(lane.incident_id, ())))
             for lane in taken}
 
 
@@ -127,7 +130,8 @@ def needs_no_telling(destination: Destination, routes: Sequence[Route], lane: La
     is_new = lane.told_episode < incident.episode
     was_called_before = lane.told_episode > 0 and not routes and any(
         destination.key in event.data.get("told", ()) for event in telling.calls)
-    if is_new and (destination.is_personal or was_called_before) and not (incident.is_open and is_called(destination, telling)):
+    if is_new and (destination.is_personal or was_called_before) and not (
+            (incident.is_open or telling.asked) and is_called(destination, telling)):
         return True
     if destination.is_personal and not (destination.edits and lane.receipt) and is_quiet(telling, destination) and not any(
             event.kind is EventKind.acknowledged for event in telling.events):

@@ -10,11 +10,13 @@ from alerthub.domain import own
 from alerthub.domain.alert import Alert, Batch
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import OWN_SOURCE, AlertState
-from alerthub.domain.reconcile import Finding, Peer, compare, resolution
+from alerthub.domain.latch import BLIND_AFTER
+from alerthub.domain.reconcile import Finding, Peer, compare, may_have_lost, resolution
 from alerthub.domain.rules import Rules
 from alerthub.flow.intake import Taken, take_in
 from alerthub.flow.keep import keep
 from alerthub.store import alerts as alert_store
+from alerthub.store import latches
 from alerthub.store.tx import Tx
 
 OWN_EXPIRY = timedelta(hours=1)
@@ -29,7 +31,31 @@ def reconcile(tx: Tx, rules: Rules, source: str, peers: Sequence[Peer], asked_at
     resolved = tuple(resolution_of(state, asked_at) for state in finding.resolved)
     batches = [Batch(source=source, arrived_at=asked_at, alerts=resolved, observer="reconciler")] if resolved else []
     batches.append(own.own_batch([own.cleared(own.source_unreachable(source, ""), now)], now))
-    return take_in(tx, rules, batches, now)
+    taken = take_in(tx, rules, batches, now)
+    look_at_latches(tx, source, peers, asked_at)
+    return taken
+
+
+def look_at_latches(tx: Tx, source: str, peers: Sequence[Peer], asked_at: datetime) -> None:
+    """What the whole list says of the incidents that hold a target in its safe state: the proof that a release needs. Their
+    alerts count as firing while any peer lists one, suppressed or not. After a time without looks all begins anew, and a peer
+    that has just started proves nothing."""
+    listed = {identity for peer in peers for identity in peer.alerts}
+    is_whole = not any(may_have_lost(peer, asked_at) for peer in peers)
+    last = latches.last_look(tx, source)
+    is_unbroken = last is not None and timedelta(0) <= asked_at - last <= BLIND_AFTER
+    for hold in latches.holds_of_source(tx, source):
+        if any(state.identity in listed or is_newer(state, asked_at) for state in alert_store.of_incident(tx, hold.incident_id)):
+            latches.set_clear(tx, hold, None)
+        elif is_whole and hold.at < asked_at and not (hold.clear_since and is_unbroken):
+            latches.set_clear(tx, hold, asked_at)
+    if is_whole:
+        latches.looked(tx, source, asked_at)
+
+
+def is_newer(state: AlertState, asked_at: datetime) -> bool:
+    """It fires, by a word that came after the question."""
+    return state.is_firing and max(state.changed_at, state.seen_at) >= asked_at
 
 
 def unreachable(tx: Tx, rules: Rules, source: str, detail: str, now: datetime) -> Taken:

@@ -91,6 +91,11 @@ def chained(first: AnyRow, rest: Iterator[AnyRow]) -> Iterator[AnyRow]:
     yield from rest
 
 
+def history(tx: Tx, incident_id: str) -> list[Row]:
+    """One incident's rows, in their order."""
+    return [Row(*row[:9]) for row in tx.conn.execute(ROWS.where(events.c.incident_id == incident_id))]
+
+
 def without_events(tx: Tx) -> list[tuple[str, int, int]]:
     """Incidents whose whole history is gone: id, number, last seq."""
     return [(incident_id, number, seq) for incident_id, number, seq in tx.conn.execute(EMPTY)]

@@ -21,6 +21,15 @@ class Freeze:
     why: str
     at: datetime
 
+    def holds(self, action: str) -> bool:
+        return self.scope in ("", action)
+
+    @property
+    def text(self) -> str:
+        """As a reason."""
+        why = f": {self.why}" if self.why else ""
+        return f"{self.by} froze {self.scope or 'all actions'} at {self.at:%Y-%m-%d %H:%M} UTC{why}"
+
 
 def standing(tx: Tx) -> list[Freeze]:
     query = select(freezes).where(freezes.c.lifted_at.is_(None)).order_by(freezes.c.id)

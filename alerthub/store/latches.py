@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -61,7 +61,8 @@ def next_due(tx: Tx) -> datetime | None:
 def add_causes(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
     """Given as target, incident_id, action, at. One that is known is not clear any more."""
     new = tx.insert(latch_causes)
-    tx.many(new.on_conflict_do_update(index_elements=["target", "incident_id"], set_={"clear_since": None}), list(rows))
+    anew = {"clear_since": None, "at": new.excluded.at}
+    tx.many(new.on_conflict_do_update(index_elements=["target", "incident_id"], set_=anew), list(rows))
 
 
 def forget_causes(tx: Tx, target: str) -> None:
@@ -84,17 +85,32 @@ def causes(tx: Tx, targets: Iterable[str]) -> dict[str, list[Cause]]:
     return found
 
 
-def causes_of_source(tx: Tx, source: str) -> list[tuple[str, datetime | None]]:
-    """The incidents of a source that hold a latch: id, and since when it is clear."""
-    query = (select(latch_causes.c.incident_id, latch_causes.c.clear_since)
-             .join(incidents, incidents.c.id == latch_causes.c.incident_id).where(incidents.c.source == source))
-    return [(row.incident_id, row.clear_since) for row in tx.conn.execute(query)]
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """That an incident holds a target in its safe state: since when, and since when it is clear."""
+
+    target: str
+    incident_id: str
+    at: datetime
+    clear_since: datetime | None
 
 
-def set_clear(tx: Tx, clear_since: Mapping[str, datetime | None]) -> None:
-    """By incident: since when the source shows none of its alerts, None while it shows one."""
-    for incident_id, since in sorted(clear_since.items()):
-        tx.conn.execute(update(latch_causes).where(latch_causes.c.incident_id == incident_id).values(clear_since=since))
+def holds_of_source(tx: Tx, source: str) -> list[Hold]:
+    """Those of the incidents of a source, locked until the end of the transaction."""
+    theirs = select(incidents.c.id).where(incidents.c.source == source)
+    query = (select(latch_causes).where(latch_causes.c.incident_id.in_(theirs))
+             .order_by(latch_causes.c.target, latch_causes.c.incident_id).with_for_update())
+    return [Hold(row.target, row.incident_id, row.at, row.clear_since) for row in tx.conn.execute(query)]
+
+
+def set_clear(tx: Tx, hold: Hold, since: datetime | None) -> None:
+    """Since when the source shows none of the incident's alerts; None while it shows one."""
+    mine = (latch_causes.c.target == hold.target) & (latch_causes.c.incident_id == hold.incident_id)
+    tx.conn.execute(update(latch_causes).where(mine).values(clear_since=since))
+
+
+def last_look(tx: Tx, source: str) -> datetime | None:
+    return tx.conn.execute(select(looks.c.at).where(looks.c.source == source)).scalar()
 
 
 def looked(tx: Tx, source: str, at: datetime) -> None:

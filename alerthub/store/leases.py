@@ -21,7 +21,18 @@ from sqlalchemy import (
     update,
 )
 
-from alerthub.store.schema import MICROSECOND, Instant, action_runs, destinations, lanes, leaders, timers
+from alerthub.store.schema import (
+    MICROSECOND,
+    Instant,
+    action_runs,
+    destinations,
+    lanes,
+    latch_causes,
+    latches,
+    leaders,
+    looks,
+    timers,
+)
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
 
@@ -85,7 +96,8 @@ def resign(tx: Tx, owner: str) -> None:
 
 
 TIMES = {lanes: ("due_at", "not_before", "lease_until", "failing_since", "urgent_at"), destinations: ("free_at", "paused_until"),
-         action_runs: ("due_at", "lease_until"), leaders: ("until",), timers: ("due_at",)}
+         action_runs: ("due_at", "lease_until"), leaders: ("until",), timers: ("due_at",), latches: ("due_at",),
+         latch_causes: ("at", "clear_since"), looks: ("at",)}       # the time that has been clear has not jumped either
 
 
 def shift(tx: Tx, by: timedelta) -> None:

@@ -1,4 +1,5 @@
-"""SQL of forgetting. An open incident, or one that somebody must still be told of, is never forgotten."""
+"""SQL of forgetting. An open incident, one that somebody must still be told of, or one that holds a target in its safe state, is
+never forgotten."""
 
 from __future__ import annotations
 
@@ -6,16 +7,20 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, or_, select
 
-from alerthub.store.schema import action_runs, alerts, events, incidents, lanes, pruned, quarantine
+from alerthub.domain.latch import LatchState
+from alerthub.store.schema import action_runs, alerts, events, incidents, lanes, latches, pruned, quarantine
 from alerthub.store.tx import Tx
+
+OPEN_LATCHES = [state.value for state in LatchState if not state.is_safe]
 
 
 def forget_incidents(tx: Tx, before: datetime, limit: int) -> int:
     """Delete up to `limit` incidents that closed before then, and all that hangs on them; how many."""
     waiting = select(lanes.c.id).where(lanes.c.incident_id == incidents.c.id, or_(lanes.c.due_at.is_not(None), lanes.c.is_dead))
     running = select(action_runs.c.id).where(action_runs.c.incident_id == incidents.c.id, action_runs.c.due_at.is_not(None))
+    latching = select(latches.c.target).where(latches.c.incident_id == incidents.c.id, latches.c.state.not_in(OPEN_LATCHES))
     old = (select(incidents.c.number).where(incidents.c.resolved_at < before, incidents.c.status == "resolved",
-                                            ~waiting.exists(), ~running.exists())
+                                            ~waiting.exists(), ~running.exists(), ~latching.exists())
            .order_by(incidents.c.resolved_at).limit(limit))
     numbers = [number for number, in tx.conn.execute(old)]
     if numbers:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, text, update
 
-from alerthub.domain.action import Facts, RunState
+from alerthub.domain.action import RunState
 from alerthub.domain.alert import canonical
+from alerthub.domain.guard import Facts
+from alerthub.domain.rules import ActionRule, Direction, RunMode
 from alerthub.store.leases import is_due, pick
-from alerthub.store.schema import action_runs, incidents
+from alerthub.store.schema import Instant, action_runs, incidents
 from alerthub.store.tx import AnyRow, Tx, chunks
 
 CODE = 12       # characters of a run's id that people write and buttons hold
+HOUR = timedelta(hours=1)
+DECIDING = 720_261_104      # of the advisory lock of whoever decides about runs that do not tighten
+SUCCEEDED, NOT_DONE = RunState.succeeded.value, (RunState.failed.value, RunState.unknown.value)
+UNDER_WAY = (RunState.started.value, RunState.verifying.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +105,75 @@ def known(tx: Tx, incident_ids: Iterable[str]) -> set[tuple[str, int, str, str]]
 def due(tx: Tx, now: datetime, limit: int, *, tighten: bool) -> tuple[list[Run], Sequence[AnyRow]]:
     """Due runs, those that tighten or all others, locked until the end of the transaction; and their rows, to lease."""
     which = action_runs.c.direction == "tighten" if tighten else action_runs.c.direction != "tighten"
-    query = (select(action_runs).where(is_due(action_runs, now), which)
+    query = (select(action_runs).where(is_due(action_runs, now), which, action_runs.c.finished_at.is_(None))
              .order_by(action_runs.c.due_at, action_runs.c.id).limit(limit))
     rows = pick(tx, query, action_runs)
     return [run_of(row) for row in rows], rows
 
 
-def facts(tx: Tx, run: Run, rule_version: str, now: datetime) -> Facts:
-    """What the guards may know of the world, in the transaction that obeys them."""
+def may_decide(tx: Tx) -> bool:
+    """Whether this transaction may start runs that do not tighten: one at a time may, on all replicas, so that two never pass
+    the same limit. Until its end. Nobody waits for it: whoever comes second finds them due a moment later."""
+    if not tx.is_postgres:      # there is one writer
+        return True
+    return bool(tx.conn.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": DECIDING}).scalar_one())
+
+
+def facts(tx: Tx, run: Run, rule: ActionRule, actions: Iterable[str], mode: RunMode, now: datetime) -> Facts:
+    """What the guards may know of the world, in the transaction that obeys them. `actions`: all that are configured. What
+    people said and what holds the target is read by the caller."""
     status = tx.conn.execute(select(incidents.c.status).where(incidents.c.id == run.incident_id)).scalar()
-    mine = action_runs.c.action == run.action, action_runs.c.id != run.id, action_runs.c.started_at.is_not(None)
-    last = tx.conn.execute(select(action_runs.c.started_at).where(*mine, action_runs.c.target == run.target)
-                           .order_by(action_runs.c.started_at.desc()).limit(1)).first()
-    hour = select(func.count()).select_from(action_runs).where(*mine, action_runs.c.started_at > now - timedelta(hours=1))
-    return Facts(is_open=status != "resolved", rule_version=rule_version, proposed_version=run.rule_version,
-                 proposed_at=run.created_at, last_started=last.started_at if last else None,
-                 started_last_hour=int(tx.conn.execute(hour).scalar_one()))
+    known = Facts(Direction(run.direction), is_open=status != "resolved", rule_version=rule.version,
+                  proposed_version=run.rule_version, proposed_at=run.created_at, target=run.target, round=run.round)
+    if known.direction is Direction.tighten:
+        return known
+    others = (action_runs.c.id != run.id, action_runs.c.direction != Direction.tighten.value, action_runs.c.mode == mode.value)
+    known = replace(known, all_started_last_hour=count(tx, *others, action_runs.c.action.in_(sorted({*actions, run.action})),
+                                                       action_runs.c.started_at > now - HOUR))
+    if known.direction is Direction.relax:
+        return known
+    mine = (*others, action_runs.c.action == run.action)
+    failures, last_failed = failed_in_a_row(tx, rule, mine)
+    return replace(
+        known, last_started=last_started(tx, rule, run.target, mine, now), touched=touched(tx, rule, mine, now),
+        started_last_hour=count(tx, *mine, action_runs.c.started_at > now - HOUR) if rule.max_per_hour else 0,
+        failures=failures, last_failed=last_failed,
+        is_under_way=bool(failures) and count(tx, *mine, action_runs.c.state.in_(UNDER_WAY)) > 0)
+
+
+Which = tuple[ColumnElement[bool], ...]
+
+
+def count(tx: Tx, *which: ColumnElement[bool]) -> int:
+    return int(tx.conn.execute(select(func.count()).select_from(action_runs).where(*which)).scalar_one())
+
+
+def last_started(tx: Tx, rule: ActionRule, target: str, mine: Which, now: datetime) -> datetime | None:
+    """On this target, if within its cooldown."""
+    if not rule.cooldown:
+        return None
+    query = select(func.max(action_runs.c.started_at, type_=Instant())).where(
+        *mine, action_runs.c.target == target, action_runs.c.started_at > now - rule.cooldown)
+    return tx.conn.execute(query).scalar()
+
+
+def touched(tx: Tx, rule: ActionRule, mine: Which, now: datetime) -> frozenset[str]:
+    """The targets on which it was started within the time of its blast radius."""
+    if not (rule.blast.targets or rule.blast.percent):
+        return frozenset()
+    query = select(action_runs.c.target).where(*mine, action_runs.c.started_at > now - rule.blast.within).distinct()
+    return frozenset(tx.conn.execute(query).scalars())
+
+
+def failed_in_a_row(tx: Tx, rule: ActionRule, mine: Which) -> tuple[int, datetime | None]:
+    """How many that began last have failed or are unknown, and when the last of them ended."""
+    if not rule.circuit.failures:
+        return 0, None
+    query = (select(action_runs.c.state, action_runs.c.finished_at)
+             .where(*mine, action_runs.c.started_at.is_not(None), action_runs.c.state.in_((SUCCEEDED, *NOT_DONE)))
+             .order_by(action_runs.c.started_at.desc(), action_runs.c.id.desc()).limit(rule.circuit.failures))
+    bad = list(takewhile(lambda row: row.state in NOT_DONE, tx.conn.execute(query)))
+    return len(bad), max((row.finished_at for row in bad), default=None)
 
 
 def find(tx: Tx, reference: str) -> Run | None:
@@ -134,8 +194,10 @@ def settle(tx: Tx, run_id: str, attempt: int, **columns: Any) -> bool:
 
 
 def decide(tx: Tx, run_id: str, **columns: Any) -> None:
-    """Write a decision about a run that this transaction has locked."""
-    tx.conn.execute(update(action_runs).where(action_runs.c.id == run_id).values(**columns))
+    """Write a decision about a run that this transaction has locked. One that has ended stays as it is: due again, it would be
+    run again."""
+    still = action_runs.c.id == run_id, action_runs.c.finished_at.is_(None)
+    tx.conn.execute(update(action_runs).where(*still).values(**columns))
 
 
 def of_incident(tx: Tx, incident_id: str) -> list[Run]:
@@ -154,8 +216,10 @@ def of_incidents(tx: Tx, incident_ids: Iterable[str]) -> dict[str, list[Run]]:
     return found
 
 
-def recent(tx: Tx, limit: int, state: str | None = None) -> list[Run]:
+def recent(tx: Tx, limit: int, state: str | None = None, reason: str | None = None) -> list[Run]:
     query = select(action_runs).order_by(action_runs.c.created_at.desc(), action_runs.c.id.desc()).limit(limit)
     if state:
         query = query.where(action_runs.c.state == state)
+    if reason:
+        query = query.where(action_runs.c.reason == reason)
     return [run_of(row) for row in tx.conn.execute(query)]

@@ -12,11 +12,16 @@ from alerthub.store.tx import Tx, chunks
 
 
 def add(tx: Tx, subject: str, vote: Vote) -> bool:
-    """Keep it, once per person. False: they have voted on this already."""
+    """Keep it, once per person. False: they have voted on this already. Only who has agreed may still deny."""
     row = {"subject": subject, "person": vote.person, "account": vote.account, "via": vote.via, "verdict": vote.verdict.value,
            "at": vote.at}
-    done = tx.insert(votes).values(row).on_conflict_do_nothing().returning(votes.c.id)
-    return tx.conn.execute(done).first() is not None
+    new = tx.insert(votes).values(row)
+    if vote.verdict is Verdict.deny:
+        new = new.on_conflict_do_update(index_elements=["subject", "person"], set_=row,
+                                        where=votes.c.verdict == Verdict.approve.value)
+    else:
+        new = new.on_conflict_do_nothing()
+    return tx.conn.execute(new.returning(votes.c.id)).first() is not None
 
 
 def of(tx: Tx, subjects: Iterable[str]) -> dict[str, list[Vote]]:

@@ -1,5 +1,5 @@
-"""Who may use the API and the pages until people can log in: this machine, or whoever has `server.api_token`. Programs send it
-as a bearer; a browser asks for it, as the password of any user name.
+"""Who may use the API and the pages until people can log in: this machine, whoever has `server.api_token`, or a person with a
+token of their own, who is that person. Programs send it as a bearer; a browser asks for it, as the password of any user name.
 
 Webhooks have their own credentials; health, metrics and runbooks are open.
 """
@@ -16,12 +16,16 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from alerthub.domain.person import Account, Person, Right
 from alerthub.web.base import Door, HubView, problem
 from alerthub.web.pages import render
 
 OPEN = frozenset({"/healthz", "/readyz", "/health", "/metrics"})
 # These have their own proofs, or hold nothing secret.
-OPEN_BELOW = ("/hooks/", "/replies/", "/static/", "/respond/", "/heartbeats/", "/runbooks/")
+OPEN_BELOW = ("/hooks/", "/replies/", "/static/", "/respond/", "/heartbeats/", "/runbooks/", "/api/v1/permits/")
+PERSON = "alerthub.person"      # in the scope of a request: whose own token came with it
+DECIDED_LATER = ("/api/v1/incidents/", "/api/v1/actions/", "/api/v1/latches/", "/api/v1/freezes")
+FOR_ADMINS = ("/api/v1/reload", "/api/v1/people/")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
 SECURITY_HEADERS = [
@@ -42,7 +46,12 @@ class Access:
         if scope["type"] != "http" or scope["path"].startswith("/hooks/"):
             await self.app(scope, receive, send)
             return
-        refused = None if is_open(scope["path"]) else refusal(self.hub.door, Headers(scope=scope), scope["method"], scope["path"])
+        headers = Headers(scope=scope)
+        scope[PERSON] = person = person_by(self.hub.door, bearer(headers) or password(headers))
+        refused = None
+        if not is_open(scope["path"]):
+            refused = refusal(self.hub.door, headers, scope["method"], scope["path"], person) or (
+                person_refusal(self.hub.rules.people.get(person), person, scope["method"], scope["path"]) if person else None)
 
         async def with_headers(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
@@ -53,7 +62,7 @@ class Access:
         await (refused or self.app)(scope, receive, with_headers)  # type: ignore[arg-type]
 
 
-def refusal(door: Door, headers: Headers, method: str, path: str) -> Response | None:
+def refusal(door: Door, headers: Headers, method: str, path: str, person: str = "") -> Response | None:
     """The answer to what may not enter; None for what may."""
     host, origin = headers.get("host", "").lower(), headers.get("origin")
     if len(headers.getlist("host")) > 1:
@@ -62,6 +71,8 @@ def refusal(door: Door, headers: Headers, method: str, path: str) -> Response | 
     ours = {f"http://{host}", f"https://{host}", f"{public.scheme}://{public.netloc}"}
     if method not in ("GET", "HEAD") and origin is not None and origin.lower() not in ours:
         return problem(403, "this request was started by another site")
+    if person:
+        return None
     if door.api_token:
         return None if same(bearer(headers) or password(headers), door.api_token) else locked(method, path)
     if not door.is_loopback:
@@ -69,6 +80,32 @@ def refusal(door: Door, headers: Headers, method: str, path: str) -> Response | 
     if name_of(host) not in LOOPBACK | {public.hostname}:       # DNS rebinding: a foreign name that leads to this machine
         return problem(403, "this host name is not the hub's; use 127.0.0.1 or server.public_url")
     return None
+
+
+def person_by(door: Door, token: str) -> str:
+    """Whose own token it is; empty for the shared one, and for none. What is looked up is its hash, so that the time taken tells
+    nothing of it."""
+    return door.people.get(hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest(), "") if token else ""
+
+
+def caller(scope: Scope, name: str = "") -> Account:
+    """Who asks over the API: a person, or nobody in particular, whatever name they give."""
+    person = scope.get(PERSON, "")
+    return Account("token", person, person) if person else Account("api", "api", name)
+
+
+def person_refusal(known: Person | None, person: str, method: str, path: str) -> Response | None:
+    """What a person may not do over the API. Looking, anybody may; what people ask is decided in its own room."""
+    if method in ("GET", "HEAD") or path.startswith(DECIDED_LATER):
+        return None
+    if path.rstrip("/") == f"/api/v1/people/{person}/link-code":
+        return None
+    # A code makes an account somebody's: whoever could make one for others could speak with their voice.
+    right = Right.administer if path.startswith(FOR_ADMINS) or path.rstrip("/").endswith("/replay") else Right.respond
+    if known is not None and known.may(right):
+        return None
+    return problem(403, f"{person} is {known.role if known else 'nobody'} here and may not do that; it needs the right to "
+                        f"{right.value}")
 
 
 def name_of(host: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from alerthub.domain.person import Account
 from alerthub.domain.silence import end_of
 from alerthub.errors import Busy
 from alerthub.store import people
+from alerthub.web.access import caller
 from alerthub.web.api import REFERENCE
 from alerthub.web.base import HubView, answer, hub_of, problem
 from alerthub.web.hooks import TooLarge, read_body
@@ -48,8 +50,8 @@ def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
     return ask
 
 
-async def body_of(request: Request) -> dict[str, Any]:
-    """A small JSON object; nothing at all is an empty one."""
+async def body_of(request: Request, known: Collection[str] = FIELDS) -> dict[str, Any]:
+    """A small JSON object of texts; nothing at all is an empty one."""
     try:
         async with asyncio.timeout(hub_of(request).door.body_seconds):
             body = await read_body(request, BODY_LIMIT)
@@ -63,8 +65,8 @@ async def body_of(request: Request) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise BadBody("the body: must be an object")
     for name, value in fields.items():
-        if name not in FIELDS:
-            raise BadBody(f"{name[:40]!r} is not known here; the fields are {', '.join(sorted(FIELDS))}")
+        if name not in known:
+            raise BadBody(f"{name[:40]!r} is not known here; the fields are {', '.join(sorted(known))}")
         right = bool if name == "force" else str
         if not isinstance(value, right):
             raise BadBody(f"{name}: must be {'true or false' if right is bool else 'a text'}")
@@ -75,11 +77,21 @@ def command_of(verb: Verb, reference: str, fields: dict[str, Any], request: Requ
     """`Idempotency-Key` makes a repeat harmless. `by` is the name that history shows beside the door."""
     if verb is Verb.comment and not fields.get("comment", "").strip():
         raise BadBody("comment: is missing; it is the text")
-    key = request.headers.get("idempotency-key", "")[:NAME_LIMIT] or hub.clock.new_id()
-    by = " ".join(fields.get("by", "").encode("utf-8", "replace").decode().replace("\0", " ").split())[:NAME_LIMIT]
+    by = caller(request.scope, storable(fields.get("by", ""))[:NAME_LIMIT])
     text = fields.get("comment", "").encode("utf-8", "replace").decode().replace("\0", " ")
-    return Command(verb, reference, Account("api", "api", by), f"api:{verb.value}:{reference}:{key}", text=text,
+    return Command(verb, reference, by, key_of(request, hub, by, verb, reference), text=text,
                    until=until_of(fields, hub) if verb is Verb.silence else None, forced=bool(fields.get("force")))
+
+
+def storable(text: str) -> str:
+    """One line that both databases can hold."""
+    return " ".join(text.encode("utf-8", "replace").decode().replace("\0", " ").split())
+
+
+def key_of(request: Request, hub: HubView, by: Account, verb: Verb, about: str) -> str:
+    """The same for a repeat of the same caller about the same thing, and short whatever they are called."""
+    given = request.headers.get("idempotency-key", "")[:NAME_LIMIT] or hub.clock.new_id()
+    return f"api:{verb.value}:{hashlib.sha256(f'{by.key} {about}'.encode('utf-8', 'replace')).hexdigest()[:24]}:{given}"
 
 
 def until_of(fields: dict[str, Any], hub: HubView) -> datetime:

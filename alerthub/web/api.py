@@ -10,7 +10,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alerthub.domain.action import RunState
 from alerthub.store import lanes, reading, runs
 from alerthub.store.tx import Tx
 from alerthub.web.base import answer, hub_of, problem
@@ -18,7 +17,6 @@ from alerthub.web.base import answer, hub_of, problem
 LIMIT, MOST = 50, 200
 STATUSES = frozenset({"", "open", "triggered", "acknowledged", "resolved"})
 STATES = frozenset({"", "sending", "sent", "failed", "unknown"})
-RUN_STATES = frozenset({"", *(state.value for state in RunState)})
 YES, YES_OR_NO = frozenset({"1", "true"}), frozenset({"", "0", "1", "false", "true"})
 # What a row can be called by. Nothing else reaches the database: PostgreSQL refuses some of what an address can hold.
 NUMBER = re.compile(r"[0-9]{1,15}")
@@ -65,15 +63,6 @@ async def list_deliveries(request: Request) -> Response:
 
 async def list_quarantine(request: Request) -> Response:
     return await paged(request, lambda tx, limit, before: reading.list_quarantine(tx, limit, before))
-
-
-async def list_runs(request: Request) -> Response:
-    try:
-        limit, state = number(request, "limit", LIMIT, MOST) or LIMIT, choice(request, "state", RUN_STATES)
-    except BadQuery as error:
-        return problem(400, str(error))
-    found = await hub_of(request).store.read(lambda tx: runs.recent(tx, limit, state))
-    return answer(200, {"items": [run_view(run) for run in found], "next": None})
 
 
 async def replay(request: Request) -> Response:

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alerthub.domain.command import Verb
+from alerthub.domain.command import GUARDED, Verb
 from alerthub.errors import Busy
-from alerthub.web import answers, api, health, heartbeats, hooks, links, oncall, pages, replies, silences
+from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, pages, permits, replies, silences
 from alerthub.web.access import Access
 from alerthub.web.base import HubView, hub_of, problem
 
@@ -55,13 +55,21 @@ ROUTES = [
     *route("/api/v1/incidents", api.list_incidents), *route("/api/v1/incidents/{reference}", api.one_incident),
     *route("/api/v1/deliveries", api.list_deliveries), *route("/api/v1/deliveries/replay", api.replay, "POST"),
     *route("/api/v1/lanes/{lane}/replay", api.replay, "POST"),
-    *route("/api/v1/actions/runs", api.list_runs), *route("/api/v1/quarantine", api.list_quarantine),
+    *route("/api/v1/actions/runs", actions.list_runs), *route("/api/v1/quarantine", api.list_quarantine),
+    *[one for verb in (Verb.approve, Verb.deny) for one in route(f"/api/v1/actions/runs/{{run:path}}/{verb.value}",
+                                                                 actions.about_run(verb), "POST")],
+    *route("/api/v1/latches", actions.list_latches),
+    *[one for verb in (Verb.release, Verb.approve, Verb.deny, Verb.override)
+      for one in route(f"/api/v1/latches/{{target:path}}/{verb.value}", actions.about_latch(verb), "POST")],
+    *route("/api/v1/freezes", actions.list_freezes), *route("/api/v1/freezes", actions.add_freeze, "POST"),
+    *route("/api/v1/freezes", actions.lift_freeze, "DELETE"),
     *route("/api/v1/reload", api.reload, "POST"),
-    *[one for verb in Verb for one in route(f"/api/v1/incidents/{{reference}}/{verb.value}", answers.commanded(verb), "POST")],
+    *[one for verb in Verb if verb not in GUARDED
+      for one in route(f"/api/v1/incidents/{{reference}}/{verb.value}", answers.commanded(verb), "POST")],
     *route("/api/v1/people/{person}/link-code", answers.link_code, "POST"),
     *route("/api/v1/silences", silences.list_silences), *route("/api/v1/silences", silences.add_silence, "POST"),
     *route("/api/v1/silences/{number}", silences.expire_silence, "DELETE"),
-    *route("/api/v1/heartbeats", heartbeats.list_heartbeats),
+    *route("/api/v1/heartbeats", heartbeats.list_heartbeats), *route("/api/v1/permits/{target:path}", permits.lease),
     *route("/heartbeats/{name}", heartbeats.ping, "GET", "HEAD", "POST"),
     *route("/heartbeats/{name}/{token}", heartbeats.ping, "GET", "HEAD", "POST"),
     *route("/api/v1/oncall", oncall.now), *route("/api/v1/schedules/{name}/overrides", oncall.list_overrides),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -14,6 +14,7 @@ from alerthub.channels.base import Listener
 from alerthub.clock import Clock
 from alerthub.domain.alert import Alert, Batch
 from alerthub.domain.command import Answer, Ask, LinkView
+from alerthub.domain.permit import Signer
 from alerthub.domain.rules import Rules
 from alerthub.log import redact
 from alerthub.metrics import Metrics
@@ -31,6 +32,8 @@ class Door:
     body_limit: int = 32 * 1024 * 1024
     body_seconds: float = 15.0      # a body that drips is cut off
     commit_seconds: float = 1.8     # the sender knows within 2 s
+    people: Mapping[str, str] = field(default_factory=dict, repr=False)     # by the SHA-256 of their own token
+    permit_keys: Mapping[str, bytes | Signer] = field(default_factory=dict, repr=False)     # by target
 
 
 class HubView(Protocol):

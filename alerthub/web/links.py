@@ -6,28 +6,37 @@ PROTOCOLS 5). Who holds the token may act; no cookie is involved.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from alerthub.domain.answer import Why
 from alerthub.domain.command import Answer, Outcome, Press
 from alerthub.domain.person import Account
 from alerthub.errors import Busy
+from alerthub.web.access import PERSON, person_by
 from alerthub.web.base import hub_of
+from alerthub.web.hooks import TooLarge, read_body
 from alerthub.web.pages import render
 
 TOKEN = re.compile(r"[A-Za-z0-9_.=-]{1,200}")      # ours have about 60 characters
 VERBS = {       # the question, and the button
     "acknowledge": ("Acknowledge", "Acknowledge"), "resolve": ("Resolve", "Resolve"), "silence": ("Silence", "Silence"),
     "unacknowledge": ("Take back the acknowledgement of", "Take it back"), "escalate": ("Escalate", "Escalate now"),
+    "approve": ("Approve this for", "Approve"), "deny": ("Deny this for", "Deny"),
+    "release": ("Ask to release this target of", "Ask for its release"),
 }
+PROOF_LIMIT = 4_096     # bytes of the form
 TITLES = {Outcome.done: "Done", Outcome.already: "Nothing to do", Outcome.held: "Really?", Outcome.refused: "Not done",
           Outcome.told: "AlertHub", Outcome.busy: "Not done yet"}
 STATUSES = {Outcome.refused: 403, Outcome.busy: 503}
 NOT_OURS = "This link is not valid. Perhaps it was cut in two: copy the whole address from the mail."
+TOO_LARGE = "What came with this press is not what the page sends. Open the link from the mail again."
+PROVED_CODES = ("y", "l")       # of tokens whose page asks for a person's own token too; see NEED_PROOF in respond.py
 NOT_NOW = "The hub cannot reach its database. Nothing was changed. Try again in a minute."
 ELSEWHERE = "The request was started by another site. Open the link from the mail, and press the button there."
 
@@ -46,7 +55,7 @@ async def show(request: Request) -> Response:
     words = view.verb[:1].upper() + view.verb[1:]
     asked, button = VERBS.get(view.verb, (f"{words}:", words))
     return render("respond.html", title=f"{asked} incident #{view.number}?", text="", view=view, post_to=token, button=button,
-                  number=view.number)
+                  number=view.number, needs_proof=view.needs_proof and not proved_by(request, ""))
 
 
 async def act(request: Request) -> Response:
@@ -57,22 +66,48 @@ async def act(request: Request) -> Response:
     if not TOKEN.fullmatch(token):
         return told(404, "This link does nothing", NOT_OURS)
     key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
-    answer = await hub.hear(Press(token, Account("link", key), f"link:{key}"))
-    return answered(answer, token)
+    given = await proof_of(request)
+    if given is None:
+        return told(400, "Not done", TOO_LARGE)
+    answer = await hub.hear(Press(token, Account("link", key), f"link:{key}", proved=proved_by(request, given)))
+    return answered(answer, token, is_proved=proved_by(request, "") is not None)
 
 
-def answered(answer: Answer, token: str) -> Response:
-    """What became of it. Held: the question, with a second button; not stored: the same button again."""
-    post_to, button = "", ""
+async def proof_of(request: Request) -> str | None:
+    """The person's own token, where the page asked for it; None for what no browser sends."""
+    try:
+        async with asyncio.timeout(hub_of(request).door.body_seconds):
+            body = await read_body(request, PROOF_LIMIT)
+        return dict(parse_qsl(body.decode(), max_num_fields=5)).get("proof", "").strip()
+    except (TooLarge, TimeoutError, ClientDisconnect, ValueError):
+        return None
+
+
+def proved_by(request: Request, token: str) -> Account | None:
+    """The person who has shown their own token: on the page, or to the browser."""
+    door = hub_of(request).door
+    person = person_by(door, token) if token else request.scope.get(PERSON, "")
+    return Account("token", person, person) if person else None
+
+
+def answered(answer: Answer, token: str, *, is_proved: bool = False) -> Response:
+    """What became of it. Held: the question, with a second button; not stored, or not proved: the same button again."""
+    post_to, button, needs_proof = "", "", answer.why == Why.needs_proof.value
     if answer.outcome is Outcome.held and answer.force:
         post_to, button = answer.force, "Resolve anyway"
     elif answer.outcome is Outcome.busy:
         post_to, button = token, "Try again"
-    return told(STATUSES.get(answer.outcome, 200), TITLES[answer.outcome], answer.text, answer.number, post_to, button)
+        needs_proof = token[:1] in PROVED_CODES and not is_proved
+    elif needs_proof:
+        post_to, button = token, "Try again"
+    return told(STATUSES.get(answer.outcome, 200), TITLES[answer.outcome], answer.text, answer.number, post_to, button,
+                needs_proof=needs_proof)
 
 
-def told(status: int, title: str, text: str, number: int = 0, post_to: str = "", button: str = "") -> Response:
-    return render("respond.html", status, title=title, text=text, view=None, post_to=post_to, button=button, number=number)
+def told(status: int, title: str, text: str, number: int = 0, post_to: str = "", button: str = "", *,
+         needs_proof: bool = False) -> Response:
+    return render("respond.html", status, title=title, text=text, view=None, post_to=post_to, button=button, number=number,
+                  needs_proof=needs_proof)
 
 
 def is_foreign(request: Request, public_url: str) -> bool:

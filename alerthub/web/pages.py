@@ -17,6 +17,7 @@ from alerthub.domain.compose import is_web
 from alerthub.domain.rules import Rules
 from alerthub.domain.runbook import choose
 from alerthub.store import reading
+from alerthub.store.columns import EPOCH, MICROSECOND
 from alerthub.web.api import STATUSES, find_incident
 from alerthub.web.base import hub_of
 
@@ -32,9 +33,14 @@ def moment(value: str | None) -> str:
     return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S} UTC" if value else "–"
 
 
+def micros(value: int) -> str:
+    """The same, from what the record keeps: microseconds since 1970."""
+    return f"{EPOCH + value * MICROSECOND:%Y-%m-%d %H:%M:%S.%f} UTC"
+
+
 ENVIRONMENT = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(default=True),
                           undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-ENVIRONMENT.filters["moment"] = moment
+ENVIRONMENT.filters |= {"moment": moment, "micros": micros}
 ENVIRONMENT.tests["web"] = is_web
 
 

@@ -12,8 +12,9 @@ import trustme
 from pydantic import BaseModel, ValidationError
 
 from alerthub.actions.base import ActionWire, Outcome, Report
-from alerthub.actions.kubernetes import Kubernetes, KubernetesSettings, Rollout, is_later, rollout
+from alerthub.actions.kubernetes import Kubernetes, KubernetesSettings, is_later
 from alerthub.actions.kubernetes_api import DeploymentTarget, Entrance
+from alerthub.actions.rollout import Rollout, rollout
 from alerthub.errors import ActionFailed
 from tests.actions.contract import SECRET, TOKEN, SteppingClock, call
 from tests.actions.reads_first import ReadsFirst

@@ -172,6 +172,54 @@ class TestSafeMode(ActionContract):
         assert report.outcome is Outcome.unknown
         assert late.outcome is Outcome.unknown
 
+    # --- released -------------------------------------------------------------------------------------------------------
+
+    async def released(self, *pushes: Answer, looks: tuple[Answer, ...] = (), mode: str = "trading",
+                       **overrides: Any) -> tuple[FakeProvider, Report]:
+        """Of an agent that says so of itself once it was looked at so often."""
+        async with self.opened() as (provider, action):
+            provider.answer = Agent(*pushes, looks=looks, mode=mode, obeys_after=NEVER)
+            return provider, await action.run(call(release="trading", **overrides))
+
+    async def test_a_release_is_pushed_once_and_believed_when_the_agent_says_so(self) -> None:
+        still = tuple(Answer(body={"mode": "safe"}) for _ in range(20))
+        provider, report = await self.released(looks=still)
+        assert [request.json() for request in of(provider, "POST")] == [{"mode": "trading", "reason": call().reason}]
+        assert of(provider, "POST")[0].headers["webhook-id"] == RUN
+        assert (report.outcome, report.verified, len(of(provider, "GET"))) == (Outcome.succeeded, "trading", 21)
+        assert report.request["body"]["mode"] == "trading"
+
+    async def test_a_release_that_the_agent_does_not_confirm_is_unknown_and_never_pushed_again(self) -> None:
+        provider, report = await self.released(mode="safe")
+        assert report.outcome is Outcome.unknown
+        assert len(of(provider, "POST")) == 1
+        assert timedelta(seconds=29) < self.clock.now() - NOW <= timedelta(seconds=30)
+
+    @pytest.mark.parametrize("answer", [Answer(503), Answer(401), Answer(302, headers={"location": "/mode"})],
+                             ids=lambda answer: str(answer.status))
+    async def test_a_release_that_the_agent_refuses_has_failed_at_once(self, answer: Answer) -> None:
+        provider, report = await self.released(answer)
+        assert report.outcome is Outcome.failed
+        assert len(provider.requests) == 1
+        assert self.clock.now() == NOW
+
+    async def test_a_release_whose_answer_was_lost_is_looked_for(self) -> None:
+        provider, report = await self.released(Answer(drop=True))
+        assert [request.method for request in provider.requests] == ["POST", "GET"]
+        assert report.outcome is Outcome.succeeded
+
+    async def test_a_release_that_was_broken_off_is_only_looked_at(self) -> None:
+        provider, report = await self.released(mode="safe", resumed=True)
+        assert of(provider, "POST") == []
+        assert report.outcome is Outcome.unknown
+        _, found = await self.released(resumed=True)
+        assert found.outcome is Outcome.succeeded
+
+    async def test_a_release_after_the_deadline_sends_nothing(self) -> None:
+        provider, report = await self.released(deadline=NOW)
+        assert provider.requests == []
+        assert report.outcome is Outcome.failed
+
     # --- settings -------------------------------------------------------------------------------------------------------
 
     def test_it_only_ever_tightens(self) -> None:
@@ -208,6 +256,14 @@ class TestSafeMode(ActionContract):
         with pytest.raises(ValidationError, match="longer than 0"):
             AgentTarget.model_validate({"name": "a", "url": "http://a", "permit": {"ttl": "0"}})
 
+    def test_a_release_asks_two_approvers_unless_it_says_otherwise(self) -> None:
+        usual = AgentTarget(name="a", url="http://a").release
+        assert (usual.mode, usual.clear_for, usual.approve.role, usual.approve.count, usual.approve.within) == (
+            "armed", timedelta(minutes=10), "approver", 2, timedelta(minutes=15))
+        said = AgentTarget.model_validate({"name": "a", "url": "http://a", "release": {
+            "mode": "trading", "clear_for": "0", "approve": {"role": "risk", "within": "5m"}}}).release
+        assert (said.mode, said.clear_for, said.approve.role, said.approve.count) == ("trading", timedelta(0), "risk", 2)
+
 
 # --- with the toy agent, over a port ------------------------------------------------------------------------------------
 
@@ -227,6 +283,16 @@ async def test_a_real_agent_goes_safe() -> None:
     assert report.outcome is Outcome.succeeded
     assert agent.mode == "safe"
     assert [(push.id, push.reason) for push in agent.pushes] == [(RUN, call().reason)]
+
+
+async def test_a_real_agent_is_released() -> None:
+    agent, clock = ToyAgent(token=TOKEN, secret=SECRET, mode="safe"), SystemClock()
+    with running_agent(agent) as running:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
+            target = AgentTarget.model_validate({"name": "agent-btc", "url": running.url, "token": TOKEN, "secret": SECRET})
+            action = SafeMode(SafeModeSettings(name="safe-mode", target="agent-btc"), target, ActionWire(client, clock))
+            report = await action.run(call(release="trading", deadline=clock.now() + timedelta(seconds=5)))
+    assert (report.outcome, agent.mode, len(agent.pushes)) == (Outcome.succeeded, "trading", 1)
 
 
 async def test_a_real_agent_that_lies_is_found_out() -> None:

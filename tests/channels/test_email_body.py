@@ -274,10 +274,10 @@ def test_a_mail_can_be_answered_by_links_in_both_parts() -> None:
 
 
 @pytest.mark.parametrize("buttons", [
-    (), (Button("acknowledge", "Acknowledge", "token-a"),), (Button("approve", "Approve", "token-p", f"{RESPOND}p"),),
+    (), (Button("acknowledge", "Acknowledge", "token-a"),), (Button("override", "Override", "token-p", f"{RESPOND}p"),),
     (Button("acknowledge", "Acknowledge", "token-a", "javascript:alert(1)"),), (Button("", "Odd", "token-o", f"{RESPOND}o"),),
 ])
-def test_what_has_no_page_or_needs_a_login_is_no_link(buttons: tuple[Button, ...]) -> None:
+def test_what_has_no_page_or_is_not_asked_by_mail_is_no_link(buttons: tuple[Button, ...]) -> None:
     mail = wired(message(buttons=buttons))
     for kind in ("text/plain", "text/html"):
         assert "once more" not in part(mail, kind)

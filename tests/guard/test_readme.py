@@ -44,7 +44,7 @@ def test_every_action_is_explained(kind: str) -> None:
 
 @pytest.mark.parametrize("path", sorted({route.path for route in ROUTES if not route.path.endswith("/")} - HIDDEN))
 def test_every_path_is_named(path: str) -> None:
-    plain = re.sub(r"\{(\w+)(:int)?\}", r"{\1}", path)
+    plain = re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", path)
     assert f"{plain}`" in TEXT, f"{plain} is not in the README"
 
 

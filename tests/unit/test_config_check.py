@@ -179,7 +179,7 @@ def test_what_follows_from_a_mistake_is_not_said(tmp_path: Path) -> None:
         actions: [{name: r, type: ring, target_label: bell}]
     """, rest=SMALL_REST, kinds=small_kinds()) == [
         "2:42: unknown key `tokn`; did you mean `token`?",
-        "3:33: unknown key `x`; the keys here are name, rope, type"]
+        "3:33: unknown key `x`; the keys here are name, release, rope, type"]
 
 
 def test_a_name_of_the_environment_is_not_repeated(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_deprecated_keys_of_routes_are_said_as_warnings(tmp_path: Path) -> None:
 
 UNSERVED = [
     ("targets: [{name: a, type: agent, url: 'http://a:1', permit: {ttl: 9s}}]\n",
-     ["1:53: permit is not served by this version: the agent gets no permit"]),
+     ["1:53: there is nothing to sign this permit with, so the agent gets none and stays safe; add secret_file to permit"]),
     ("targets: [{name: a, type: agent, url: 'http://a:1'}]\n", []),
     ("sources: [{name: am, type: alertmanager, reconcile: {urls: ['http://am:9093'], write: true}}]\n", []),
     ("global: {slack_app_token: xapp-1-some-token}\n", []),

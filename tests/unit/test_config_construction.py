@@ -115,7 +115,7 @@ ACTIONS = [
     ("targets: [{name: b, type: bell, rope: short}]\nactions: [{name: r, type: ring, target_label: x}]",
      ["2:11: action r: the rope of a bell is too short; take a longer one"]),
     ("targets: [{name: b, type: bell, rope: short, x: y}]\nactions: [{name: r, type: ring, target_label: x}]",
-     ["1:46: unknown key `x`; the keys here are name, rope, type"]),
+     ["1:46: unknown key `x`; the keys here are name, release, rope, type"]),
     ("log: {level: loud}\nactions: [{name: t, type: think, summary: nothing}]",
      ["1:14: this must be debug, info, warning or error", "2:11: action t: summary says nothing to think of; write what"]),
 ]

@@ -189,7 +189,7 @@ EDGES = [
     ("targets: [{name: b, type: bel}]", ["1:27: there is no type `bel`; did you mean `bell`?"]),
     ("targets: [{name: b}]", ["1:11: type is missing; the types of targets are bell, gate"]),
     ("targets: [{name: b, type: bell, roope: x}]", ["1:33: unknown key `roope`; did you mean `rope`?"]),
-    ("targets: [{name: b, type: gate, rope: x}]", ["1:33: unknown key `rope`; the keys here are name, type"]),
+    ("targets: [{name: b, type: gate, rope: x}]", ["1:33: unknown key `rope`; the keys here are name, release, type"]),
     ("actions: [{name: b, type: prefect}]", ["1:27: there is no type `prefect`; the types of actions are ring, shut, think"]),
     ("actions: [{name: b, type: shut, shut: [x], target_label: l}]\ntargets: [{name: g, type: gate}]", [f"1:39: {TEXT}"]),
     ("actions: [{name: b, type: ring}]", ["1:11: name what it acts on: target, targets, or the target_label that names it"]),

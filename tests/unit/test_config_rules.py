@@ -10,9 +10,9 @@ import pytest
 from alerthub.config import Config, compile_rules
 from alerthub.domain.matcher import Matcher
 from alerthub.domain.route import Route, resolve
-from alerthub.domain.rules import Approval, Destination, Direction, Rules
+from alerthub.domain.rules import Approval, Blast, Circuit, Destination, Direction, Guards, Rules, RunMode
 from alerthub.domain.runbook import Runbook
-from tests.unit.config_files import REST, configured, small_kinds
+from tests.unit.config_files import REST, configured, problems, small_kinds
 
 TREE = """
     receivers: [{name: a, flag_configs: [{}]}, {name: b, flag_configs: [{}]}]
@@ -146,6 +146,48 @@ def test_an_action_keeps_its_guards(tmp_path: Path) -> None:
         "ring", Direction.neutral, timedelta(hours=6), 2, timedelta(seconds=10), False, None)
     assert (shut.direction, shut.resumable) == (Direction.tighten, True)
     assert think.approval == Approval("ml", 1, timedelta(minutes=15))
+
+
+def test_an_action_has_the_usual_guards_unless_it_says_otherwise(tmp_path: Path) -> None:
+    usual = rules_of(configured(tmp_path, ACTIONS, kinds=small_kinds()))
+    one = usual.actions["one"]
+    assert (one.mode, one.blast, one.circuit, usual.guards) == (RunMode.live, Blast(), Circuit(3, timedelta(hours=1)),
+                                                                Guards(60, RunMode.live))
+    own = ("cooldown: 6h",
+           "mode: dry_run, blast_radius: {targets: 2, percent: 50, within: 5m}, circuit: {failures: 5, reset: 2h}")
+    guarded = rules_of(configured(tmp_path, ACTIONS.replace(*own) + "    guards: {max_per_hour: 7, mode: shadow}\n",
+                                  kinds=small_kinds()))
+    one = guarded.actions["one"]
+    assert (one.mode, one.blast, one.circuit, guarded.guards) == (
+        RunMode.dry_run, Blast(2, 50, timedelta(minutes=5)), Circuit(5, timedelta(hours=2)), Guards(7, RunMode.shadow))
+    assert one.version != usual.actions["one"].version
+
+
+def test_a_circuit_can_be_left_out(tmp_path: Path) -> None:
+    never = ACTIONS.replace("cooldown: 6h", "circuit: {failures: 0}")
+    assert rules_of(configured(tmp_path, never, kinds=small_kinds())).actions["one"].circuit.failures == 0
+
+
+@pytest.mark.parametrize(("guard", "name"), [
+    ("approve: {role: ml}", "approve"), ("cooldown: 1m", "cooldown"), ("max_per_hour: 1", "max_per_hour"),
+    ("mode: shadow", "mode"), ("mode: dry_run", "mode"), ("blast_radius: {targets: 1}", "blast_radius"),
+    ("circuit: {failures: 3}", "circuit"), ("circuit: {failures: 0}", "circuit")])
+def test_no_guard_can_be_put_on_a_tighten(tmp_path: Path, guard: str, name: str) -> None:
+    text = ACTIONS.replace("direction: tighten", f"direction: tighten, {guard}")
+    assert [found.partition(": ")[2] for found in problems(tmp_path, text, kinds=small_kinds())] == [
+        f"direction tighten is never delayed or refused; remove {name}, or make it neutral"]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("direction: tighten", "direction: relax", "relaxing is only the release of a latch, which people ask for and approve"),
+    ("cooldown: 6h", "blast_radius: {within: 5m}", "say how many: targets: a number, or percent"),
+    ("cooldown: 6h", "blast_radius: {percent: 101}", "100"), ("cooldown: 6h", "blast_radius: {targets: -1}", "0"),
+    ("cooldown: 6h", "circuit: {failures: -1}", "0"), ("cooldown: 6h", "circuit: {reset: 0s}", "longer than 0"),
+    ("cooldown: 6h", "mode: dry", "dry_run"), ("people:", "guards: {max_per_hour: -1}\n    people:", "0"),
+])
+def test_a_guard_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    (found,) = problems(tmp_path, ACTIONS.replace(old, new), kinds=small_kinds())
+    assert said in found
 
 
 @pytest.mark.parametrize(("old", "new", "changed"), [

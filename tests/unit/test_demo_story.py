@@ -104,6 +104,12 @@ def filled(folder: Path) -> Path:
     return path
 
 
+def assert_only_blind(warnings: Sequence[str]) -> None:
+    """The demo has no Alertmanager that could be asked, and says itself what that means; there is nothing else to warn of."""
+    assert [warning for warning in warnings if "no reconcile" not in warning and "reconcile)" not in warning] == []
+    assert len(warnings) == 1
+
+
 class TestTheConfiguration:
     @pytest.fixture
     def ours(self, tmp_path: Path) -> dict[str, Any]:
@@ -124,9 +130,9 @@ class TestTheConfiguration:
 
         assert kinds(ours[section]) == kinds(real[section])
 
-    def test_the_hub_takes_it_and_has_nothing_to_warn_of(self, tmp_path: Path) -> None:
+    def test_the_hub_takes_it_and_has_nothing_else_to_warn_of(self, tmp_path: Path) -> None:
         config = load(filled(tmp_path), {})
-        assert config.warnings == ()
+        assert_only_blind(config.warnings)
         assert config.is_loopback
 
     def test_neither_has_it_of_the_one_that_the_stage_writes(self, tmp_path: Path) -> None:
@@ -135,7 +141,7 @@ class TestTheConfiguration:
         with listen(0) as hub, listen(0) as agent, listen(0) as outside, listen(0) as post:
             config = Stage(folder, hub, agent, outside, post, Accounts(), FakeClock()).configured()
             assert config.listen == hub.getsockname()
-        assert config.warnings == ()
+        assert_only_blind(config.warnings)
         assert {path.stat().st_mode & 0o077 for path in folder.iterdir() if path.suffix != ".yml"} == {0}
         assert "xoxb" not in (folder / "alerthub.yml").read_text(encoding="utf-8")
 
