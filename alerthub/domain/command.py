@@ -58,6 +58,7 @@ class Command:
     text: str = ""                       # a comment, or the reason
     until: datetime | None = None        # of a silence
     forced: bool = False
+    said_at: datetime | None = None      # when it was done there, by the provider's own clock
 
 
 Ask = Press | Typed | Command
@@ -83,6 +84,12 @@ class Answer:
     text: str
     number: int = 0
     force: str = ""
+
+
+def press_of_link(token: str) -> Press:
+    """The same link is the same press: it is done once. What of it may be logged does not act."""
+    key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
+    return Press(token, Account("link", key), f"link:{key}")
 
 
 class BadToken(ValueError):
@@ -130,7 +137,8 @@ def read_token(text: str, key: bytes) -> Token:
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """What a mailed link would do, for the page that asks before it does. With a `problem` the rest may be empty."""
+    """What a mailed link would do, for the page that asks before it does. `verb` is the word of VERBS, of a silence its button's
+    own label; `until` when that would end, in words. With a `problem` the rest may be empty."""
 
     verb: str = ""
     number: int = 0
@@ -139,3 +147,4 @@ class LinkView:
     severity: str = ""
     who: str = ""
     problem: str = ""
+    until: str = ""

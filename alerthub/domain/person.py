@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,3 +52,8 @@ class Person:
     def may(self, right: Right) -> bool:
         own = RIGHTS.get(self.role, RIGHTS["responder"])
         return right in own or (right is Right.approve and ("approver" in self.grants or self.role not in RIGHTS))
+
+
+def emails_of(people: Iterable[Person]) -> dict[str, str]:
+    """All of them by name, with the address or ""."""
+    return {person.name: next((address for kind, address in person.accounts if kind == "email"), "") for person in people}

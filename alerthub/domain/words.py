@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alerthub.domain.wording import clip
+
 LONGEST = 2_000
+SHOWN = 40      # characters of what was not understood
 COMMANDS = {
     "list": "list: what is open",
     "ack": "ack N: I take care of incident N",
@@ -20,6 +23,8 @@ COMMANDS = {
 }
 SYNONYMS = {"acknowledge": "ack", "unacknowledge": "unack", "start": "help", "": "help", "ls": "list", "on-call": "oncall"}
 NUMBERED = frozenset({"ack", "unack", "resolve", "silence", "escalate", "comment"})
+# What may follow; whatever follows the others is theirs.
+ENDINGS = {"list": ("",), "who": ("",), "ack": ("",), "unack": ("",), "escalate": ("",), "resolve": ("", "force")}
 
 
 class NotUnderstood(ValueError):
@@ -51,6 +56,8 @@ def parse(text: str) -> Said:
         raise NotUnderstood(f"The text is missing. Write {COMMANDS[what]}")
     if what == "link" and not after:
         raise NotUnderstood(f"The code is missing. Write {COMMANDS[what]}")
+    if after.lower() not in ENDINGS.get(what, (after.lower(),)):
+        raise NotUnderstood(f"Nothing was done: {clip(after, SHOWN)!r} is not understood there. Write {COMMANDS[what]}")
     return Said(what, number, after, forced=what == "resolve" and after.lower() == "force")
 
 

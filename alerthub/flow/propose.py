@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from alerthub.domain.action import REASON_TEXT, Proposal, Reason, RunState
-from alerthub.domain.alert import Alert, Batch
+from alerthub.domain.alert import Alert, Batch, Labels
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import Incident
 from alerthub.domain.own import action_without_target
-from alerthub.domain.rules import Direction, Rules
+from alerthub.domain.rules import ActionRule, Direction, Rules
 from alerthub.flow import flapping
 from alerthub.store import runs
 from alerthub.store.tx import Tx
@@ -29,20 +29,21 @@ def run_rows(tx: Tx, rules: Rules, proposed: Proposed, incidents: Mapping[str, I
         key = (incident_id, incident.episode, proposal.rule.name, proposal.target)
         if key not in known and key not in rows:
             held_back = flapping.held_back(tx, rules, incident, proposal.rule, proposal.target, now)
-            rows[key] = run_row(tx.new_id(), incident, proposal, proposal.reason or held_back, batch, now)
+            rows[key] = run_row(tx, incident, proposal.rule, proposal.target, proposal.alert.labels, now,
+                                refused=proposal.reason or held_back, body_sha256=batch.body_sha256)
     return list(rows.values())
 
 
-def run_row(new_id: str, incident: Incident, proposal: Proposal, refused: Reason | None, batch: Batch,
-            now: datetime) -> dict[str, Any]:
-    rule = proposal.rule
+def run_row(tx: Tx, incident: Incident, rule: ActionRule, target: str, labels: Labels, now: datetime, *,
+            refused: Reason | None = None, body_sha256: str = "") -> dict[str, Any]:
+    """One run, due now; or its refusal. `body_sha256` names the webhook that asked for it, if one did."""
     reason = refused or (Reason.tighten if rule.direction is Direction.tighten else Reason.allowed)
     return {
-        "id": new_id, "incident_id": incident.id, "episode": incident.episode, "action": rule.name,
-        "target": proposal.target, "direction": rule.direction.value,
+        "id": tx.new_id(), "incident_id": incident.id, "episode": incident.episode, "action": rule.name,
+        "target": target, "direction": rule.direction.value,
         "state": (RunState.refused if refused else RunState.proposed).value, "reason": reason.value,
-        "why": incident.title, "rule_version": rule.version, "body_sha256": batch.body_sha256,
-        "labels": dict(proposal.alert.labels), "created_at": now,
+        "why": incident.title, "rule_version": rule.version, "body_sha256": body_sha256,
+        "labels": dict(labels), "created_at": now,
         "due_at": None if refused else now, "finished_at": now if refused else None,
     }
 

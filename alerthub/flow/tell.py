@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from alerthub.domain.answer import Who
 from alerthub.domain.incident import Incident
+from alerthub.domain.local_time import clock_time, day_and_time
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.rules import Rules
 from alerthub.domain.schedule import next_change, on_call
@@ -21,42 +22,43 @@ HORIZON = timedelta(days=14)
 
 def words_for(tx: Tx, rules: Rules, said: Said, who: Who, now: datetime) -> str:
     if said.what == "list":
-        return open_incidents(tx)
+        return open_incidents(tx, rules, now)
     if said.what == "oncall":
         return on_call_now(tx, rules, said.rest, now)
     if said.what == "who":
-        return who_has(tx, said.number) if said.number else who_am_i(who)
+        return who_has(tx, rules, said.number, now) if said.number else who_am_i(who)
     return usage()
 
 
-def open_incidents(tx: Tx) -> str:
+def open_incidents(tx: Tx, rules: Rules, now: datetime) -> str:
     """The gravest first."""
     found, total = alert_store.open_incidents(tx, LISTED)
     if not found:
         return "Nothing is open."
-    lines = [line_of(incident) for incident in found]
+    lines = [line_of(incident, rules, now) for incident in found]
     more = [f"… and {total - len(found)} more"] if total > len(found) else []
     return "\n".join([f"{total} open:", *lines, *more])
 
 
-def line_of(incident: Incident) -> str:
+def line_of(incident: Incident, rules: Rules, now: datetime) -> str:
     title = " ".join(incident.title.split())
     shown = title if len(title) <= TITLE else f"{title[:TITLE]}…"
-    return f"#{incident.number} {incident.severity.value}, {state_of(incident)}: {shown}"
+    return f"#{incident.number} {incident.severity.value}, {state_of(incident, rules, now)}: {shown}"
 
 
-def state_of(incident: Incident) -> str:
+def state_of(incident: Incident, rules: Rules, now: datetime) -> str:
     if incident.status is IncidentStatus.acknowledged:
-        since = f" since {incident.acknowledged_at:%H:%M} UTC" if incident.acknowledged_at else ""
+        at = incident.acknowledged_at
+        since = f" since {clock_time(at, rules.answers.time_zone, now)}" if at else ""
         return f"{incident.acknowledged_by} has it{since}"
     if incident.status is IncidentStatus.resolved:
         return "resolved"
     return "silenced" if incident.silence_id or incident.is_silenced else "nobody has it"
 
 
-def who_has(tx: Tx, number: int) -> str:
+def who_has(tx: Tx, rules: Rules, number: int, now: datetime) -> str:
     incident = alert_store.find_incident(tx, alert_store.id_of(tx, str(number)))
-    return f"There is no incident #{number}." if incident is None else line_of(incident)
+    return f"There is no incident #{number}." if incident is None else line_of(incident, rules, now)
 
 
 def who_am_i(who: Who) -> str:
@@ -76,6 +78,6 @@ def on_call_now(tx: Tx, rules: Rules, name: str, now: datetime) -> str:
     for schedule in wanted:
         covering = overrides.covering(tx, schedule.name, now, now + HORIZON)
         change = next_change(schedule, covering, now)
-        until = f" until {change:%a %Y-%m-%d %H:%M} UTC" if change else ""
+        until = f" until {day_and_time(change, rules.answers.time_zone)}" if change else ""
         lines.append(f"{schedule.name}: {on_call(schedule, covering, now) or 'NOBODY'}{until}")
     return "\n".join(lines)

@@ -6,15 +6,13 @@ PROTOCOLS 5). Who holds the token may act; no cookie is involved.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alerthub.domain.command import Answer, Outcome, Press
-from alerthub.domain.person import Account
+from alerthub.domain.command import Answer, Outcome, press_of_link
 from alerthub.errors import Busy
 from alerthub.web.base import hub_of
 from alerthub.web.pages import render
@@ -42,7 +40,7 @@ async def show(request: Request) -> Response:
     except Busy:
         return told(503, "Not now", NOT_NOW)
     if view.problem:
-        return told(404, "This link does nothing", view.problem)
+        return told(404, "This link does nothing", view.problem, view.number)
     words = view.verb[:1].upper() + view.verb[1:]
     asked, button = VERBS.get(view.verb, (f"{words}:", words))
     return render("respond.html", title=f"{asked} incident #{view.number}?", text="", view=view, post_to=token, button=button,
@@ -56,8 +54,7 @@ async def act(request: Request) -> Response:
         return told(403, "Not done", ELSEWHERE)
     if not TOKEN.fullmatch(token):
         return told(404, "This link does nothing", NOT_OURS)
-    key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
-    answer = await hub.hear(Press(token, Account("link", key), f"link:{key}"))
+    answer = await hub.hear(press_of_link(token))
     return answered(answer, token)
 
 

@@ -33,8 +33,8 @@ def test_the_example_of_the_design_loads(tmp_path: Path) -> None:
     assert rules.route.routes[0].actions == ("safe-mode",)
     assert rules.route.routes[0].escalation_policy == "trading"
     assert rules.actions["safe-mode"].targets == ("agent-btc",)
-    # An open API behind a proxy, a gap of the second schedule, a permit, nobody with the role ml.
-    assert len(config.warnings) == 4
+    # An open API behind a proxy, a gap of the second schedule, a permit, nobody with the role ml, a Slack of any workspace.
+    assert len(config.warnings) == 5
 
 
 def test_the_action_of_the_design_that_is_not_there_yet_is_said_so(tmp_path: Path) -> None:
