@@ -56,7 +56,7 @@ class Hub:
                              Timed(self.store, lambda: self.rules))
         self.ear = Ear(self.store, lambda: self.rules, self.clock, self.metrics, self.nudge)
         self.listening = Listening(self.store, self.clock, self.owner, self.ear)
-        self.silencing = Silencing(self.store, lambda: self.rules, lambda: self.equipment.keepers, self.clock, self.owner)
+        self.silencing = Silencing(self.store, lambda: self.equipment.keepers, self.clock, self.owner)
         self.rounds = Rounds(self.store, lambda: self.rules, lambda: self.equipment.askers, self.clock, self.metrics,
                              self.owner, self.worker.nudge, self.ping, self.silencing.mirror, self.ping_interval)
         self.doorway = Doorway(self.store, lambda: self.rules, self.clock, self.metrics, self.worker.nudge)

@@ -31,6 +31,8 @@ from alerthub.cli_base import (
 from alerthub.clock import SystemClock
 from alerthub.config import Config
 from alerthub.config.oncall import schedules_of
+from alerthub.config.rules import person_of
+from alerthub.domain.person import emails_of
 from alerthub.domain.schedule import NOBODY, Override, Schedule, moment_told, span_told
 from alerthub.errors import AlerthubError
 from alerthub.store import overrides as override_store
@@ -111,7 +113,7 @@ def add_override(schedule: str, person: str, starts_at: str, ends_at: str, repla
     for option, when in (("--from", starts_at), ("--to", ends_at)):
         at_of(when, one, option)
     fields = {"person": person, "starts_at": starts_at, "ends_at": ends_at, **({"replaces": replaces} if replaces else {})}
-    wanted = understood(lambda: override_from(fields, one, emails_of(config)))
+    wanted = understood(lambda: override_from(fields, one, {person.name for person in config.model.people}))
     made = told_by_hub(config, "POST", f"schedules/{quote(schedule, safe='')}/overrides", {**fields, "created_by": user()})
     if made is None:
         made = override_view(written(config, lambda tx: override_store.add(tx, wanted, user(), SystemClock().now())))
@@ -185,7 +187,7 @@ def export_calendar(schedule: str, weeks: int, path: Path | None) -> None:
     except NoHub:
         now = SystemClock().now()
         found = read(config, lambda tx: shifts_ahead(tx, one, now, weeks))
-        body = calendars.export(one, found, emails_of(config), now)
+        body = calendars.export(one, found, emails_of(map(person_of, config.model.people)), now)
     click.echo(body, nl=False)
 
 
@@ -199,7 +201,7 @@ def import_calendar(schedule: str, file: Path, path: Path | None, as_json: bool)
     """Make the events of FILE overrides of SCHEDULE, for a year. What is so already adds nothing."""
     config, now = configured(path), SystemClock().now()
     (one,) = chosen(config, schedule)
-    found = calendars.read(content_of(file), one, emails_of(config), now)
+    found = calendars.read(content_of(file), one, emails_of(map(person_of, config.model.people)), now)
     body = {"uids": sorted(found.uids), "overrides": [item_of(made) for made in found.overrides]}
     done = told_by_hub(config, "PUT", f"schedules/{quote(schedule, safe='')}/imported", {**body, "created_by": user()})
     if done is None:
@@ -247,10 +249,6 @@ def at_of(when: str | None, schedule: Schedule, option: str = "--at") -> datetim
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
-def emails_of(config: Config) -> dict[str, str]:
-    return {person.name: person.email or "" for person in config.model.people}
-
-
 def line_of(item: dict[str, Any], zone: str) -> str:
     begin, end = (datetime.fromisoformat(item[name]) for name in ("starts_at", "ends_at"))
     return (f"{item['id']}  {item['schedule']}  {span_told(begin, end, zone)} {zone}  {item['person']}"
@@ -268,13 +266,20 @@ def told_by_hub(config: Config, method: str, path: str, body: object = None) -> 
 def read(config: Config, unit: Callable[[Tx], T]) -> T:
     """Makes no database: without one there is no override."""
     url = config.model.database.url
-    if url.startswith(FILE) and not Path(url.removeprefix(FILE)).exists():
-        url = f"{FILE}:memory:"
-    return opened(url, lambda store: store.read_now(unit))
+    return opened(f"{FILE}:memory:" if is_missing(url) else url, lambda store: store.read_now(unit))
 
 
 def written(config: Config, unit: Callable[[Tx], T]) -> T:
-    return opened(config.model.database.url, lambda store: store.write_now(unit))
+    url = config.model.database.url
+    if is_missing(url):     # opening it would leave an empty one behind
+        raise AlerthubError(f"there is no database {url.removeprefix(FILE)} yet; run alerthub migrate, or start the hub")
+    return opened(url, lambda store: store.write_now(unit))
+
+
+def is_missing(url: str) -> bool:
+    """A file that nobody has made yet."""
+    path = url.removeprefix(FILE)
+    return url.startswith(FILE) and path not in ("", ":memory:") and not Path(path).exists()
 
 
 def opened(url: str, work: Callable[[Store], T]) -> T:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
@@ -66,12 +67,14 @@ def listed(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 @silence.command("expire")
 @click.argument("number", type=number_of)
+@click.option("--by", default="", help="Who (default: the user who runs this).")
 @config_option
 @json_option
 @fails_plainly
-def expire(number: int, path: Path | None, as_json: bool) -> None:
+def expire(number: int, by: str, path: Path | None, as_json: bool) -> None:
     """End silence NUMBER now: what it held and still fires is told."""
-    show([asyncio.run(ask_hub(configured(path), "DELETE", f"silences/{number}"))], as_json=as_json, one=True)
+    who = urlencode({"by": by or user()}, errors="replace")
+    show([asyncio.run(ask_hub(configured(path), "DELETE", f"silences/{number}?{who}"))], as_json=as_json, one=True)
 
 
 def show(found: list[dict[str, Any]], *, as_json: bool, one: bool = False) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from alerthub.registry import named
 
 REGISTRY = {
     "command": "alerthub.actions.command:Command",
@@ -17,5 +18,4 @@ REGISTRY = {
 
 def load(kind: str) -> Any:
     """The action class (see `base.Action`) of a kind. KeyError for a kind that does not exist."""
-    module, _, name = REGISTRY[kind].partition(":")
-    return getattr(import_module(module), name)
+    return named(REGISTRY[kind])

@@ -20,6 +20,7 @@ import httpx
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from alerthub.actions.base import ActionWire, TargetSettings
+from alerthub.domain.wording import clip
 from alerthub.errors import ActionFailed, ActionUnknown
 from alerthub.log import Redactor, redact
 from alerthub.outbound import NOT_REACHED, is_address, json_object, read_capped, retry_after
@@ -177,8 +178,7 @@ class Exchange:
 
     def excerpt(self, body: bytes) -> str:
         """The beginning of an answer, on one line and without secrets, for the record."""
-        text = self.clean(body[: 20 * EXCERPT].decode("utf-8", "replace"))
-        return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
+        return clip(self.clean(body[: 20 * EXCERPT].decode("utf-8", "replace")), EXCERPT)
 
     def clean(self, text: str) -> str:
         """Redacted twice: a secret may be whole before, or only after, the control characters are gone."""

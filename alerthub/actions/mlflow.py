@@ -17,6 +17,7 @@ from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, Par
 from alerthub.actions.exchange import Answer
 from alerthub.actions.mlflow_api import Registry, RegistryTarget, tag_of
 from alerthub.actions.read_back import ASK_FOR, Attempts, Found, left, set_value
+from alerthub.domain.wording import clip
 from alerthub.errors import ActionFailed, ActionUnknown
 
 LONGEST_KEY, LONGEST_VALUE, LONGEST_ALIAS = 250, 100_000, 255
@@ -264,4 +265,4 @@ class Mlflow:
 
 
 def shown(value: str) -> str:
-    return value if len(value) <= SHOWN else value[: SHOWN - 1] + "…"
+    return clip(value, SHOWN)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from alerthub.registry import named
 
 REGISTRY = {
     "slack": "alerthub.channels.slack:Slack",
@@ -17,8 +18,7 @@ REGISTRY = {
 
 def load(kind: str) -> Any:
     """The channel class (see `base.Channel`) of a kind. KeyError for a kind that does not exist."""
-    module, _, name = REGISTRY[kind].partition(":")
-    return getattr(import_module(module), name)
+    return named(REGISTRY[kind])
 
 
 # The kinds at which people answer, and the function that makes their listeners (see `base.Listener`).
@@ -31,5 +31,4 @@ LISTENERS = {
 
 def load_listeners(kind: str) -> Any:
     """The `listeners` function of a kind."""
-    module, _, name = LISTENERS[kind].partition(":")
-    return getattr(import_module(module), name)
+    return named(LISTENERS[kind])

@@ -11,8 +11,9 @@ from typing import ClassVar, TextIO
 from pydantic import BaseModel
 
 from alerthub.channels.base import Budget, ChannelSettings, Wire
-from alerthub.channels.text import one_line, plain_text, unremarked
+from alerthub.channels.text import plain_text, unremarked
 from alerthub.domain.message import Message, Receipt, Why
+from alerthub.domain.wording import one_line
 from alerthub.errors import Failure, SendFailed
 from alerthub.settings import Settings
 

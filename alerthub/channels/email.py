@@ -19,8 +19,8 @@ from alerthub.channels.base import Budget, ChannelSettings, Wire
 from alerthub.channels.email_body import POLICY, UTF8_POLICY, Custom, Letterhead, Thread, compose, header, subject_of
 from alerthub.channels.email_client import Post, Smarthost
 from alerthub.channels.template import Template
-from alerthub.channels.text import one_line
 from alerthub.domain.message import Message, Receipt, Why
+from alerthub.domain.wording import one_line
 from alerthub.settings import Secret, Settings, revealed
 
 log = logging.getLogger(__name__)

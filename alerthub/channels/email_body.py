@@ -20,14 +20,12 @@ import nh3
 from alerthub.channels.text import (
     action_lines,
     alert_list,
-    clip,
     description,
     digest_line,
     digest_text,
     facts,
     listed,
     more,
-    one_line,
     plain_text,
     remarks,
     status_word,
@@ -36,6 +34,7 @@ from alerthub.channels.text import (
 )
 from alerthub.domain.alert import Severity
 from alerthub.domain.message import IncidentStatus, Link, Message, Why
+from alerthub.domain.wording import one_line
 
 HEADER_LIMIT = 200      # PROTOCOLS 5
 TEXT_LIMIT = 50_000
@@ -53,7 +52,6 @@ REST_LIMIT = 5_000      # of the incidents of a storm that are named by number o
 ANSWERS = frozenset({"acknowledge", "unacknowledge", "resolve", "silence", "escalate", "approve", "deny", "release"})
 ASKS_AGAIN = "Each opens a page that asks once more; nothing is done before you press the button there."
 
-UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")       # PROTOCOLS 5: a line break in a header is a header
 NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
 COLOURS = {Severity.critical: "#b3001b", Severity.error: "#c44900", Severity.warning: "#8a6100", Severity.info: "#1b5e9b"}
 CALM, SEEN = "#1c7a3e", "#5a4a8a"
@@ -108,9 +106,8 @@ UTF8_POLICY = SMTPUTF8.clone(header_factory=REGISTRY)
 
 
 def header(text: str, limit: int = HEADER_LIMIT) -> str:
-    """A text that can stand in a header: one line, no control characters, cut, and encodable."""
-    clean = " ".join(UNSAFE.sub(" ", text).split())
-    return clip(clean, limit).encode("utf-8", "replace").decode()
+    """A text that can stand in a header: one line (PROTOCOLS 5: a line break in a header is a header), cut, and encodable."""
+    return one_line(text, limit).encode("utf-8", "replace").decode()
 
 
 def subject_of(message: Message) -> str:
@@ -279,7 +276,7 @@ def items(heading: str, lines: Iterable[str]) -> str:
 def page(inner: str) -> str:
     return ('<!doctype html><html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             '</head><body style="font-family:sans-serif;font-size:16px;line-height:1.4;color:#111111;background-color:#ffffff;'
-            f'margin:0;padding:8px">\n{inner}\n</body></html>\n')
+            f'margin:0;padding:8px;overflow-wrap:anywhere">\n{inner}\n</body></html>\n')
 
 
 def colour(message: Message) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import aiosmtplib
 
 from alerthub.channels.answers import not_reached
-from alerthub.channels.text import one_line
+from alerthub.domain.wording import one_line
 from alerthub.errors import Failure, SendFailed
 
 log = logging.getLogger(__name__)

@@ -17,21 +17,25 @@ from alerthub.channels.http import Answer, checked_url, post
 from alerthub.channels.pagerduty_event import (
     ACKNOWLEDGE,
     CALLED,
+    CLOSED_AT,
     TRIGGER,
     WORD,
     action_for,
+    closed_before,
     custom_details,
     dedup_key,
     encoded,
+    is_for_others,
     is_same,
     rings_anew,
     source,
     summary,
 )
 from alerthub.channels.template import Template
-from alerthub.channels.text import began, clip, one_line
+from alerthub.channels.text import began
 from alerthub.domain.alert import SYNONYMS
-from alerthub.domain.message import IncidentStatus, Message, Receipt, Why
+from alerthub.domain.message import Message, Receipt, Why
+from alerthub.domain.wording import clip, one_line
 from alerthub.errors import Failure, SendFailed
 from alerthub.log import Redactor
 from alerthub.settings import Secret, Settings
@@ -155,10 +159,11 @@ class PagerDuty:
         """Tell the state. A reminder of what PagerDuty already has open is not sent, nor an edit of it: it would be a line in a
         log there, and reminding people is PagerDuty's own business."""
         said = action_for(message)
-        is_others = said == TRIGGER and message.status is IncidentStatus.acknowledged
+        is_others = said == TRIGGER and is_for_others(message)
         receipt = Receipt({"dedup_key": dedup_key(message), "action": CALLED if is_others else said})
+        receipt.handle.update(closed_before(receipt, previous))
         is_edit = message.only_edit and said == TRIGGER
-        is_ringing = said == ACKNOWLEDGE and message.why is not Why.acknowledged and previous is not None and (
+        is_ringing = said == ACKNOWLEDGE and not message.taken and previous is not None and (
             previous.handle.get("action") == CALLED)
         if (is_edit or is_ringing or message.why is Why.repeat) and previous is not None and is_same(previous, receipt):
             return previous
@@ -167,6 +172,8 @@ class PagerDuty:
             # Also an episode whose end was never told, because the next one began meanwhile: nobody else would close it there.
             end = {"routing_key": self.config.key, "event_action": "resolve", "dedup_key": older}
             await self._post(encoded(end))
+            if older == receipt.handle["dedup_key"]:
+                receipt.handle[CLOSED_AT] = self._wire.clock.now().isoformat()
         if older == receipt.handle["dedup_key"] or message.status.is_open or older is None:
             await self._post(self._body(message, said))
         return receipt

@@ -13,13 +13,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
 from alerthub.channels.base import Forged, Hearing, Inbound, Listener, Reply, Take, Unreadable, Wire
 from alerthub.channels.pagerduty import PagerDuty, PagerdutyConfig, PagerdutyGlobal, address_of
-from alerthub.channels.text import one_line
 from alerthub.domain.command import Answer, Command, Outcome, Verb
 from alerthub.domain.person import Account
+from alerthub.domain.wording import one_line
 from alerthub.settings import revealed
 
 SIGNATURE, WEBHOOK_ID = "x-pagerduty-signature", "x-webhook-id"
@@ -102,7 +103,8 @@ class PagerDutyAnswers:
         # The header is not signed, the id in the event is: a copy under another header would be done again.
         said = text(event, "id") or inbound.headers.get(WEBHOOK_ID) or hashlib.sha256(inbound.body).hexdigest()
         key = hashlib.sha256(f"{verb.value} {dedup_key} {said}".encode("utf-8", "replace")).hexdigest()
-        return Command(verb, ours[1], account(event), f"{self.kind}:{key[:32]}", via=self.via, episode=int(ours[2]), text=note)
+        return Command(verb, ours[1], account(event), f"{self.kind}:{key[:32]}", via=self.via, episode=int(ours[2]), text=note,
+                       said_at=occurred_at(event, inbound.now))
 
     def dedup_key(self, event: Mapping[str, Any]) -> str:
         """Of the incident that the event is about; empty for one without, or with several (its alerts are grouped)."""
@@ -143,6 +145,15 @@ def account(event: Mapping[str, Any]) -> Account:
     if not who or "integration" in kind:
         return Account(PagerDuty.kind, AUTOMATION, name or "PagerDuty")
     return Account(PagerDuty.kind, who, name)
+
+
+def occurred_at(event: Mapping[str, Any], now: datetime) -> datetime:
+    """When it was done there: webhooks come up to 48 hours late (PROTOCOLS 4.2). Never later than now."""
+    try:
+        at = datetime.fromisoformat(text(event, "occurred_at"))
+    except ValueError:
+        return now
+    return min(at, now) if at.tzinfo is not None else now
 
 
 def text(value: Any, *path: str) -> str:

@@ -7,14 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from alerthub.channels.text import action_lines, alert_text, clip, facts, one_line, remarks, status_word, unremarked
+from alerthub.channels.text import action_lines, alert_text, facts, remarks, status_word, unremarked
 from alerthub.domain.alert import Labels
 from alerthub.domain.message import IncidentStatus, Message, Receipt, Why
+from alerthub.domain.wording import clip, one_line
 
 DEDUP_KEY = 255             # PROTOCOLS 4.1
 WORD = 255                  # source, client, component, group, class, text of a link: ours, nothing is documented
 ALERTS, NEWS, LABELS, VALUE = 50, 10, 64, 1_000
-CALLED = "called"           # it rings there for what somebody else has
+CALLED = "called"           # it rings there for what somebody else has, or has silenced
+CLOSED_AT = "closed_at"     # in the receipt: when it was last closed there to ring anew, for store/closings.py
 TRIGGER, ACKNOWLEDGE = "trigger", "acknowledge"
 ACTIONS = {IncidentStatus.triggered: TRIGGER, IncidentStatus.acknowledged: ACKNOWLEDGE, IncidentStatus.resolved: "resolve"}
 
@@ -66,13 +68,24 @@ def action_for(message: Message) -> str:
     return ACTIONS[message.status]
 
 
+def is_for_others(message: Message) -> bool:
+    """Whether somebody there is called for what another has, or has silenced: it rings until that is taken too."""
+    return message.calls and (message.status is IncidentStatus.acknowledged or message.silenced_until is not None)
+
+
 def rings_anew(message: Message, said: str, previous: Receipt | None) -> bool:
     """Whether it must ring there again although PagerDuty may have it acknowledged: an acknowledgement there cannot be taken
     back, only a new incident rings (PROTOCOLS 4.1)."""
     if said != TRIGGER or previous is None or previous.handle.get("dedup_key") != dedup_key(message):
         return False
-    is_others = message.calls and message.status is IncidentStatus.acknowledged
-    return previous.handle.get("action") == ACKNOWLEDGE or message.asks_again or is_others
+    return previous.handle.get("action") == ACKNOWLEDGE or message.asks_again or is_for_others(message)
+
+
+def closed_before(receipt: Receipt, previous: Receipt | None) -> dict[str, str]:
+    """What the receipt before says of the same incident there, and this one must not forget."""
+    if previous is None or not is_same(previous, receipt) or CLOSED_AT not in previous.handle:
+        return {}
+    return {CLOSED_AT: previous.handle[CLOSED_AT]}
 
 
 def is_same(previous: Receipt | None, receipt: Receipt) -> bool:

@@ -20,7 +20,8 @@ from alerthub.channels.slack import SlackGlobal
 from alerthub.channels.slack_inbound import Heard, hear_command, hear_interaction, read_form, read_payload, verify
 from alerthub.channels.slack_said import Said, ending_of, refused, spoken
 from alerthub.channels.slack_socket import Sockets
-from alerthub.domain.command import Answer, Ask
+from alerthub.channels.slack_users import Users
+from alerthub.domain.command import Answer, Ask, Outcome
 from alerthub.errors import SendFailed
 from alerthub.settings import revealed
 
@@ -36,21 +37,24 @@ T = TypeVar("T")
 
 def listeners(shared: SlackGlobal, hearing: Hearing, wire: Wire) -> list[SlackListener]:
     """One, when a signing secret (HTTP) or an app token (Socket Mode) is there to hear with."""
-    return [SlackListener(shared, wire)] if shared.slack_signing_secret or shared.slack_app_token else []
+    is_heard = shared.slack_signing_secret or shared.slack_app_token
+    return [SlackListener(shared, wire, accounts=hearing.accounts)] if is_heard else []
 
 
 class SlackListener:
     """One workspace. `patience`: how many seconds the hub may take before Slack is answered without knowing the end; then
-    the person is told later. `grace`: how long closing waits for that."""
+    the person is told later. `grace`: how long closing waits for that. `accounts`: ids that are a person's."""
 
     kind: ClassVar[str] = "slack"
     name: str = "slack"
     is_exclusive: bool = False          # Slack gives each press to one of our connections
 
-    def __init__(self, shared: SlackGlobal, wire: Wire, patience: float = TAKE_SECONDS, grace: float = GRACE_SECONDS) -> None:
+    def __init__(self, shared: SlackGlobal, wire: Wire, patience: float = TAKE_SECONDS, grace: float = GRACE_SECONDS,
+                 accounts: frozenset[str] = frozenset()) -> None:
         self._wire, self._patience, self._grace, self._team = wire, patience, grace, shared.slack_team_id
         self._secret, self._app_token = revealed(shared.slack_signing_secret), revealed(shared.slack_app_token)
         self._base_url = checked_url(shared.slack_base_url, "slack_base_url").rstrip("/") + "/"
+        self._users = Users(self._base_url, revealed(shared.slack_bot_token), self._team, accounts, wire)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
@@ -118,9 +122,11 @@ class SlackListener:
         return None
 
     async def _asked(self, ask: Ask, take: Take) -> asyncio.Task[Answer]:
-        """The hub's answer, if it came within the patience; it comes also when whoever waits here has gone."""
+        """The hub's answer, if it came within the patience; it comes also when whoever waits here has gone. Slack is answered
+        in time, however long Slack itself takes to say whose account that is."""
         async def ended() -> Answer:
-            return await take(ask)
+            why = await self._users.objection(ask.by.id)
+            return Answer(Outcome.refused, why) if why else await take(ask)
 
         ending = self._start(ended())
         await asyncio.wait((ending,), timeout=self._patience)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
 
 from alerthub.channels.text import (
@@ -17,13 +16,11 @@ from alerthub.channels.text import (
     NAME_LIMIT,
     action_lines,
     alert_list,
-    clip,
+    clock_time,
     digest_text,
     facts,
     listed,
     mark,
-    minute,
-    one_line,
     plain_text,
     remarks,
     status_word,
@@ -31,6 +28,7 @@ from alerthub.channels.text import (
 )
 from alerthub.domain.command import Verb
 from alerthub.domain.message import Button, Link, Message, Why
+from alerthub.domain.wording import clip, one_line
 
 BLOCKS = 50
 HEADER_TEXT = 150
@@ -215,12 +213,11 @@ def state_lines(message: Message) -> Iterator[str]:
     """Who has it since when, and how long it is silent: beside the facts while it is open."""
     if not message.status.is_open:
         return
-    today = message.at.astimezone(UTC).date()
     if message.acknowledged_at is not None:
         by = one_line(message.acknowledged_by, NAME_LIMIT)
-        yield f"acknowledged{f' by {by}' if by else ''} at {minute(message.acknowledged_at.astimezone(UTC), today)} UTC"
+        yield f"acknowledged{f' by {by}' if by else ''} at {clock_time(message.acknowledged_at, message)}"
     if message.silenced_until is not None:
-        yield f"silenced until {minute(message.silenced_until.astimezone(UTC), today)} UTC"
+        yield f"silenced until {clock_time(message.silenced_until, message)}"
 
 
 def answers_block(message: Message) -> Block | None:

@@ -16,9 +16,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from alerthub.channels.base import Forged, Inbound, Unreadable
-from alerthub.channels.text import NAME_LIMIT, one_line
+from alerthub.channels.text import NAME_LIMIT
 from alerthub.domain.command import Ask, Press, Typed
 from alerthub.domain.person import Account
+from alerthub.domain.wording import one_line
 
 FRESH = 300                     # seconds that a signature is good for, both ways (PROTOCOLS 2.5)
 STAMP = re.compile(r"[0-9]{1,15}")

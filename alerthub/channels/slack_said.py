@@ -17,8 +17,8 @@ from alerthub.channels.slack_blocks import (
     section,
 )
 from alerthub.channels.slack_inbound import Heard
-from alerthub.channels.text import clip
 from alerthub.domain.command import Answer, Outcome
+from alerthub.domain.wording import clip
 
 LENGTHS = (9_000, 2_500, 800)       # of the text: the first whose blocks fit
 FORCE = "resolve_anyway"

@@ -29,8 +29,8 @@ from telegram.request import BaseRequest, RequestData
 from alerthub.channels.answers import RETRY_AFTER_CAP, failure_for_status, retry_after
 from alerthub.channels.base import ATTEMPT_SECONDS
 from alerthub.channels.http import Answer, post, read_capped
-from alerthub.channels.text import clip, one_line
 from alerthub.clock import Clock
+from alerthub.domain.wording import clip, one_line
 from alerthub.errors import Failure, SendFailed
 
 CHAT = re.compile(r"-?\d{1,20}|@[A-Za-z0-9_]{4,64}")

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from html import escape
 
 from alerthub.channels.text import (
     action_lines,
     alert_list,
+    clock_time,
     description,
     digest_text,
     facts,
     mark,
-    minute,
     more,
-    one_line,
     plain_text,
     remarks,
     status_word,
@@ -30,6 +28,7 @@ from alerthub.channels.text import (
     utf16_length,
 )
 from alerthub.domain.message import Button, IncidentStatus, Link, Message, Why
+from alerthub.domain.wording import one_line
 
 TEXT_LIMIT = 4096       # after the entities are parsed (PROTOCOLS 3.1); in UTF-16 units, the stricter reading
 REPLY_LIMIT = 1024      # of one reply: it interrupts, the live message holds the rest
@@ -112,11 +111,7 @@ def moments(message: Message) -> list[str]:
         return []
     since = message.acknowledged_at if message.status is IncidentStatus.acknowledged else None
     said = (("Acknowledged at", since), ("Silenced until", message.silenced_until))
-    return [f"{words} {clock_time(at, message)} UTC." for words, at in said if at is not None]
-
-
-def clock_time(at: datetime, message: Message) -> str:
-    return minute(at.astimezone(UTC), message.at.astimezone(UTC).date())
+    return [f"{words} {clock_time(at, message)}." for words, at in said if at is not None]
 
 
 def button_rows(buttons: Iterable[Button]) -> list[list[Button]]:

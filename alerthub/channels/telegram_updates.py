@@ -16,9 +16,10 @@ from telegram import CallbackQuery, Chat, InlineKeyboardMarkup, MaybeInaccessibl
 
 from alerthub.channels.telegram_client import NONSENSE
 from alerthub.channels.telegram_html import encodable
-from alerthub.channels.text import NAME_LIMIT, one_line
+from alerthub.channels.text import NAME_LIMIT
 from alerthub.domain.command import Press, Typed
 from alerthub.domain.person import Account
+from alerthub.domain.wording import one_line
 
 ALLOWED = ["message", "callback_query"]
 COMMAND = re.compile(r"/([A-Za-z0-9_-]+)(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?", re.DOTALL)

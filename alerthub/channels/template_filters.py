@@ -25,7 +25,7 @@ from alerthub.channels.sandbox import (
     size,
     written,
 )
-from alerthub.channels.text import clip
+from alerthub.domain.wording import clip
 
 
 def text(value: Any) -> str:

@@ -5,12 +5,13 @@ Pure. Nothing here escapes: markup belongs to the channel that speaks it, and it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from alerthub.domain import local_time
 from alerthub.domain.alert import AlertStatus, Labels, Severity
 from alerthub.domain.message import ActionLine, AlertLine, DigestLine, IncidentStatus, Message, Why
+from alerthub.domain.wording import clip, one_line
 
 NAME_LIMIT = 80             # of a person, in a line that must stay short
 TITLE_LIMIT = 200           # of a title, where everything has to fit into one plain text
@@ -22,14 +23,6 @@ ACTIONS = 5                 # shown; what went wrong is shown first of all
 TEST = "Test of AlertHub. Nothing is wrong; messages of incidents look like this one."
 SILENCED = "Silenced or inhibited at the source."
 MARKS = {Severity.critical: "🔴", Severity.error: "🟠", Severity.warning: "🟡", Severity.info: "🔵"}
-BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")     # white space of any alphabet, and control characters
-
-
-def clip(text: str, limit: int, more: str = "…") -> str:
-    """At most `limit` code points; what was cut ends with `more`."""
-    if len(text) <= limit:
-        return text
-    return text[: max(0, limit - len(more))] + more[:limit]
 
 
 def utf16_length(text: str) -> int:
@@ -49,12 +42,6 @@ def utf16_clip(text: str, limit: int, more: str = "…") -> str:
         if kept > room:
             return text[:index] + more
     return text
-
-
-def one_line(text: str, limit: int | None = None) -> str:
-    """Line breaks, tabs and control characters become single spaces; cut to `limit` code points."""
-    line = BREAKS.sub(" ", text).strip()
-    return line if limit is None else clip(line, limit)
 
 
 def human_age(age: timedelta) -> str:
@@ -123,16 +110,15 @@ def began(message: Message) -> datetime:
 
 def span(message: Message) -> str:
     """`since 02:41 UTC (19 min)`, `02:41–07:03 UTC (4 h 22 min)`; with the date of another day than today."""
-    start, today = began(message), message.at.astimezone(UTC).date()
-    if message.resolved_at is None:
-        return f"since {minute(start, today)} UTC ({human_age(message.at - start)})"
-    end = message.resolved_at.astimezone(UTC)
-    return f"{minute(start, today)}–{minute(end, start.date())} UTC ({human_age(end - start)})"
+    start, end = began(message), message.resolved_at
+    if end is None:
+        return f"since {clock_time(start, message)} ({human_age(message.at - start)})"
+    return f"{local_time.span(start, end, message.time_zone, message.at)} ({human_age(end - start)})"
 
 
-def minute(moment: datetime, known: date) -> str:
-    """`02:41`, with its date unless that is the `known` one."""
-    return f"{moment:%H:%M}" if moment.date() == known else f"{moment.date().isoformat()} {moment:%H:%M}"
+def clock_time(moment: datetime, message: Message) -> str:
+    """`02:41 UTC`, where its readers live; with the date of another day than the message's."""
+    return local_time.clock_time(moment, message.time_zone, message.at)
 
 
 def ordinal(number: int) -> str:

@@ -17,9 +17,10 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from alerthub.channels.answers import failure_for_status, retry_after
 from alerthub.channels.base import ATTEMPT_SECONDS, Budget, ChannelSettings, Wire
 from alerthub.channels.http import checked_url, post
-from alerthub.channels.text import clip, is_quiet, plain_text
+from alerthub.channels.text import is_quiet, plain_text
 from alerthub.domain.alert import Labels
 from alerthub.domain.message import AlertLine, DigestLine, Message, Receipt, Why
+from alerthub.domain.wording import clip
 from alerthub.errors import Failure, SendFailed
 from alerthub.settings import Duration, Secret, Settings
 from alerthub.signing import read_key, signed_headers

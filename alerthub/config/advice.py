@@ -30,7 +30,7 @@ def warnings(document: Document, model: ConfigModel, now: datetime) -> tuple[str
     found = [*target_advice(document, model), *unreachable(document, model), *gap_warnings(document, model, now),
              *unclear_roles(document, model), *without_effect(document, model), *unable(document, model),
              *links_astray(document, model), *without_buttons(document, model), *hasty(document, model),
-             *unproved(document, model),
+             *unproved(document, model), *any_workspace(document, model),
              *of_routes(document, model), *deprecated(document, model),
              *unapproved(document, model), *readable_by_all(document, document.data, ()), *open_door(document, model)]
     return tuple(str(one) for one in sorted(found, key=lambda one: (one.line, one.column)))
@@ -114,6 +114,15 @@ def without_buttons(document: Document, model: ConfigModel) -> Iterator[Problem]
         yield document.problem_at_key(key_of(document, ("global",), "slack_bot_token"),
                                       "slack_bot_token alone: nothing is heard from Slack, so messages there have no buttons; "
                                       "add slack_app_token_file (Socket Mode) or slack_signing_secret_file")
+
+
+def any_workspace(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """A Slack id is unique in its workspace only, and a shared channel brings in people of others."""
+    heard = next((f"slack_{key}" for key in ("signing_secret", "app_token") if getattr(model.global_, f"slack_{key}", None)), "")
+    if heard and not getattr(model.global_, "slack_team_id", None):
+        yield document.problem_at_key(key_of(document, ("global",), heard),
+                                      f"{heard} without slack_team_id: somebody of another workspace with the same id would pass "
+                                      "for one of yours; add slack_team_id: T…, the id of your workspace")
 
 
 def hasty(document: Document, model: ConfigModel) -> Iterator[Problem]:

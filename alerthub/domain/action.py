@@ -11,6 +11,7 @@ from enum import StrEnum
 from alerthub.domain.alert import Alert
 from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Rules
+from alerthub.domain.wording import clip
 
 SHOWN = 80      # characters of a label that names no target
 
@@ -115,7 +116,7 @@ def on_targets(rule: ActionRule, alert: Alert, rules: Rules) -> list[Proposal]:
     wanted = alert.labels.get(rule.target_label, "")
     if wanted in rules.targets and (not rule.targets or wanted in rule.targets):
         return [Proposal(rule, wanted, alert)]
-    shown = wanted if len(wanted) <= SHOWN else wanted[: SHOWN - 1] + "…"
+    shown = clip(wanted, SHOWN)
     known = ", ".join(sorted(rule.targets or rules.targets)) or "none"
     name = rule.target_label
     label = f'the label {name}="{shown}" names no target' if wanted else f"the alert has no label {name}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from alerthub.domain.command import GUARDED, Command, Outcome, Verb
+from alerthub.domain.event import Actor
 from alerthub.domain.incident import OWN_SOURCE, Incident
+from alerthub.domain.local_time import dated
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.person import Account, Person, Right
 from alerthub.domain.rules import Rules
@@ -16,6 +19,8 @@ TRUSTED = frozenset({"api", "cli", "pagerduty"})
 
 
 DOORS = {"api": "API", "cli": "command line", "pagerduty": "PagerDuty"}
+AUTOMATION = "pagerduty:automation"         # whatever acts there without being a person
+ECHO_SPAN = timedelta(minutes=5)            # so late may its clock say that it did what the hub told it to do
 
 
 class Why(StrEnum):
@@ -58,8 +63,14 @@ class Who:
         if self.person is not None:
             return self.person.name
         if self.account.kind in TRUSTED:
-            return f"{self.account.name or self.account.id} ({DOORS[self.account.kind]})"
+            name, door = self.account.name or self.account.id, DOORS[self.account.kind]
+            return name if name == door else f"{name} ({door})"
         return f"{self.account.name or self.account.id} ({self.account.key}, not linked)"
+
+    @property
+    def actor(self) -> Actor:
+        """As history keeps it: a person only who was recognised as one."""
+        return Actor("person" if self.person is not None else "account", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +122,17 @@ def permission(rules: Rules, who: Who, verb: Verb) -> Decision:
                    "send it here as: link CODE")
 
 
-def decide(incident: Incident, command: Command, who: Who, rules: Rules, *, ends_by_hand: bool = False) -> Decision:
+def decide(incident: Incident, command: Command, who: Who, rules: Rules, *, ends_by_hand: bool = False,
+           closed_by_hub_at: datetime | None = None) -> Decision:
     """What becomes of a command about this incident, as it is now. Pure; whoever asked has been recognised. `ends_by_hand`:
-    one of the hub's own alarms that nothing else ends."""
+    one of the hub's own alarms that nothing else ends. `closed_by_hub_at`: when the hub itself last closed it at PagerDuty
+    although it is open."""
     allowed = permission(rules, who, command.verb)
     if not allowed.is_done:
         return allowed
     if command.verb is Verb.comment:
         return DONE
-    if is_echo(command):
+    if is_echo(command, incident, closed_by_hub_at):
         return Decision(Outcome.already, "This is what the hub itself has told PagerDuty.", Why.so_already)
     if command.episode is not None and command.episode != incident.episode:
         return refused(Why.earlier_episode, f"That message is about an earlier time; #{incident.number} has fired again since. "
@@ -128,31 +141,43 @@ def decide(incident: Incident, command: Command, who: Who, rules: Rules, *, ends
         over = f"#{incident.number} is resolved already."
         is_wish = command.verb is Verb.resolve
         return Decision(Outcome.already, over, Why.is_resolved) if is_wish else refused(Why.is_resolved, over)
-    if command.verb is Verb.resolve and ends_by_hand:
+    if command.verb is Verb.resolve and ends_by_hand and not is_automatic(command):
         return DONE
-    return BY_VERB[command.verb](incident, command, who)
+    return BY_VERB[command.verb](incident, command, who, rules)
 
 
-def is_echo(command: Command) -> bool:
-    """PagerDuty repeats what the hub did there, by nobody's hand; late, it must not be done anew (PROTOCOLS 4.2)."""
-    return command.by.key == "pagerduty:automation" and command.verb in (Verb.acknowledge, Verb.resolve)
+def is_automatic(command: Command) -> bool:
+    return command.by.key == AUTOMATION
 
 
-def acknowledging(incident: Incident, command: Command, who: Who) -> Decision:
+def is_echo(command: Command, incident: Incident, closed_by_hub_at: datetime | None) -> bool:
+    """PagerDuty repeats what the hub did there, by nobody's hand; late, it must not be done anew (PROTOCOLS 4.2). An end may
+    also be its own doing, by its auto-resolve time or a rule: whatever is older than the hub's last closing is not, since the
+    hub has opened it anew after that."""
+    if not is_automatic(command):
+        return False
+    if command.verb is not Verb.resolve:
+        return command.verb is Verb.acknowledge
+    if not incident.is_open or command.episode not in (None, incident.episode):
+        return True
+    return closed_by_hub_at is not None and (command.said_at is None or command.said_at <= closed_by_hub_at + ECHO_SPAN)
+
+
+def acknowledging(incident: Incident, command: Command, who: Who, rules: Rules) -> Decision:
     if incident.status is IncidentStatus.acknowledged:
-        at = f" since {incident.acknowledged_at:%H:%M} UTC" if incident.acknowledged_at else ""
+        at = f" since {dated(incident.acknowledged_at, rules.answers.time_zone)}" if incident.acknowledged_at else ""
         has = "You have" if incident.acknowledged_by == who.name else f"{incident.acknowledged_by} has"
         return Decision(Outcome.already, f"{has} #{incident.number}{at}.", Why.so_already)
     return DONE
 
 
-def unacknowledging(incident: Incident, command: Command, who: Who) -> Decision:
+def unacknowledging(incident: Incident, command: Command, who: Who, rules: Rules) -> Decision:
     if incident.status is not IncidentStatus.acknowledged:
         return Decision(Outcome.already, f"Nobody has #{incident.number}.", Why.so_already)
     return DONE
 
 
-def resolving(incident: Incident, command: Command, who: Who) -> Decision:
+def resolving(incident: Incident, command: Command, who: Who, rules: Rules) -> Decision:
     """Held while the source still fires: it knows better, until a person insists by name."""
     if incident.firing <= 0 or command.forced:
         return DONE
@@ -162,7 +187,7 @@ def resolving(incident: Incident, command: Command, who: Who) -> Decision:
                     "When the source next says that it fires, it opens again and people are called again.", Why.still_fires)
 
 
-def going_on(incident: Incident, command: Command, who: Who) -> Decision:
+def going_on(incident: Incident, command: Command, who: Who, rules: Rules) -> Decision:
     return DONE
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from alerthub.domain.answer import DONE, Decision, Why, refused
 from alerthub.domain.command import Outcome
+from alerthub.domain.local_time import clock_time
 from alerthub.domain.person import Person
 from alerthub.domain.rules import Approval
 
@@ -108,11 +109,11 @@ def said_by(person: str, verdict: Verdict, asked: Asked, counted: Tally) -> str:
     return f"{person} agrees to {asked.what} ({len(counted.approved)} of {asked.approval.count})"
 
 
-def waiting_line(asked: Asked, people: Mapping[str, Person]) -> str:
+def waiting_line(asked: Asked, people: Mapping[str, Person], zone: str, now: datetime) -> str:
     """`retrain on drl waits for 1 of ml until 14:05 UTC …`"""
     counted = asked.tally(people)
     who = f", asked for by {asked.asked_by}," if asked.asked_by else ""
     agreed = f"; agreed: {', '.join(counted.approved)}" if counted.approved else ""
-    state = (f"waits for {counted.missing} of {asked.approval.role} until {asked.until:%H:%M} UTC" if counted.missing
+    state = (f"waits for {counted.missing} of {asked.approval.role} until {clock_time(asked.until, zone, now)}" if counted.missing
              else "has been agreed to")
     return f"{asked.what}{who} {state}{agreed} (code {asked.code})."

@@ -73,6 +73,7 @@ class Command:
     # Of approve and deny: a run (its id, or the end of it), a target, or exactly the request; of release and override: a target;
     # of a freeze: an action, or nothing for all.
     subject: str = ""
+    said_at: datetime | None = None      # when it was done there, by the provider's own clock
 
 
 Ask = Press | Typed | Command
@@ -99,6 +100,12 @@ class Answer:
     number: int = 0
     force: str = ""
     why: str = ""                # of a refusal: its name, for machines
+
+
+def press_of_link(token: str) -> Press:
+    """The same link is the same press: it is done once. What of it may be logged does not act."""
+    key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
+    return Press(token, Account("link", key), f"link:{key}")
 
 
 class BadToken(ValueError):
@@ -148,8 +155,9 @@ def read_token(text: str, key: bytes) -> Token:
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """What a mailed link would do, for the page that asks before it does. With a `problem` the rest may be empty. `effect`: of
-    what waits for people exactly what would be done, line by line. `needs_proof`: holding the link does not suffice."""
+    """What a mailed link would do, for the page that asks before it does. `verb` is the word of VERBS, of a silence its button's
+    own label; `until` when that would end, in words. With a `problem` the rest may be empty. `effect`: of what waits for people
+    exactly what would be done, line by line. `needs_proof`: holding the link does not suffice."""
 
     verb: str = ""
     number: int = 0
@@ -158,5 +166,6 @@ class LinkView:
     severity: str = ""
     who: str = ""
     problem: str = ""
+    until: str = ""
     effect: tuple[str, ...] = ()
     needs_proof: bool = False

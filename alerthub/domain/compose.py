@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -18,13 +18,16 @@ from alerthub.domain.event import Event, EventKind, why_of
 from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.latch import Latch
 from alerthub.domain.message import ActionLine, AlertLine, DigestLine, Link, Message, Why
+from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.runbook import choose
-from alerthub.domain.standing import Waiting, of_people, standing
+from alerthub.domain.standing import Waiting, can_escalate, of_people, standing
+from alerthub.domain.wording import one_line
 
 ALERTS_SHOWN = 50       # loaded and handed to a channel, which shows fewer; all of them are counted
 NEWS_SHOWN = 10
 DIGEST_LINES = 40       # incidents named in one summary: fits Telegram's 4,096 and Slack's 12,000 characters
+NAMES_IN_TITLE, NAME_IN_TITLE = 3, 50      # of incidents, and characters of each, in the title of a summary that calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +75,32 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
         is_stale=incident.is_stale, is_silenced=incident.is_silenced, is_degraded=lane.is_degraded,
         is_worse=not lane.is_first and any("severity" in event.data for event in telling.events),
         possible_duplicate=lane.was_leased, acknowledged_at=incident.acknowledged_at, silenced_until=telling.silenced_until,
-        flaps=incident.flaps,
-        standing=(*standing(incident, telling.waiting, telling.calls, destination),
-                  *of_people(telling.asked, telling.latched, rules.people, is_asked=is_asked(destination, telling))),
+        flaps=incident.flaps, time_zone=rules.answers.time_zone,
+        standing=(*standing(incident, telling.waiting, telling.calls, destination, rules, routes_of(telling, rules), now),
+                  *of_people(telling.asked, telling.latched, rules, now, is_asked=is_asked(destination, telling))),
         buttons=buttons_for(incident, lane, destination, rules, key, now,
-                            has_policy=any(not timer.is_ack for timer in telling.waiting),
+                            has_policy=can_escalate(telling.waiting, rules),
                             asked=telling.asked, latched=telling.latched),
-        only_edit=is_quiet(telling, destination), calls=is_called(destination, telling),
+        only_edit=is_quiet(telling, destination), calls=is_called(destination, telling), taken=any(map(takes, telling.events)),
         asks_again=any(event.kind in (EventKind.unacknowledged, EventKind.unsilenced) for event in telling.events),
     )
+
+
+def routes_of(telling: Telling, rules: Rules) -> list[Route]:
+    """Those by which the alerts that are shown lead anywhere, each once."""
+    return list({route.place: route for line in telling.lines for route in resolve(rules.route, line.labels)}.values())
+
+
+def is_aside(telling: Telling) -> bool:
+    """Its events only make live messages true again: nobody is told of them."""
+    return bool(telling.events) and all("aside" in event.data for event in telling.events)
 
 
 def is_quiet(telling: Telling, destination: Destination) -> bool:
     """Nothing in it that may interrupt anybody: what happens under a silence, or comes and goes too often, but for its end and
     what people do. The live message is changed all the same."""
+    if is_aside(telling):
+        return True
     incident = telling.incident
     is_own = destination.is_personal and bool(telling.events)
     if not is_own and not (incident.silence_id and incident.is_open) and not incident.flaps:
@@ -94,12 +109,12 @@ def is_quiet(telling: Telling, destination: Destination) -> bool:
 
 
 def is_loud(event: Event, destination: Destination, *, flaps: bool) -> bool:
-    """What people and the hub do is; what the source does only where it begins to flap. While it flaps, a call interrupts whom
-    it calls."""
+    """What people and the hub do is; what the source does only where it begins to flap or becomes graver. While it flaps, a call
+    interrupts whom it calls."""
     if destination.is_personal and not flaps:      # a person was woken for this: only what is for them rings again
         return event.kind in FOR_THE_CALLED or "severity" in event.data or destination.key in event.data.get("told", ())
     if event.actor.kind == "source":
-        return "flaps" in event.data
+        return "flaps" in event.data or (event.kind is EventKind.changed and "severity" in event.data)     # it became graver
     return not (flaps and event.kind is EventKind.escalated) or destination.key in event.data.get("told", ())
 
 
@@ -110,7 +125,7 @@ def is_called(destination: Destination, telling: Telling) -> bool:
     for event in telling.events:
         if event.kind is EventKind.escalated:
             called = called or destination.key in event.data.get("told", ())
-        elif event.kind in (EventKind.acknowledged, EventKind.resolved, EventKind.reopened):
+        elif takes(event) or event.kind in (EventKind.resolved, EventKind.reopened):
             called = False
     return called or is_asked(destination, telling)
 
@@ -119,6 +134,11 @@ def is_asked(destination: Destination, telling: Telling) -> bool:
     """Whether it is new here that somebody must agree, and asked of whoever is reached here."""
     return bool(telling.asked) and any(event.kind in QUESTIONS and destination.key in event.data.get("told", ())
                                        for event in telling.events)
+
+
+def takes(event: Event) -> bool:
+    """Whoever was called before that need not come any more."""
+    return event.kind is EventKind.acknowledged or bool(event.data.get("silence"))
 
 
 QUESTIONS = frozenset({EventKind.action, EventKind.latch})
@@ -157,8 +177,10 @@ def incident_url(rules: Rules, incident: Incident) -> str:
     return f"{rules.public_url}/incidents/{incident.number}"
 
 
-def digest(tellings: Iterable[Telling], lanes: Sequence[Lane], rules: Rules, now: datetime) -> Message:
-    """A storm in one message: every incident by name. It has no live message of its own and is never edited."""
+def digest(tellings: Iterable[Telling], lanes: Sequence[Lane], rules: Rules, now: datetime,
+           calls: Collection[str] = ()) -> Message:
+    """A storm in one message: every incident by name. It has no live message of its own and is never edited. `calls`: the
+    incidents that its reader is called for; they come first, the gravest and newest of them before the others."""
     told = list(tellings)
     incidents = [telling.incident for telling in told]
     first = incidents[0]
@@ -167,14 +189,35 @@ def digest(tellings: Iterable[Telling], lanes: Sequence[Lane], rules: Rules, now
     return Message(
         delivery_id=digest_id(lanes, incidents), incident_id=first.id, number=first.number, episode=first.episode,
         why=Why.digest, status=next((incident.status for incident in incidents if incident.is_open), first.status),
-        severity=worst, title=f"{len(incidents)} incidents: {still_open} open, {len(incidents) - still_open} resolved",
+        severity=worst, title=call_title(told, calls) or (
+            f"{len(incidents)} incidents: {still_open} open, {len(incidents) - still_open} resolved"),
         at=now, opened_at=min(incident.opened_at for incident in incidents),
         firing=sum(incident.firing for incident in incidents), source=first.source,
         links=(Link("All incidents", f"{rules.public_url}/"),), is_degraded=any(lane.is_degraded for lane in lanes),
         possible_duplicate=any(lane.was_leased for lane in lanes),
+        time_zone=rules.answers.time_zone,
         digest=tuple(DigestLine(incident.number, digest_title(telling), incident.status, incident.severity, incident.firing,
-                                incident_url(rules, incident)) for telling in told for incident in (telling.incident,)),
+                                incident_url(rules, incident)) for telling in by_call(told, calls)
+                     for incident in (telling.incident,)),
     )
+
+
+def by_call(told: Iterable[Telling], calls: Collection[str]) -> list[Telling]:
+    """Those that the reader is called for first, gravest and newest before the others; the rest as they come."""
+    def rank(telling: Telling) -> tuple[bool, int, float]:
+        incident = telling.incident
+        is_call = incident.id in calls
+        return not is_call, -incident.severity.rank * is_call, -incident.opened_at.timestamp() * is_call
+
+    return sorted(told, key=rank)
+
+
+def call_title(told: Iterable[Telling], calls: Collection[str]) -> str:
+    """`YOU ARE CALLED for 30 incidents: TradingHalted, DiskFull (host=a), DiskFull (host=b) …`; empty without a call."""
+    names = [one_line(telling.incident.title, NAME_IN_TITLE) for telling in by_call(told, calls) if telling.incident.id in calls]
+    rest = " …" if len(names) > NAMES_IN_TITLE else ""
+    called = "1 incident" if len(names) == 1 else f"{len(names)} incidents"
+    return f"YOU ARE CALLED for {called}: {', '.join(names[:NAMES_IN_TITLE])}{rest}" if names else ""
 
 
 def digest_title(telling: Telling) -> str:

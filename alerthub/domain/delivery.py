@@ -18,6 +18,7 @@ FEWEST_TRIES = 2
 BREATH = timedelta(seconds=5)
 BUG_TRIES = 5               # an unknown exception is retried, but one poison row must never stay for ever
 UNLIMITED = 1_000_000
+EDITED = "only edited"      # the detail of a delivery that interrupted nobody
 LEASE = timedelta(seconds=30)   # an attempt is cut off at 15 s, so a lease never ends under a living sender
 
 

@@ -11,13 +11,17 @@ from enum import StrEnum
 
 from alerthub.domain.alert import Alert, Labels
 from alerthub.domain.cron import next_time
+from alerthub.domain.local_time import name_of, there
 from alerthub.domain.matcher import all_match
 from alerthub.domain.own import own_alert
 from alerthub.domain.rules import HeartbeatRule
+from alerthub.domain.wording import spoken
 
 HEARTBEAT_MISSING = "AlerthubHeartbeatMissing"
 TICK = timedelta(seconds=10)        # so often some replica writes down that it watches
+HOLE = timedelta(seconds=12)        # no tick for longer: what came meanwhile may have been refused
 UNWATCHED = timedelta(seconds=60)   # nobody has watched for longer: down, stopped, or a clock that jumped
+A_MOMENT = timedelta(minutes=1)     # senders that were refused take some time to come again
 # A replica's clock may be behind by this much. What is further ahead was written by a clock that has jumped back since.
 SKEW = timedelta(minutes=5)
 
@@ -73,10 +77,20 @@ def is_ahead(last: datetime | None, now: datetime) -> bool:
 
 
 def given_time(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> Heartbeat:
-    """One full gap from now at least, because nobody may have listened."""
+    """One full gap from now at least, and at least a minute, because nobody may have listened."""
     if heartbeat.due_at is None:
         return heartbeat
-    return replace(heartbeat, due_at=max(heartbeat.due_at, deadline(rule, now)))
+    return replace(heartbeat, due_at=max(heartbeat.due_at, deadline(rule, now), now + A_MOMENT))
+
+
+def spared(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> Heartbeat:
+    """One full gap from now, and at least a minute, because one may have been refused in a short hole; but in all one gap more
+    than it had, or two minutes: a hub that stumbles all the time still raises the alarm."""
+    if heartbeat.due_at is None:
+        return heartbeat
+    first = deadline(rule, heartbeat.seen_at or heartbeat.since)
+    more = min(deadline(rule, first - rule.grace), deadline(rule, now))
+    return replace(heartbeat, due_at=max(heartbeat.due_at, more, min(now, first + UNWATCHED) + A_MOMENT))
 
 
 def fitted(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> Heartbeat:
@@ -85,7 +99,8 @@ def fitted(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> Heartbea
     if heartbeat.due_at is None:
         return heartbeat
     earliest = deadline(rule, heartbeat.seen_at or heartbeat.since)
-    return replace(heartbeat, due_at=min(max(heartbeat.due_at, earliest), deadline(rule, now)))
+    latest = max(deadline(rule, now), now + A_MOMENT)
+    return replace(heartbeat, due_at=min(max(heartbeat.due_at, earliest), latest))
 
 
 def heard(rules: Iterable[HeartbeatRule], alerts: Iterable[Alert]) -> dict[str, bool]:
@@ -99,19 +114,21 @@ def heard(rules: Iterable[HeartbeatRule], alerts: Iterable[Alert]) -> dict[str, 
     return found
 
 
-def missing(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime, *, was_resolved: bool = False) -> Alert:
-    """The alarm. Its identity is the heartbeat's name and severity."""
-    what = "the alert that says that all is well was resolved by its source" if was_resolved else silence_of(rule, heartbeat, now)
+def missing(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime, *, was_resolved: bool = False,
+            zone: str = "UTC") -> Alert:
+    """The alarm. Its identity is the heartbeat's name and severity. `zone`: of the times in its text."""
+    what = "the alert that says that all is well was resolved by its source" if was_resolved else silence_of(
+        rule, heartbeat, now, zone)
     return own_alert(HEARTBEAT_MISSING, rule.severity, f"heartbeat {rule.name} is missing",
                      f"{what[:1].upper()}{what[1:]}. {what_to_do(rule)}", heartbeat=rule.name)
 
 
-def silence_of(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> str:
+def silence_of(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime, zone: str) -> str:
     wanted = f"expected at {rule.cron} ({rule.time_zone})" if rule.cron else f"expected every {spoken(rule.interval)}"
     grace = f", with a grace of {spoken(rule.grace)}" if rule.grace else ""
     if heartbeat.seen_at is None:
-        return f"it has not come since the hub began to wait for it at {moment(heartbeat.since)}; {wanted}{grace}"
-    return f"it came last at {moment(heartbeat.seen_at)}, {spoken(now - heartbeat.seen_at)} ago; {wanted}{grace}"
+        return f"it has not come since the hub began to wait for it at {moment(heartbeat.since, zone)}; {wanted}{grace}"
+    return f"it came last at {moment(heartbeat.seen_at, zone)}, {spoken(now - heartbeat.seen_at)} ago; {wanted}{grace}"
 
 
 def what_to_do(rule: HeartbeatRule) -> str:
@@ -125,15 +142,5 @@ def is_about(labels: Labels, name: str) -> bool:
     return labels.get("alertname") == HEARTBEAT_MISSING and labels.get("heartbeat") == name
 
 
-def moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def spoken(span: timedelta) -> str:
-    """`2 h 30 min`, `45 s`: the two largest units."""
-    left, parts = max(0, round(span.total_seconds())), []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
+def moment(at: datetime, zone: str) -> str:
+    return f"{there(at, zone):%Y-%m-%d %H:%M:%S} {name_of(at, zone)}"

@@ -12,6 +12,7 @@ from alerthub.domain.alert import Alert, AlertStatus, Batch, Labels, Severity, c
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.route import Route, group_pairs
+from alerthub.domain.wording import clip, one_line
 
 OWN_SOURCE = "alerthub"     # the hub's own alarms are alerts of this source
 # No request lives longer, so what seems to have come even earlier is a clock that jumped or a replica's that is off.
@@ -269,8 +270,4 @@ def short_name(labels: Labels, limit: int = 80) -> str:
     name = one_line(labels.get("alertname", "")) or "alert"
     where = next(filter(None, (one_line(labels.get(label, "")) for label in TELLING)), "")
     text = f"{name} on {where}" if where else name
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.split())
+    return clip(text, limit)

@@ -135,11 +135,13 @@ class Message:
     buttons: tuple[Button, ...] = ()     # only where answers are heard
     acknowledged_at: datetime | None = None
     calls: bool = False              # an escalation calls whoever is reached here, and nobody has taken it since
+    taken: bool = False              # somebody has acknowledged or silenced it since this place was told
     asks_again: bool = False         # somebody had it, or had silenced it, and is wanted again
     standing: tuple[str, ...] = ()   # who has it, who was called, what comes next
     flaps: int = 0                   # how often it has opened lately, when that is too often
     silenced_until: datetime | None = None   # by a silence of the hub
     only_edit: bool = False          # change the live message and say nothing new: the news come in the lane's own turn
+    time_zone: str = "UTC"           # in which people read its times
 
     @property
     def thread(self) -> str:

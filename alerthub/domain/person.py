@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,3 +56,8 @@ class Person:
     def may_approve(self, role: str) -> bool:
         """Whether their word counts where `role` is asked for: theirs by role or by grant."""
         return role == self.role or role in self.grants
+
+
+def emails_of(people: Iterable[Person]) -> dict[str, str]:
+    """All of them by name, with the address or ""."""
+    return {person.name: next((address for kind, address in person.accounts if kind == "email"), "") for person in people}

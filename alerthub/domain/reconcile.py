@@ -17,10 +17,16 @@ HEARD = timedelta(minutes=15)       # an alert that is listed counts as heard of
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One alert in the source's list. `is_suppressed`: silenced or inhibited there."""
+    """One alert in the source's list. `is_suppressed`: silenced or inhibited there. `silenced_by`: the source's ids of the
+    silences, where they alone hold it back."""
 
     labels: Labels
     is_suppressed: bool
+    silenced_by: frozenset[str] = frozenset()
+
+    def is_held(self, mirrored: Collection[str]) -> bool:
+        """By more than the hub's own silences."""
+        return self.is_suppressed and (not self.silenced_by or not self.silenced_by.issubset(mirrored))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +48,14 @@ class Finding:
     listed: frozenset[str] = frozenset()         # identities of ours
 
 
-def compare(ours: Collection[AlertState], peers: Sequence[Peer], asked_at: datetime) -> Finding:
+def compare(ours: Collection[AlertState], peers: Sequence[Peer], asked_at: datetime, mirrored: Collection[str] = ()) -> Finding:
     """`peers` are all configured ones, all of which answered. An alert that no peer lists is resolved when it was absent
-    from an earlier list too, and no peer can have forgotten it in a restart."""
+    from an earlier list too, and no peer can have forgotten it in a restart. `mirrored`: the source's ids of the hub's own
+    silences, which do not count as the source's."""
     listed: dict[str, bool] = {}
     for peer in peers:
         for identity, alert in peer.alerts.items():
-            listed[identity] = listed.get(identity, True) and alert.is_suppressed
+            listed[identity] = listed.get(identity, True) and alert.is_held(mirrored)
     resolved, missing, present = [], [], []
     for state in ours:
         if state.identity in listed:

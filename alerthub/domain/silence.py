@@ -9,6 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from alerthub.domain.alert import Labels
+from alerthub.domain.local_time import dated
 from alerthub.domain.matcher import EQUAL, Matcher, all_match
 from alerthub.domain.route import group_pairs
 
@@ -49,11 +50,10 @@ class Silence:
     def is_active(self, now: datetime) -> bool:
         return self.starts_at <= now < self.ends_at
 
-    @property
-    def about(self) -> str:
+    def about(self, zone: str = "UTC") -> str:
         """`by ayse until 2026-11-21 16:00 UTC: reason`"""
         reason = f": {self.comment}" if self.comment else ""
-        return f"by {self.created_by or 'somebody'} until {self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{reason}"
+        return f"by {self.created_by or 'somebody'} until {dated(self.ends_at, zone)}{reason}"
 
 
 def covers(silence: Silence, labels: Labels, now: datetime) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from alerthub.domain.wording import clip
+
 LONGEST = 2_000
+SHOWN = 40      # characters of what was not understood
 COMMANDS = {
     "list": "list: what is open",
     "ack": "ack N: I take care of incident N",
@@ -30,6 +33,8 @@ COMMANDS = {
 SYNONYMS = {"acknowledge": "ack", "unacknowledge": "unack", "start": "help", "": "help", "ls": "list", "on-call": "oncall"}
 NAMED = {"approve": "code", "deny": "code", "release": "target", "override": "target", "freeze": "reason"}
 NUMBERED = frozenset({"ack", "unack", "resolve", "silence", "escalate", "comment"})
+# What may follow; whatever follows the others is theirs.
+ENDINGS = {"list": ("",), "who": ("",), "ack": ("",), "unack": ("",), "escalate": ("",), "resolve": ("", "force")}
 
 
 class NotUnderstood(ValueError):
@@ -63,6 +68,8 @@ def parse(text: str) -> Said:
         raise NotUnderstood(f"The text is missing. Write {COMMANDS[what]}")
     if what == "link" and not after:
         raise NotUnderstood(f"The code is missing. Write {COMMANDS[what]}")
+    if after.lower() not in ENDINGS.get(what, (after.lower(),)):
+        raise NotUnderstood(f"Nothing was done: {clip(after, SHOWN)!r} is not understood there. Write {COMMANDS[what]}")
     return Said(what, number, after, forced=what == "resolve" and after.lower() == "force")
 
 

@@ -1,4 +1,4 @@
-"""WHEN silences end, and when they are made the same here and at the source. One replica at a time, under its own term."""
+"""WHEN silences are made the same here and at the source. One replica at a time, under its own term."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from alerthub.clock import Clock
-from alerthub.domain.event import Event
-from alerthub.domain.rules import Rules, SourceRule
+from alerthub.domain.rules import SourceRule
 from alerthub.domain.silence import NotTaken, Plan, Silence
 from alerthub.errors import Unreachable
 from alerthub.flow import silencing
@@ -42,18 +41,12 @@ class Keeper(Protocol):
 
 @dataclass
 class Silencing:
-    """Two rounds: `end_due` every few seconds, `mirror` as often as a source is reconciled, and before that."""
+    """A round: `mirror`, as often as a source is reconciled, and before that."""
 
     store: Store
-    rules: Callable[[], Rules]
     keepers: Callable[[], Mapping[str, Keeper]]
     clock: Clock
     owner: str
-
-    async def end_due(self) -> list[Event]:
-        """Let go what was held by silences that are over; what happened, for the log. Any replica may do it."""
-        rules, now = self.rules(), self.clock.now()
-        return await self.store.write(lambda tx: silencing.run_due(tx, rules, now))
 
     async def mirror(self, source: SourceRule) -> None:
         """Show the source's silences here, and, where it may be written to, make ours there and end them there. What does not

@@ -1,5 +1,10 @@
 """The room of heartbeats: one came, one did not come, and what is done then. Timers are rows: they survive every restart, and
 the time in which nobody could listen is never held against a heartbeat (PROTOCOLS 1.10).
+
+The promise: what comes as often as its rule asks for, and is refused or lost while the hub is away for more than some seconds
+(a restart, a database that does not answer), is not missing when the next one comes in time. After a hole of up to a minute
+that is one gap more, after a longer one a full gap from the return, and in both cases a minute at least. What is refused in a
+shorter stumble must be sent again by the sender (README). Price: after a hole what really is missing is told so much later.
 """
 
 from __future__ import annotations
@@ -34,7 +39,8 @@ def seen(tx: Tx, rules: Rules, name: str, at: datetime, now: datetime) -> Taken 
     if domain.is_late(known, at, now):
         return None
     store.save(tx, [domain.beaten(rule, known, at)])
-    return end(tx, rules, name, f"It came again at {domain.moment(at)}.", now) if known.state is State.missing else None
+    again = f"It came again at {domain.moment(at, rules.answers.time_zone)}."
+    return end(tx, rules, name, again, now) if known.state is State.missing else None
 
 
 def match(tx: Tx, rules: Rules, batch: Batch, now: datetime) -> Taken | None:
@@ -52,7 +58,7 @@ def over(tx: Tx, rules: Rules, rule: HeartbeatRule, at: datetime, now: datetime)
     if known.state is State.missing or domain.is_late(known, at, now):
         return None
     store.save(tx, [domain.lost(known, at)])
-    return alarm(tx, rules, rule, domain.missing(rule, known, now, was_resolved=True), now)
+    return alarm(tx, rules, rule, domain.missing(rule, known, now, was_resolved=True, zone=rules.answers.time_zone), now)
 
 
 def locked(tx: Tx, rule: HeartbeatRule, now: datetime) -> Heartbeat:
@@ -77,7 +83,7 @@ def run_due(tx: Tx, rules: Rules, now: datetime) -> Taken | None:
         watch_again(tx, rules, last, now)
     lost = store.due(tx, rules.heartbeats, now)
     store.save(tx, [domain.lost(one) for one in lost])
-    return joined(alarm(tx, rules, rule, domain.missing(rule, one, now), now)
+    return joined(alarm(tx, rules, rule, domain.missing(rule, one, now, zone=rules.answers.time_zone), now)
                   for one in lost for rule in [rules.heartbeats[one.name]])
 
 
@@ -86,6 +92,8 @@ def watch_again(tx: Tx, rules: Rules, last: datetime, now: datetime) -> None:
     the time it showed; and one that another replica's older configuration has removed is watched again."""
     if domain.unwatched(last, now):
         give_time(tx, rules, now)
+    elif domain.unwatched(last, now, domain.HOLE):
+        keep(tx, [(one, domain.spared(rule, one, now)) for rule, one in watched(tx, rules)])
     elif domain.is_ahead(last, now):
         keep(tx, [(one, domain.fitted(rule, one, now)) for rule, one in watched(tx, rules)])
     known = store.read(tx)
@@ -102,18 +110,20 @@ def start(tx: Tx, rules: Rules, now: datetime) -> Taken | None:
     if rules.heartbeats:
         store.add(tx, [domain.born(rule, now) for rule in rules.heartbeats.values()])
         # Two ticks without a word: there is no other replica. What fell due in a shorter pause was nobody's to see either.
-        was_down = domain.unwatched(last, now, TICK * 2)
-        keep(tx, [(one, fresh(rule, one, now, was_down=was_down)) for rule, one in watched(tx, rules)])
-        if not store.begin(tx, now) and was_down:
+        was_down, hole = domain.unwatched(last, now, TICK * 2), domain.unwatched(last, now, domain.HOLE)
+        keep(tx, [(one, fresh(rule, one, now, was_down=was_down, hole=hole)) for rule, one in watched(tx, rules)])
+        if not store.begin(tx, now) and hole:
             store.tick(tx, now)
     return joined(end(tx, rules, name, "It is not in the configuration any more.", now)
                   for name in gone if known[name].state is State.missing)
 
 
-def fresh(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime, *, was_down: bool) -> Heartbeat:
+def fresh(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime, *, was_down: bool, hole: bool) -> Heartbeat:
     fitting = domain.fitted(rule, heartbeat, now)
     is_overdue = fitting.due_at is not None and fitting.due_at <= now
-    return domain.given_time(rule, fitting, now) if was_down or is_overdue else fitting
+    if was_down or is_overdue:
+        return domain.given_time(rule, fitting, now)
+    return domain.spared(rule, fitting, now) if hole else fitting
 
 
 def give_time(tx: Tx, rules: Rules, now: datetime) -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerthub.domain.alert import AlertStatus
-from alerthub.domain.answer import Who
+from alerthub.domain.answer import ECHO_SPAN, Who, is_automatic
 from alerthub.domain.command import Command, Verb
-from alerthub.domain.event import Actor, Event, EventKind
+from alerthub.domain.event import Event, EventKind
 from alerthub.domain.incident import OWN_SOURCE, Incident
+from alerthub.domain.local_time import clock_time, dated
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import Silence, matchers_for
@@ -18,12 +19,23 @@ from alerthub.flow import escalate, silencing
 from alerthub.flow.keep import keep
 from alerthub.flow.labels import common_labels, routes_of
 from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
 from alerthub.store import lanes, timers
 from alerthub.store.tx import Tx
+
+LOOKED_BACK = 100       # events
+AT_ONCE = timedelta(seconds=5)      # so long it may take until a second person has seen what the first did
+BY_ITSELF = "PagerDuty closed it there by itself, after its auto-resolve time or by a rule."
+LEFT_CLOSED = ("PagerDuty closed it there again at once, by itself, so there it is left closed: look for a rule that ends "
+               "incidents of this service.")
 
 
 class NotPossible(ValueError):
     """It was allowed, and cannot be done; its text says why and what would be right."""
+
+
+class DoneAlready(Exception):
+    """Another has just done the same; its text says what."""
 
 
 Change = Callable[[Tx, Rules, Incident, Command, Who, datetime], str]
@@ -41,7 +53,7 @@ def happened(incident: Incident, kind: EventKind, text: str, command: Command, w
     data: dict[str, object] = {"account": who.account.key, "via": command.via, **more}
     if command.forced:
         data["forced"] = True
-    return incident.happened(kind, Actor("person" if who.person else "account", who.name), text, now, data)
+    return incident.happened(kind, who.actor, text, now, data)
 
 
 def acknowledge(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
@@ -49,7 +61,7 @@ def acknowledge(tx: Tx, rules: Rules, incident: Incident, command: Command, who:
     span = ack_timeout(tx, rules, incident)
     timers.stop(tx, incident.id, timers.ESCALATION)
     timers.set_ack(tx, incident.id, incident.episode, now + span if span else None)
-    until = f", until {now + span:%H:%M} UTC" if span else ""
+    until = f", until {clock_time(now + span, rules.answers.time_zone, now)}" if span else ""
     show(tx, incident, [happened(incident, EventKind.acknowledged, f"Acknowledged by {who.name}{until}", command, who, now)], now)
     return f"You have #{incident.number} now{until}."
 
@@ -99,13 +111,26 @@ def resolve_incident(tx: Tx, rules: Rules, incident: Incident, command: Command,
 
 def kept_open(tx: Tx, incident: Incident, command: Command, who: Who, why: str, now: datetime) -> None:
     """Closed at a provider that cannot be asked a question: everybody is told that it is open here and nobody's, and that
-    provider opens it again."""
+    provider opens it again. Not where a rule of its own closes it at once: the two would go on for ever."""
+    fires = why.partition(" Resolve it anyway")[0]
+    lately = kept_open_lately(tx, incident, command, now) if is_automatic(command) else []
+    if lately:
+        if not any(text.startswith(LEFT_CLOSED) for text in lately):
+            there = replace(command, via=command.by.kind)       # not told there, or that would open it
+            show(tx, incident, [happened(incident, EventKind.changed, f"{LEFT_CLOSED} {fires}", there, who, now)], now)
+        return
     if incident.status is IncidentStatus.acknowledged:
         give_back(tx, incident)
         timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
-    text = f"{who.name} resolved it there. {why.partition(' Resolve it anyway')[0]}"
+    text = f"{BY_ITSELF if is_automatic(command) else f'{who.name} resolved it there.'} {fires}"
     event = happened(incident, EventKind.changed, text, replace(command, via=""), who, now)
     show(tx, incident, [event], now)
+
+
+def kept_open_lately(tx: Tx, incident: Incident, command: Command, now: datetime) -> list[str]:
+    """What was said of it."""
+    return [event.text for event in event_store.after(tx, incident.id, incident.seq - LOOKED_BACK)
+            if event.kind is EventKind.changed and event.data.get("account") == command.by.key and event.at > now - ECHO_SPAN]
 
 
 def silence(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
@@ -117,7 +142,7 @@ def silence(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who
         group_by = routes[0].group_by if routes and incident.source != OWN_SOURCE else ()
         for names in dict.fromkeys((group_by, ())):     # what the route grouped by may have changed since: then all they share
             matchers = matchers_for(shared, names)
-            silencing.create(tx, rules, Silence("", 0, matchers, now, until, who.name, command.text), who.name, now)
+            silencing.create(tx, rules, Silence("", 0, matchers, now, until, who.name, command.text), who.actor, now)
             if is_held(tx, incident):
                 break
     except ValueError as error:
@@ -126,7 +151,7 @@ def silence(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who
     if not is_held(tx, incident):
         raise NotPossible(f"#{incident.number} is not silenced: some of its alerts share no label with the others. Make one with "
                           "matchers of your own: alerthub silence add")
-    return f"#{incident.number} is silenced until {until:%Y-%m-%d %H:%M} UTC."
+    return f"#{incident.number} is silenced until {dated(until, rules.answers.time_zone)}."
 
 
 def is_held(tx: Tx, incident: Incident) -> bool:
@@ -135,6 +160,12 @@ def is_held(tx: Tx, incident: Incident) -> bool:
 
 
 def escalate_now(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
+    """The next step; one for two people who press at once, before either could see what the other has done."""
+    lately = [event for event in event_store.after(tx, incident.id, incident.seq - LOOKED_BACK)
+              if event.kind is EventKind.escalated and timedelta(0) <= now - event.at < AT_ONCE]
+    asked = next((event for event in lately if "account" in event.data), None)
+    if asked is not None and asked.data["account"] != command.by.key:
+        raise DoneAlready(f"Done already, {asked.text} a moment ago. {lately[-1].text}")
     event = happened(incident, EventKind.escalated, f"{who.name} asks for the next person", command, who, now)
     events = [event, *escalate.next_now(tx, rules, incident, now)]
     if len(events) == 1:

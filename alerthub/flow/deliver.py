@@ -16,7 +16,7 @@ from alerthub.channels.base import ATTEMPT_SECONDS, Channel
 from alerthub.clock import Clock
 from alerthub.domain import own
 from alerthub.domain.compose import DIGEST_LINES, Telling, compose, digest
-from alerthub.domain.delivery import LEASE, Lane, spend, tokens
+from alerthub.domain.delivery import LEASE, Lane, is_wanted, spend, tokens
 from alerthub.domain.incident import Incident
 from alerthub.domain.message import IncidentStatus, Receipt, Why
 from alerthub.domain.route import Route, resolve
@@ -24,7 +24,7 @@ from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Sending, Share, settle
-from alerthub.flow.telling import Turn, comes_from, read_tellings, routes_to, turn_of
+from alerthub.flow.telling import Turn, as_told, calls_person, comes_from, read_tellings, repeat_after, routes_to, turn_of
 from alerthub.store import lanes, leases, people
 from alerthub.store.database import Store
 from alerthub.store.schema import lanes as lane_table
@@ -111,10 +111,12 @@ def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], under_way: Mappin
 
 def hurried(tx: Tx, rules: Rules, destination: Destination, lane: Lane, telling: Telling, key: bytes,
             now: datetime) -> list[Sending]:
-    """The edit; none where it would say nothing that is not known there."""
-    is_known_there = destination.echoes and (
-        telling.incident.status is IncidentStatus.triggered or comes_from(destination, telling))
-    if is_known_there or lane.told_episode < telling.incident.episode:
+    """The edit; none where it would say nothing that is not known there, or what is not wanted there."""
+    incident = telling.incident
+    destination = as_told(rules, destination, routes_to(rules, destination, telling), telling)
+    is_known_there = destination.echoes and (incident.status is IncidentStatus.triggered or comes_from(destination, telling))
+    is_unwanted = not destination.answers and not is_wanted(destination, lane, is_open=incident.is_open)
+    if is_known_there or is_unwanted or lane.told_episode < incident.episode:
         lanes.settle(tx, lane.id, lane.attempt + 1, due_at=lane.due_at)
         return []
     message = replace(compose(telling, lane, destination, rules, key, now), only_edit=True)
@@ -130,7 +132,7 @@ def choose(rules: Rules, destination: Destination, group: Sequence[lanes.DueLane
     """The oldest that the budget allows; or, in a storm, many for one summary. A lane whose live message can be edited is
     never put into a summary: its message would stay as it was."""
     loose = [due for due in group if not (destination.edits and due.lane.receipt)]
-    if destination.digests and not destination.is_personal and len(loose) > max(rules.storm, allowed) and loose[0] is group[0]:
+    if destination.digests and len(loose) > max(rules.storm, allowed) and loose[0] is group[0]:
         return loose[:DIGEST_LINES], True
     return group[:allowed], False
 
@@ -166,21 +168,25 @@ def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list
     for destination, chosen, is_storm in taken:
         shares: list[Share] = []
         quiet: set[int] = set()
+        seen_as: dict[int, Destination] = {}      # by lane
         for due in chosen:
             telling = tellings[due.lane.id]
             routes = routes_to(rules, destination, telling)
-            turn = turn_of(tx, destination, routes, due.lane, telling, now)
+            seen_as[due.lane.id] = as_told(rules, destination, routes, telling)
+            turn = turn_of(tx, rules, seen_as[due.lane.id], routes, due.lane, telling, now)
             if turn is not Turn.nothing:
                 shares.append(share_of(rules, routes, due.lane, telling.incident))
             if turn is Turn.edit:
                 quiet.add(due.lane.id)
         moved_to = chosen[0].moved_to
         if is_storm and len(shares) > 1:
-            message = digest([tellings[share.lane.id] for share in shares], [share.lane for share in shares], rules, now)
+            told = [tellings[share.lane.id] for share in shares]
+            calls = {due.lane.incident_id for due in chosen if calls_person(seen_as[due.lane.id], tellings[due.lane.id])}
+            message = digest(told, [share.lane for share in shares], rules, now, calls)
             sendings.append(Sending(destination, message, handle_of(None, moved_to), tuple(shares), now + SEND_WITHIN))
             continue
         for share in shares:
-            message = compose(tellings[share.lane.id], share.lane, destination, rules, key, now)
+            message = compose(tellings[share.lane.id], share.lane, seen_as[share.lane.id], rules, key, now)
             message = replace(message, only_edit=True) if share.lane.id in quiet else message
             sendings.append(Sending(destination, message, handle_of(share.lane.receipt, moved_to), (share,), now + SEND_WITHIN))
     lanes.lose_attempts(tx, [due.lane for _, chosen, _ in taken for due in chosen if due.lane.was_leased])
@@ -195,11 +201,8 @@ def handle_of(receipt: Receipt | None, moved_to: str) -> Receipt | None:
 
 
 def share_of(rules: Rules, routes: Sequence[Route], lane: Lane, incident: Incident) -> Share:
-    repeat = None
-    if incident.status is IncidentStatus.triggered:
-        repeat = min(route.repeat_interval for route in routes or [rules.route]) or None
     is_page = incident.is_open and lane.told_episode < incident.episode
-    return Share(lane, lane.attempt + 1, incident.seq, incident.episode, repeat, is_page)
+    return Share(lane, lane.attempt + 1, incident.seq, incident.episode, repeat_after(rules, routes, incident), is_page)
 
 
 @dataclass(frozen=True, slots=True)

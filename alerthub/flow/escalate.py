@@ -4,6 +4,7 @@ calls nobody twice."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,20 +12,21 @@ from alerthub.domain import own
 from alerthub.domain.escalation import Call, Place, after, call_for
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import Incident
+from alerthub.domain.local_time import dated
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.rules import EscalationPolicy, Rules
 from alerthub.domain.schedule import on_call
+from alerthub.domain.standing import step_at
 from alerthub.flow.intake import take_in
 from alerthub.flow.keep import keep
 from alerthub.flow.labels import routes_of
 from alerthub.store import alerts as alert_store
 from alerthub.store import lanes, overrides, timers
-from alerthub.store.timers import ACK, ESCALATION, RAN_OUT, RUNNING, STOPPED, Timer
+from alerthub.store.timers import ACK, ESCALATION, LOST, RAN_OUT, RUNNING, STOPPED, Timer
 from alerthub.store.tx import Tx
 
 TOGETHER = 50                            # incidents looked after in one transaction
 LOOK_AGAIN = timedelta(minutes=1)        # at an incident that is silenced now
-FLAPPING_FOR = timedelta(minutes=5)      # what comes and goes is escalated once it stays
 STUCK_AFTER = timedelta(minutes=5)       # a step that is due is taken within milliseconds; this late something is broken
 ACTOR = Actor("hub", "escalation")
 
@@ -65,23 +67,23 @@ def go_on(tx: Tx, rules: Rules, timer: Timer, incident: Incident, now: datetime)
         return []
     if policy is None:      # it left the configuration: what the routes name now begins, and it may come back
         arm(tx, incident, sorted(policies_of(tx, rules, incident)), now)
-        timers.move(tx, timer, due_at=now + LOOK_AGAIN)
+        timers.move(tx, timer, due_at=now + LOOK_AGAIN, state=LOST)
+        text = f"Escalation policy {timer.name} is not in the configuration any more: it calls nobody else"
+        return [] if timer.state == LOST else [aside(incident, text, now)]
+    if incident.silence_id or incident.is_silenced:     # it ends by an event, which may be any time
+        timers.move(tx, timer, due_at=now + LOOK_AGAIN, state=RUNNING)
         return []
-    speaks_at = first_word(tx, rules, policy, incident, now)
+    speaks_at = step_at(incident, policy.name, routes_of(tx, rules, incident), now)
     if speaks_at > now:
-        timers.move(tx, timer, due_at=speaks_at)
-        return []
+        timers.move(tx, timer, due_at=speaks_at, state=RUNNING)
+        text = f"Escalation {policy.name} waits until {dated(speaks_at, rules.answers.time_zone)}: a mute time, or it flaps"
+        return [aside(incident, text, now)] if timer.step or timer.round else []    # where messages have said another time
     return take_step(tx, rules, policy, timer, incident, now)
 
 
-def first_word(tx: Tx, rules: Rules, policy: EscalationPolicy, incident: Incident, now: datetime) -> datetime:
-    """`now`, or when to look again: a silence and the mute times of the routes hold calls back too."""
-    if incident.silence_id or incident.is_silenced:
-        return now + LOOK_AGAIN
-    if incident.flaps and now - incident.opened_at < FLAPPING_FOR:      # it may be over before anybody could look
-        return incident.opened_at + FLAPPING_FOR
-    routes = [route for route in routes_of(tx, rules, incident) if route.escalation_policy == policy.name]
-    return min((route.speaks_at(now) for route in routes), default=now)
+def aside(incident: Incident, text: str, now: datetime) -> Event:
+    """For the history, and to make live messages true that show when the next step is; nobody is interrupted by it."""
+    return incident.happened(EventKind.changed, ACTOR, text, now, {"aside": True})
 
 
 def take_step(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, incident: Incident, now: datetime) -> list[Event]:
@@ -99,12 +101,21 @@ def take_step(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, inci
         following = after(policy, place)
         if call.told:
             lanes.ensure(tx, [lanes.Opening(incident.id, destination, now + pause) for destination, pause in call.told])
-            lanes.put_off(tx, incident.id, incident.episode, {told.key: now + pause for told, pause in call.told if pause})
+            put_off(tx, rules, incident, call, now)
             ahead = following or Place(len(policy.steps), place.round)
             timers.move(tx, timer, step=ahead.step, round=ahead.round, state=RUNNING, due_at=now + step.wait)
             return events
         place = following
     return [*events, *run_out(tx, rules, policy, timer, incident, now)]
+
+
+def put_off(tx: Tx, rules: Rules, incident: Incident, call: Call, now: datetime) -> None:
+    """The later addresses of who is called wait for their minute; but not what the routes tell: its first page is due."""
+    later = {told.key: now + pause for told, pause in call.told if pause}
+    for route in routes_of(tx, rules, incident) if later else ():
+        for told in rules.receivers[route.receiver].destinations:
+            later.pop(told.key, None)
+    lanes.put_off(tx, incident.id, later)
 
 
 def who_has(tx: Tx, rules: Rules, now: datetime, schedule: str) -> str:
@@ -122,23 +133,27 @@ def told(incident: Incident, policy: EscalationPolicy, place: Place, call: Call,
 
 
 def run_out(tx: Tx, rules: Rules, policy: EscalationPolicy, timer: Timer, incident: Incident, now: datetime) -> list[Event]:
-    """Nobody answered: the catch-all is paged, and everybody is told so."""
+    """Nobody is left to be called: the catch-all is paged, and everybody is told so."""
     timers.move(tx, timer, due_at=None, state=RAN_OUT)
     catch_all = rules.receivers[rules.route.receiver]
     lanes.ensure(tx, [lanes.Opening(incident.id, destination, now) for destination in catch_all.destinations
                       if destination.key != incident.avoid])
-    text = f"Escalation {policy.name} has run out: nobody acknowledged. Nobody else is called; telling receiver {catch_all.name}"
+    has = "nobody acknowledged" if incident.status is IncidentStatus.triggered else f"{incident.acknowledged_by} has it"
+    text = f"Escalation {policy.name} has run out: {has}. Nobody else is called; telling receiver {catch_all.name}"
     return [incident.happened(EventKind.escalated, ACTOR, text, now, {
         "policy": policy.name, "ran_out": True, "told": [destination.key for destination in catch_all.destinations]})]
 
 
 def next_now(tx: Tx, rules: Rules, incident: Incident, now: datetime) -> list[Event]:
-    """The next step of every policy at once, because a person asks; also when somebody has it. The caller stores the events."""
+    """The next step of every policy at once, because a person asks; also when somebody has it. One that is over begins
+    again; in its last wait it is over at once, which pages the catch-all. The caller stores the events."""
     events: list[Event] = []
     for timer in timers.of_incidents(tx, [incident.id]):
         policy = rules.policies.get(timer.name)
         if timer.kind == ESCALATION and timer.episode == incident.episode and policy is not None:
-            events += take_step(tx, rules, policy, timer, incident, now)
+            is_over = timer.state == RAN_OUT or (timer.state == STOPPED and timer.step >= len(policy.steps))
+            asked = replace(timer, step=0, round=0, state=RUNNING) if is_over else timer
+            events += take_step(tx, rules, policy, asked, incident, now)
             if incident.status is not IncidentStatus.triggered:
                 timers.stop(tx, incident.id, ESCALATION)
     return events

@@ -244,7 +244,8 @@ class Folding:
         states: dict[str, list[AlertState]] = {}
         for state in self.states.values():
             states.setdefault(state.incident_id or "", []).append(state)
-        judged = [silencing.judge(self.tx, self.incidents[incident_id], active, self.now, states.get(incident_id, ()))
+        judged = [silencing.judge(self.tx, self.incidents[incident_id], active, self.now, states.get(incident_id, ()),
+                                  zone=self.rules.answers.time_zone)
                   for incident_id in sorted(told)]
         self.taken.events = [held(event, self.incidents[event.incident_id]) for event in self.taken.events]
         self.taken.events += [event for event in judged if event is not None]

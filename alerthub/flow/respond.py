@@ -10,7 +10,8 @@ import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from alerthub.domain.answer import Decision, Who, Why, decide, permission, recognised, refused
+from alerthub.domain.answer import Decision, Who, Why, decide, is_automatic, permission, recognised, refused
+from alerthub.domain.buttons import SILENCES as LABELS
 from alerthub.domain.command import (
     GUARDED,
     SILENCES,
@@ -24,9 +25,11 @@ from alerthub.domain.command import (
     Token,
     Typed,
     Verb,
+    press_of_link,
     read_token,
 )
 from alerthub.domain.incident import OWN_SOURCE, Incident
+from alerthub.domain.local_time import day_and_time
 from alerthub.domain.own import BY_HAND
 from alerthub.domain.person import Account
 from alerthub.domain.rules import Rules
@@ -35,13 +38,14 @@ from alerthub.domain.words import NotUnderstood, Said, named, parse
 from alerthub.flow import approve, change, showing, tell
 from alerthub.flow.labels import common_labels
 from alerthub.store import alerts as alert_store
-from alerthub.store import lanes, latches, people
+from alerthub.store import closings, lanes, latches, people
 from alerthub.store.lanes import Place
 from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.respond")
 DOUBLE_CLICK = timedelta(seconds=3)
 FORCED_WITHIN = timedelta(minutes=10)      # how long the question "resolve anyway?" may be answered
+TOO_OLD = "This link is too old. Use a newer mail, or open the incident."
 USED = "This link was used already and does nothing more. Use a newer mail, or open the incident."
 LONGEST_KEY, LONGEST_ID = 200, 100      # characters; what providers give is far shorter
 NO_SUCH = "There is no incident {}."
@@ -86,7 +90,8 @@ def told(decision: Decision, who: Who, verb: str, number: int = 0, force: str = 
     if decision.outcome is Outcome.refused:
         # Anybody in the world can make up a token: that must not write the log.
         level = logging.DEBUG if decision.why is Why.bad_button else logging.WARNING
-        logger.log(level, "%s by %s refused: %s", verb, who.name, decision.why.value, extra={
+        what = f"{verb} of #{number}" if number else verb
+        logger.log(level, "%s by %s refused: %s", what, who.name, decision.why.value, extra={
             "event": "answer.refused", "verb": verb, "who": who.name, "account": who.account.key, "reason": decision.why.value,
             "incident": number})
     return Answer(decision.outcome, decision.text, number, force,
@@ -105,16 +110,13 @@ def pressed(tx: Tx, rules: Rules, press: Press, now: datetime) -> Answer:
     place = lanes.place_of(tx, token.lane)
     if place is None:
         return told(refused(Why.no_incident, "That incident is not kept any more."), who, token.verb.value)
-    if token.expires is not None and token.expires <= now:
-        return told(refused(Why.expired_link, "That link is too old. Use a newer message."), who, token.verb.value)
-    if press.by.kind == "link":
-        if token.expires is None or not place.destination.startswith("email:"):
-            return told(refused(Why.other_place, "That is a button of a chat, not a link."), who, token.verb.value)
-        who = who_is(tx, rules, Account("email", place.destination.partition(":")[2]))
-        if token.verb in NEED_PROOF and not is_proved(tx, rules, press, who):
-            return told(refused(Why.needs_proof, UNPROVED.format(who.name)), who, token.verb.value)
-    elif not place.holds(press.place):
-        return told(refused(Why.other_place, "That button belongs to a message of another chat."), who, token.verb.value)
+    who = mailed_to(tx, rules, place) if press.by.kind == "link" and is_mailed(place) else who
+    wrong = misplaced(press, token, place, now)
+    if wrong is None and press.by.kind == "link" and token.verb in NEED_PROOF and not is_proved(tx, rules, press, who):
+        wrong = refused(Why.needs_proof, UNPROVED.format(who.name))
+    if wrong is not None:
+        incident = alert_store.find_incident(tx, place.incident_id)
+        return told(wrong, who, token.verb.value, incident.number if incident else 0)
     # A double click is two clicks for the provider; these two do not end in "already" by themselves.
     twice = f"press:{press.by.key}:{press.token}"
     if token.verb in (Verb.silence, Verb.escalate) and people.pressed_lately(tx, twice, now, DOUBLE_CLICK):
@@ -129,6 +131,28 @@ def is_proved(tx: Tx, rules: Rules, press: Press, who: Who) -> bool:
     return press.proved is not None and who.person is not None and who_is(tx, rules, press.proved).person == who.person
 
 
+def is_mailed(place: Place) -> bool:
+    return place.destination.startswith("email:")
+
+
+def mailed_to(tx: Tx, rules: Rules, place: Place) -> Who:
+    return who_is(tx, rules, Account("email", place.destination.partition(":")[2]))
+
+
+def misplaced(press: Press, token: Token, place: Place, now: datetime) -> Decision | None:
+    """Why it must not act from where it is pressed, or any more: a mail's token is a link, a chat's is a button of that chat."""
+    is_link = press.by.kind == "link"
+    if is_link and (token.expires is None or not is_mailed(place)):
+        return refused(Why.other_place, "That is a button of a chat, not a link.")
+    if is_mailed(place) and not is_link:
+        return refused(Why.other_place, "That is a link of a mail, not a button.")
+    if token.expires is not None and token.expires <= now:
+        return refused(Why.expired_link, TOO_OLD if is_link else "That is too old. Use a newer message.")
+    if not is_link and not place.holds(press.place):
+        return refused(Why.other_place, "That button belongs to a message of another chat.")
+    return None
+
+
 def command_of(tx: Tx, press: Press, token: Token, place: Place, rules: Rules, now: datetime) -> Command:
     until = end_of(SILENCES[token.detail], now, rules.answers.time_zone) if token.verb is Verb.silence else None
     subject = approve.subject_of(tx, place.incident_id, token) if token.verb in GUARDED else ""
@@ -137,7 +161,9 @@ def command_of(tx: Tx, press: Press, token: Token, place: Place, rules: Rules, n
 
 
 def view(tx: Tx, rules: Rules, token_text: str, now: datetime) -> LinkView:
-    """What a mailed link would do, for the page that asks first. Changes nothing (R-52)."""
+    """What a mailed link would do, for the page that asks first: what the press would refuse, or find to be so, is a problem
+    here. Changes nothing (R-52)."""
+    press = press_of_link(token_text)
     try:
         token = read_token(token_text, people.signing_key(tx))
     except BadToken:
@@ -146,16 +172,22 @@ def view(tx: Tx, rules: Rules, token_text: str, now: datetime) -> LinkView:
     incident = alert_store.find_incident(tx, place.incident_id) if place else None
     if place is None or incident is None:
         return LinkView(problem="This incident is not kept any more.")
-    address = place.destination.partition(":")[2]
-    who = who_is(tx, rules, Account("email", address))
-    problem = "This link is too old. Use a newer mail, or open the incident." if token.expires and token.expires <= now else ""
-    verb = f"{token.verb.value} {SILENCES.get(token.detail, '')}".strip()
-    effect: tuple[str, ...] = ()
-    if token.verb in GUARDED and not problem:
+    wrong = misplaced(press, token, place, now)
+    if wrong is not None:
+        return LinkView(problem=wrong.text, number=incident.number if wrong.why is Why.expired_link else 0)
+    if people.was_heard(tx, press.key):
+        return LinkView(problem=USED, number=incident.number)
+    who, command = mailed_to(tx, rules, place), command_of(tx, press, token, place, rules, now)
+    shown = LinkView(token.verb.value, incident.number, incident.title, incident.status.value, incident.severity.value, who.name)
+    if token.verb in GUARDED:
         effect = showing.effect_of(tx, rules, token.verb, approve.subject_of(tx, incident.id, token))
-        problem = "" if effect else OVER
-    return LinkView(verb, incident.number, incident.title, incident.status.value, incident.severity.value, who.name, problem,
-                    effect, token.verb in NEED_PROOF)
+        return replace(shown, problem="" if effect else OVER, effect=effect, needs_proof=token.verb in NEED_PROOF)
+    decision = decide(incident, command, who, rules, ends_by_hand=ends_by_hand(tx, incident))
+    if decision.outcome not in (Outcome.done, Outcome.held):
+        return LinkView(problem=decision.text, number=incident.number)
+    if token.verb is Verb.silence and command.until:
+        return replace(shown, verb=dict(LABELS)[token.detail], until=day_and_time(command.until, rules.answers.time_zone))
+    return shown
 
 
 # -- words
@@ -243,7 +275,8 @@ def respond_as(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime, 
         allowed = permission(rules, who, command.verb)
         missing = refused(Why.no_incident, NO_SUCH.format(f"#{command.incident}"[:20])) if allowed.is_done else allowed
         return told(missing, who, command.verb.value)
-    decision = decide(incident, command, who, rules, ends_by_hand=ends_by_hand(tx, incident))
+    closed_at = closings.closed_at(tx, incident.id, command.by.kind, now) if is_automatic(command) else None
+    decision = decide(incident, command, who, rules, ends_by_hand=ends_by_hand(tx, incident), closed_by_hub_at=closed_at)
     if decision.outcome is Outcome.held and command.by.kind == "pagerduty":
         change.kept_open(tx, incident, command, who, decision.text, now)
     if decision.outcome is Outcome.held and key:
@@ -254,6 +287,8 @@ def respond_as(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime, 
         return told(decision, who, command.verb.value, incident.number)
     try:
         text = change.CHANGES[command.verb](tx, rules, incident, command, who, now)
+    except change.DoneAlready as error:
+        return Answer(Outcome.already, str(error), incident.number)
     except change.NotPossible as error:
         return told(refused(Why.not_possible, str(error)), who, command.verb.value, incident.number)
     return Answer(Outcome.done, text, incident.number)

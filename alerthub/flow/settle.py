@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerthub.domain import own
-from alerthub.domain.delivery import DeliveryState, Lane, Next, Verdict, after_failure
+from alerthub.domain.delivery import EDITED, DeliveryState, Lane, Next, Verdict, after_failure
 from alerthub.domain.message import Message, Receipt, Why
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Failure, SendFailed
@@ -64,7 +64,9 @@ def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, erro
 
 
 def settle_sent(tx: Tx, sending: Sending, share: Share, receipt: Receipt, now: datetime) -> None:
-    repeat_at = now + share.repeat_after if share.repeat_after else None
+    is_edit = only_edits(sending.message, share)
+    told_at = (lanes.last_told(tx, share.lane.id) if is_edit and share.repeat_after else None) or now
+    repeat_at = told_at + share.repeat_after if share.repeat_after else None
     is_digest = sending.message.why is Why.digest
     keep = share.lane.receipt if is_digest else receipt
     ours = lanes.settle(
@@ -72,7 +74,15 @@ def settle_sent(tx: Tx, sending: Sending, share: Share, receipt: Receipt, now: d
         not_before=None, is_degraded=False, repeats=share.lane.repeats + (sending.message.why is Why.repeat),
         receipt=json.dumps(keep.handle) if keep is not None else None, due_at=lanes.due_again(share.up_to, now, repeat_at))
     state = DeliveryState.sent if ours else DeliveryState.unknown
-    lanes.finish_delivery(tx, share.lane.id, share.attempt, state, now, detail=(receipt.handle.get("refused", "")))
+    detail = "; ".join(filter(None, (EDITED if is_edit else "", receipt.handle.get("refused", ""))))
+    lanes.finish_delivery(tx, share.lane.id, share.attempt, state, now, detail=detail)
+
+
+def only_edits(message: Message, share: Share) -> bool:
+    """Nobody is interrupted by it: whoever is to be reminded is reminded when they would have been without it. A repeat is
+    itself the reminder, and where somebody is wanted again it begins anew."""
+    is_live = share.lane.receipt is not None and share.lane.told_episode == share.episode
+    return message.only_edit and is_live and message.why is not Why.repeat and not message.asks_again
 
 
 def settle_failed(tx: Tx, rules: Rules, sending: Sending, share: Share, error: SendFailed, now: datetime,

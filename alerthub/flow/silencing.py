@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from alerthub.domain.alert import Labels
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import AlertState, Incident, short_name
+from alerthub.domain.message import IncidentStatus
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import (
     COMMENT,
@@ -28,9 +29,10 @@ from alerthub.domain.silence import (
     marker_of,
     plan,
 )
+from alerthub.domain.wording import typed_line
 from alerthub.flow.keep import keep
 from alerthub.store import alerts as alert_store
-from alerthub.store import silences
+from alerthub.store import silences, timers
 from alerthub.store.tx import Tx
 
 HUB = Actor("hub", "silences")
@@ -38,11 +40,12 @@ DETAIL = 300        # characters that are kept of why a source did not take one
 
 
 def judge(tx: Tx, incident: Incident, active: Sequence[Silence], now: datetime, states: Iterable[AlertState] = (), *,
-          by: Actor = HUB, over: str = "") -> Event | None:
+          by: Actor = HUB, over: str = "", zone: str = "UTC") -> Event | None:
     """Hold the incident, or let it go, by what fires in it. `active` are the hub's silences that hold now; `states` are alerts
-    that the caller has changed and not stored yet. Sets `silence_id`; the caller stores the incident and the event.
+    that the caller has changed and not stored yet. Sets `silence_id`; the caller stores the incident and the event. What is let
+    go and nobody has is escalated from the first step again, as when an acknowledgement has expired.
 
-    `over` says what ended when it is let go; else the alert is named that nothing covers.
+    `over` says what ended when it is let go; else the alert is named that nothing covers. `zone`: of the times in the text.
     """
     if not incident.is_open:
         incident.silence_id = ""
@@ -57,9 +60,12 @@ def judge(tx: Tx, incident: Incident, active: Sequence[Silence], now: datetime, 
     before, incident.silence_id = incident.silence_id, found.id if found else ""
     if found is None:
         text = over or uncovered_text(active, firing, now)
+        if incident.status is IncidentStatus.triggered:     # whoever was called before it may have left it at that
+            timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
         return incident.happened(EventKind.unsilenced, by, text, now, {"silence": "", "was": before})
     data: dict[str, object] = {"silence": found.id, "until": found.ends_at.isoformat()}
-    return incident.happened(EventKind.silenced, by, f"{'Still silenced' if before else 'Silenced'} {found.about}", now, data)
+    text = f"{'Still silenced' if before else 'Silenced'} {found.about(zone)}"
+    return incident.happened(EventKind.silenced, by, text, now, data)
 
 
 def firing_labels(tx: Tx, incident: Incident, active: Sequence[Silence], unsaved: dict[tuple[str, str], AlertState],
@@ -80,27 +86,21 @@ def uncovered_text(active: Sequence[Silence], firing: Iterable[Labels], now: dat
     return f"No longer silenced: {short_name(loud)} fires, which no silence covers" if loud is not None else "Silence ended"
 
 
-def create(tx: Tx, rules: Rules, silence: Silence, by: str, now: datetime) -> Silence:
+def create(tx: Tx, rules: Rules, silence: Silence, by: Actor, now: datetime) -> Silence:
     """Store a silence of the hub (its `id` may be empty, its `number` is given) and hold every open incident all of whose
     firing alerts are covered now. ValueError, with what would be right, for what must not be one."""
     check_matchers(silence.matchers)
     check_span(now, silence.ends_at)
     made = silences.add(tx, replace(
         silence, id=silence.id or tx.new_id(), starts_at=now, ends_at=silence.ends_at.astimezone(UTC), source="", remote_id="",
-        created_by=one_line(silence.created_by or by, NAME), comment=one_line(silence.comment, COMMENT)), now)
+        created_by=typed_line(silence.created_by or by.name, NAME), comment=typed_line(silence.comment, COMMENT)), now)
     covered = [incident_id for incident_id, alerts in silences.candidates(tx, made).items()
                if any(covers(made, labels, now) for labels in alerts)]
-    judge_all(tx, covered, now, by=Actor("person", one_line(by, NAME)))
+    judge_all(tx, covered, now, by=replace(by, name=typed_line(by.name, NAME)), zone=rules.answers.time_zone)
     return made
 
 
-def one_line(text: str, longest: int) -> str:
-    """What people wrote, for one line of history: no control characters, cut."""
-    clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
-
-
-def expire(tx: Tx, rules: Rules, number: int, by: str, now: datetime) -> Silence | None:
+def expire(tx: Tx, rules: Rules, number: int, by: Actor, now: datetime) -> Silence | None:
     """End a silence of the hub now; what it held is told. One that is over stays as it is. None when the hub has made none
     of that number."""
     silence = silences.find(tx, number)
@@ -109,8 +109,8 @@ def expire(tx: Tx, rules: Rules, number: int, by: str, now: datetime) -> Silence
     if silence.ends_at <= now:
         return silence
     silences.end_now(tx, silence.id, now)
-    who, held = one_line(by, NAME), silences.held_by(tx, [silence.id])
-    judge_all(tx, held, now, by=Actor("person", who), over=f"Silence ended by {who}: it still fires")
+    who, held = replace(by, name=typed_line(by.name, NAME)), silences.held_by(tx, [silence.id])
+    judge_all(tx, held, now, by=who, over=f"Silence ended by {who.name}: it still fires", zone=rules.answers.time_zone)
     return replace(silence, ends_at=now)
 
 
@@ -120,7 +120,7 @@ def run_due(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
     if not over:
         return []
     held = silences.held_by(tx, [silence.id for silence in over])
-    return judge_all(tx, held, now, over="Silence ended: it still fires")
+    return judge_all(tx, held, now, over="Silence ended: it still fires", zone=rules.answers.time_zone)
 
 
 def free_orphans(tx: Tx, now: datetime) -> list[Event]:
@@ -128,13 +128,14 @@ def free_orphans(tx: Tx, now: datetime) -> list[Event]:
     return judge_all(tx, silences.held_by_none(tx, now), now, over="Silence ended: it still fires")
 
 
-def judge_all(tx: Tx, ids: Collection[str], now: datetime, *, by: Actor = HUB, over: str = "") -> list[Event]:
+def judge_all(tx: Tx, ids: Collection[str], now: datetime, *, by: Actor = HUB, over: str = "",
+              zone: str = "UTC") -> list[Event]:
     """Lock these incidents, judge and store them; whoever is told of them is told of this now."""
     if not ids:
         return []
     active = silences.active(tx, now)
     changed = alert_store.incidents_for_change(tx, ids)
-    judged = [judge(tx, incident, active, now, by=by, over=over) for incident in changed.values()]
+    judged = [judge(tx, incident, active, now, by=by, over=over, zone=zone) for incident in changed.values()]
     events = [event for event in judged if event is not None]
     keep(tx, [changed[event.incident_id] for event in events], events, now)
     return events
@@ -147,7 +148,8 @@ def compare(tx: Tx, source: str, remote: Sequence[Silence], now: datetime, *, wr
     ours = silences.mirrors(tx, {marker for other in remote if (marker := marker_of(other.comment))}, now)
     show_foreign(tx, source, foreign(ours, remote, now), now)
     wanted = plan(source, ours, remote, now) if writes else Plan()
-    for silence, remote_id in wanted.made:
+    there = [(silence, remote_ids[0]) for silence, remote_ids in wanted.end]    # until it is ended there, it is known as ours
+    for silence, remote_id in (*wanted.made, *there):
         silences.note_mirrored(tx, silence.id, source, "made", remote_id)
     for silence in wanted.ended:
         silences.note_mirrored(tx, silence.id, source, "ended")

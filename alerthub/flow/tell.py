@@ -9,6 +9,7 @@ from alerthub.domain.answer import Who
 from alerthub.domain.approval import waiting_line
 from alerthub.domain.incident import Incident
 from alerthub.domain.latch import Latch
+from alerthub.domain.local_time import clock_time, day_and_time
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.rules import Rules
 from alerthub.domain.schedule import next_change, on_call
@@ -26,76 +27,79 @@ HORIZON = timedelta(days=14)
 
 def words_for(tx: Tx, rules: Rules, said: Said, who: Who, now: datetime) -> str:
     if said.what == "list":
-        return open_incidents(tx)
+        return open_incidents(tx, rules, now)
     if said.what == "oncall":
         return on_call_now(tx, rules, said.rest, now)
     if said.what == "runs":
-        return latest_runs(tx, rules)
+        return latest_runs(tx, rules, now)
     if said.what == "latches":
-        return latched(tx, rules)
+        return latched(tx, rules, now)
     if said.what == "who":
-        return who_has(tx, said.number) if said.number else who_am_i(who)
+        return who_has(tx, rules, said.number, now) if said.number else who_am_i(who)
     return usage()
 
 
-def latest_runs(tx: Tx, rules: Rules) -> str:
+def latest_runs(tx: Tx, rules: Rules, now: datetime) -> str:
     """What waits for people, then the last ten of the others."""
     found = runs.recent(tx, LATEST)
     pending = [run for run in found if run.state is RunState.awaiting_approval]
     said = votes.of(tx, [run.subject for run in pending])
     asked = [question for run in pending if (question := question_of(rules, run, said))]
-    ended = [run_line(run) for run in found if run.state is not RunState.awaiting_approval][:RUNS]
-    return "\n".join([*(waiting_line(one, rules.people) for one in asked[:LISTED]), *ended]) or "No action has been run."
+    ended = [run_line(run, rules, now) for run in found if run.state is not RunState.awaiting_approval][:RUNS]
+    waiting = [waiting_line(one, rules.people, rules.answers.time_zone, now) for one in asked[:LISTED]]
+    return "\n".join([*waiting, *ended]) or "No action has been run."
 
 
-def run_line(run: runs.Run) -> str:
+def run_line(run: runs.Run, rules: Rules, now: datetime) -> str:
     what = f"{run.action} on {run.target.removeprefix('?')}" if run.target else run.action
-    return f"{run.created_at:%m-%d %H:%M} UTC {what}: {run.state.value.replace('_', ' ')} ({run.reason.replace('_', ' ')})"
+    at = clock_time(run.created_at, rules.answers.time_zone, now)
+    return f"{at} {what}: {run.state.value.replace('_', ' ')} ({run.reason.replace('_', ' ')})"
 
 
-def latched(tx: Tx, rules: Rules) -> str:
+def latched(tx: Tx, rules: Rules, now: datetime) -> str:
     """What is kept safe, since when, because of what; and what speaks against its release."""
-    lines = [latch_line(tx, rules, latch) for latch in latches.read(tx).values() if latch.state.is_safe]
+    lines = [latch_line(tx, rules, latch, now) for latch in latches.read(tx).values() if latch.state.is_safe]
     return "\n".join(lines) or "No target is latched: none is kept safe."
 
 
-def latch_line(tx: Tx, rules: Rules, latch: Latch) -> str:
+def latch_line(tx: Tx, rules: Rules, latch: Latch, now: datetime) -> str:
     if (request := request_of(rules, latch, votes.of(tx, [latch.subject]))) is not None:
-        return waiting_line(request, rules.people)
+        return waiting_line(request, rules.people, rules.answers.time_zone, now)
     incident = alert_store.find_incident(tx, latch.incident_id) if latch.incident_id else None
     because = f" because of #{incident.number}" if incident else ""
-    since = f" since {latch.since:%Y-%m-%d %H:%M} UTC" if latch.since else ""
+    since = f" since {clock_time(latch.since, rules.answers.time_zone, now)}" if latch.since else ""
     return f"{latch.target}: {latch.state.value.replace('_', ' ')}{since}{because} ({latch.action})"
 
 
-def open_incidents(tx: Tx) -> str:
+def open_incidents(tx: Tx, rules: Rules, now: datetime) -> str:
     """The gravest first."""
     found, total = alert_store.open_incidents(tx, LISTED)
     if not found:
         return "Nothing is open."
-    lines = [line_of(incident) for incident in found]
+    lines = [line_of(incident, rules, now) for incident in found]
     more = [f"… and {total - len(found)} more"] if total > len(found) else []
     return "\n".join([f"{total} open:", *lines, *more])
 
 
-def line_of(incident: Incident) -> str:
+def line_of(incident: Incident, rules: Rules, now: datetime) -> str:
     title = " ".join(incident.title.split())
     shown = title if len(title) <= TITLE else f"{title[:TITLE]}…"
-    return f"#{incident.number} {incident.severity.value}, {state_of(incident)}: {shown}"
+    return f"#{incident.number} {incident.severity.value}, {state_of(incident, rules, now)}: {shown}"
 
 
-def state_of(incident: Incident) -> str:
+def state_of(incident: Incident, rules: Rules, now: datetime) -> str:
     if incident.status is IncidentStatus.acknowledged:
-        since = f" since {incident.acknowledged_at:%H:%M} UTC" if incident.acknowledged_at else ""
+        at = incident.acknowledged_at
+        since = f" since {clock_time(at, rules.answers.time_zone, now)}" if at else ""
         return f"{incident.acknowledged_by} has it{since}"
     if incident.status is IncidentStatus.resolved:
         return "resolved"
     return "silenced" if incident.silence_id or incident.is_silenced else "nobody has it"
 
 
-def who_has(tx: Tx, number: int) -> str:
+def who_has(tx: Tx, rules: Rules, number: int, now: datetime) -> str:
     incident = alert_store.find_incident(tx, alert_store.id_of(tx, str(number)))
-    return f"There is no incident #{number}." if incident is None else line_of(incident)
+    return f"There is no incident #{number}." if incident is None else line_of(incident, rules, now)
 
 
 def who_am_i(who: Who) -> str:
@@ -115,6 +119,6 @@ def on_call_now(tx: Tx, rules: Rules, name: str, now: datetime) -> str:
     for schedule in wanted:
         covering = overrides.covering(tx, schedule.name, now, now + HORIZON)
         change = next_change(schedule, covering, now)
-        until = f" until {change:%a %Y-%m-%d %H:%M} UTC" if change else ""
+        until = f" until {day_and_time(change, rules.answers.time_zone)}" if change else ""
         lines.append(f"{schedule.name}: {on_call(schedule, covering, now) or 'NOBODY'}{until}")
     return "\n".join(lines)

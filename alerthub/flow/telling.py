@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 
 from alerthub.domain.action import REASON_TEXT, Reason, RunState
-from alerthub.domain.compose import ALERTS_SHOWN, Telling, alert_line, is_called, is_quiet
+from alerthub.domain.compose import ALERTS_SHOWN, Telling, alert_line, is_aside, is_called, is_quiet
 from alerthub.domain.delivery import Lane, is_wanted
 from alerthub.domain.event import Event, EventKind
 from alerthub.domain.incident import AlertState, Incident
@@ -47,14 +48,15 @@ def read_tellings(tx: Tx, rules: Rules, taken: Sequence[Lane]) -> dict[int, Tell
 
 
 def standing_of(tx: Tx, incidents: Mapping[str, Incident]) -> tuple[dict[str, list[Waiting]], dict[str, list[Event]]]:
-    """The timers of these incidents' present episodes, and whom their escalations have called."""
+    """The timers of these incidents' present episodes, and whom their escalations have called, in earlier ones too."""
     waiting: dict[str, list[Waiting]] = {}
     for timer in timers.of_incidents(tx, [key for key, incident in incidents.items() if incident.is_open]):
         if timer.episode == incidents[timer.incident_id].episode:
             waiting.setdefault(timer.incident_id, []).append(
-                Waiting(timer.kind == timers.ACK, timer.state == timers.RAN_OUT, timer.due_at))
+                Waiting(timer.kind == timers.ACK, timer.state == timers.RAN_OUT, timer.due_at, timer.name, timer.step))
     called: dict[str, list[Event]] = {}
-    for event in event_store.of_kind(tx, EventKind.escalated, waiting):
+    for event in event_store.of_kind(tx, EventKind.escalated, [
+            key for key, incident in incidents.items() if key in waiting or incident.episode > 1]):
         called.setdefault(event.incident_id, []).append(event)
     return waiting, called
 
@@ -87,6 +89,25 @@ def routes_to(rules: Rules, destination: Destination, telling: Telling) -> list[
     return list(found.values())
 
 
+def as_told(rules: Rules, destination: Destination, routes: Sequence[Route], telling: Telling) -> Destination:
+    """The destination as it is for this incident: a person's own where only an escalation leads to one of a person's addresses,
+    also when a receiver has the same address."""
+    if destination.is_personal or routes:
+        return destination
+    is_somebodys = any(destination.key == address.key for addresses in rules.contacts.values() for address in addresses)
+    return replace(destination, is_personal=True) if is_somebodys and was_called(destination, telling) else destination
+
+
+def calls_person(destination: Destination, telling: Telling) -> bool:
+    """Whether the person whose own it is is wanted now."""
+    return destination.is_personal and telling.incident.is_open and is_called(destination, telling)
+
+
+def was_called(destination: Destination, telling: Telling) -> bool:
+    """At any time."""
+    return any(destination.key in event.data.get("told", ()) for event in (*telling.calls, *telling.events))
+
+
 class Turn(Enum):
     """Whether a lane is told now."""
 
@@ -95,13 +116,14 @@ class Turn(Enum):
     nothing = "nothing"  # settled: later, or not at all
 
 
-def turn_of(tx: Tx, destination: Destination, routes: Sequence[Route], lane: Lane, telling: Telling, now: datetime) -> Turn:
+def turn_of(tx: Tx, rules: Rules, destination: Destination, routes: Sequence[Route], lane: Lane, telling: Telling,
+            now: datetime) -> Turn:
     """What is to be done for a lane that is due. With `nothing` the lane is settled already."""
     incident, attempt = telling.incident, lane.attempt + 1
     known = {"due_at": None, "told_seq": incident.seq, "failures": 0, "failing_since": None}
     can_edit = destination.edits and not destination.echoes and lane.receipt is not None and lane.told_episode == incident.episode
     if needs_no_telling(destination, routes, lane, telling):
-        lanes.settle(tx, lane.id, attempt, **known)
+        lanes.settle(tx, lane.id, attempt, **known | {"due_at": reminder_at(tx, rules, routes, lane, telling)})
     elif is_held(destination, lane, telling, now):
         # The end of the silence makes it due; this is for the case that nobody saw that end.
         lanes.settle(tx, lane.id, attempt, due_at=telling.silenced_until + AFTER_THE_END if telling.silenced_until else now)
@@ -123,13 +145,29 @@ def turn_of(tx: Tx, destination: Destination, routes: Sequence[Route], lane: Lan
     return Turn.nothing
 
 
+def repeat_after(rules: Rules, routes: Sequence[Route], incident: Incident) -> timedelta | None:
+    """How long after a telling it is told again without news; None: it is not."""
+    if incident.status is not IncidentStatus.triggered:
+        return None
+    return min(route.repeat_interval for route in routes or [rules.route]) or None
+
+
+def reminder_at(tx: Tx, rules: Rules, routes: Sequence[Route], lane: Lane, telling: Telling) -> datetime | None:
+    """When a lane that these events are not told to is told again, as if they had not happened: they have made it due, and so
+    the time of its repeat is reckoned anew. None for a repeat that is itself not wanted."""
+    every = repeat_after(rules, routes, telling.incident)
+    if every is None or not telling.events or lane.told_episode < telling.incident.episode:
+        return None
+    told_at = lanes.last_told(tx, lane.id)
+    return told_at + every if told_at else None
+
+
 def needs_no_telling(destination: Destination, routes: Sequence[Route], lane: Lane, telling: Telling) -> bool:
     """A person who is not wanted any more is not called, what opened and closed under a silence is not told at all, and what
     was done at a place that shows it by itself is not told back there."""
     incident = telling.incident
     is_new = lane.told_episode < incident.episode
-    was_called_before = lane.told_episode > 0 and not routes and any(
-        destination.key in event.data.get("told", ()) for event in telling.calls)
+    was_called_before = lane.told_episode > 0 and not routes and was_called(destination, telling)
     if is_new and (destination.is_personal or was_called_before) and not (
             (incident.is_open or telling.asked) and is_called(destination, telling)):
         return True
@@ -138,7 +176,8 @@ def needs_no_telling(destination: Destination, routes: Sequence[Route], lane: La
         return True     # a mail is not worth it; that somebody has taken it is
     if is_new and lane.is_first and not incident.is_open and any("held_by" in event.data for event in telling.events):
         return True
-    if incident.flaps and is_quiet(telling, destination) and (destination.echoes or not (destination.edits and lane.receipt)):
+    is_unsaid = is_aside(telling) or (incident.flaps and is_quiet(telling, destination))
+    if is_unsaid and (destination.echoes or not (destination.edits and lane.receipt)):
         return True
     return destination.echoes and comes_from(destination, telling)
 

@@ -13,10 +13,11 @@ from alerthub.domain.incident import OWN_SOURCE, AlertState
 from alerthub.domain.latch import BLIND_AFTER
 from alerthub.domain.reconcile import Finding, Peer, compare, may_have_lost, resolution
 from alerthub.domain.rules import Rules
+from alerthub.domain.wording import spoken
 from alerthub.flow.intake import Taken, take_in
 from alerthub.flow.keep import keep
 from alerthub.store import alerts as alert_store
-from alerthub.store import latches
+from alerthub.store import latches, silences
 from alerthub.store.tx import Tx
 
 OWN_EXPIRY = timedelta(hours=1)
@@ -25,7 +26,7 @@ OWN_EXPIRY = timedelta(hours=1)
 def reconcile(tx: Tx, rules: Rules, source: str, peers: Sequence[Peer], asked_at: datetime, now: datetime) -> Taken:
     """Compare with what the source's peers answered to a question asked at `asked_at`."""
     ours = alert_store.firing_of_source(tx, source)
-    finding = compare(ours, peers, asked_at)
+    finding = compare(ours, peers, asked_at, silences.mirrored_ids(tx, source, now))
     mark_seen(tx, finding, asked_at)
     mark_silenced(tx, ours, finding, now)
     resolved = tuple(resolution_of(state, asked_at) for state in finding.resolved)
@@ -79,7 +80,7 @@ def mark_seen(tx: Tx, finding: Finding, asked_at: datetime) -> None:
 def mark_silenced(tx: Tx, ours: Sequence[AlertState], finding: Finding, now: datetime) -> None:
     """An incident is silenced when every alert of it that fires is suppressed at the source. What the source does not list
     is left as it was: that it is gone does not mean that its silence has ended. What the hub's own silence holds is not told
-    once more: that one is mirrored there."""
+    once more; what its mirror there holds is not silenced at the source, also while that has not ended yet."""
     firing: dict[str, list[bool]] = {}
     for state in ours:
         if state.incident_id and state.identity in finding.listed:
@@ -111,14 +112,6 @@ def mark_stale(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
             events.append(incident.happened(EventKind.stale, Actor("hub", "watch"), text, now, {}))
         keep(tx, list(changed.values()), events[-len(changed):] if changed else [], now)
     return events
-
-
-def spoken(span: timedelta) -> str:
-    """`12 h`, `90 min`, `45 s`."""
-    seconds = int(span.total_seconds())
-    if seconds % 3600 == 0:
-        return f"{seconds // 3600} h"
-    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
 def expire_own(tx: Tx, rules: Rules, now: datetime) -> Taken:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
+from alerthub.registry import named
 from alerthub.sources.base import Source
 
 REGISTRY = {
@@ -15,6 +14,5 @@ REGISTRY = {
 
 def load(kind: str) -> type[Source]:
     """The class of one kind. Raises KeyError for a kind that is not in the registry."""
-    module, name = REGISTRY[kind].split(":")
-    source: type[Source] = getattr(import_module(module), name)
+    source: type[Source] = named(REGISTRY[kind])
     return source

@@ -93,5 +93,13 @@ def listed_alerts(answer: Any) -> dict[str, Listed]:
         labels = read_labels(item.get("labels"), f"alerts[{position}].labels")
         status = item.get("status")
         is_suppressed = isinstance(status, dict) and status.get("state") == "suppressed"
-        found[identity_of(labels)] = Listed(labels, is_suppressed)
+        found[identity_of(labels)] = Listed(labels, is_suppressed, silenced_by(status))
     return found
+
+
+def silenced_by(status: object) -> frozenset[str]:
+    """The ids of the silences that hold it; none where something else does too, or what is said cannot be read."""
+    if not isinstance(status, dict) or status.get("inhibitedBy") or status.get("mutedBy"):
+        return frozenset()
+    ids = status.get("silencedBy")
+    return frozenset(ids) if isinstance(ids, list) and all(type(one) is str for one in ids) else frozenset()

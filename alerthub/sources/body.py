@@ -18,6 +18,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from alerthub.domain.alert import Alert, AlertStatus, Batch
+from alerthub.domain.wording import clip
 from alerthub.errors import BadPayload
 
 ECHO = 40                        # characters of a name or a value that a reason repeats
@@ -77,7 +78,7 @@ def replaced(escape: re.Match[bytes]) -> bytes:
 def quoted(value: Any) -> str:
     """The beginning of a scalar of the body, safe to show."""
     text = value if type(value) is str else text_of_number(value)
-    return json.dumps(text if len(text) <= ECHO else text[: ECHO - 1] + "…", ensure_ascii=False)
+    return json.dumps(clip(text, ECHO), ensure_ascii=False)
 
 
 def unfit(place: str, right: str, value: Any) -> BadPayload:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, select, update
+from sqlalchemy import Select, and_, bindparam, case, func, select, update
 
 from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.incident import AlertState, Incident
@@ -97,12 +97,7 @@ def incident_of(row: AnyRow) -> Incident:
 
 def incidents_for_change(tx: Tx, ids: Iterable[str]) -> dict[str, Incident]:
     """These incidents by id, locked against other replicas until the end of the transaction, in one order for all."""
-    found: dict[str, Incident] = {}
-    for chunk in chunks(sorted(ids)):
-        for row in tx.conn.execute(LOCKED_BY_ID, {"ids": chunk}):
-            incident = incident_of(row)
-            found[incident.id] = incident
-    return found
+    return by_id(tx, LOCKED_BY_ID, ids)
 
 
 NEWEST = (select(incidents.c.key, func.max(incidents.c.number).label("number"))
@@ -171,12 +166,12 @@ def save_incidents(tx: Tx, changed: Sequence[Incident]) -> None:
 
 def read_incidents(tx: Tx, ids: Iterable[str]) -> dict[str, Incident]:
     """These incidents by id, as they are now, without locks."""
-    found: dict[str, Incident] = {}
-    for chunk in chunks(sorted(ids)):
-        for row in tx.conn.execute(INCIDENTS_BY_ID, {"ids": chunk}):
-            incident = incident_of(row)
-            found[incident.id] = incident
-    return found
+    return by_id(tx, INCIDENTS_BY_ID, ids)
+
+
+def by_id(tx: Tx, statement: Select[Any], ids: Iterable[str]) -> dict[str, Incident]:
+    incidents_of = (map(incident_of, tx.conn.execute(statement, {"ids": chunk})) for chunk in chunks(sorted(ids)))
+    return {incident.id: incident for found in incidents_of for incident in found}
 
 
 def flapping_until(tx: Tx, since: datetime, limit: int = 500) -> list[str]:

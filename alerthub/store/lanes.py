@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Integer, and_, bindparam, case, func, or_, select, update
 
-from alerthub.domain.delivery import DeliveryState, Lane
+from alerthub.domain.delivery import EDITED, DeliveryState, Lane
 from alerthub.domain.message import Receipt, Why
 from alerthub.domain.rules import Destination
 from alerthub.store.leases import first_due
@@ -55,10 +55,10 @@ def ensure(tx: Tx, openings: Sequence[Opening]) -> None:
         for key, channel in sorted(known.items())])
 
 
-def put_off(tx: Tx, incident_id: str, episode: int, until: dict[str, datetime]) -> None:
-    """Destinations that are called later in this episode: none of them earlier, also where a lane was there from before."""
+def put_off(tx: Tx, incident_id: str, until: dict[str, datetime]) -> None:
+    """Destinations that are called later: none of them earlier, also where a lane was there from before."""
     tx.many(update(lanes).where(lanes.c.incident_id == incident_id, lanes.c.destination == bindparam("place"),
-                                lanes.c.told_episode < episode, lanes.c.lease_until.is_(None)),
+                                lanes.c.lease_until.is_(None)),
             [{"place": key, "not_before": moment, "due_at": moment} for key, moment in sorted(until.items())])
 
 
@@ -225,6 +225,14 @@ def due_again(told: int, now: datetime, repeat_at: datetime | None) -> Any:
 def knows_all(told: int) -> Any:
     """Whether nothing has happened since; decided by the row itself, as `due_again`."""
     return case((lanes.c.want_seq > told, False), else_=True)
+
+
+def last_told(tx: Tx, lane_id: int) -> datetime | None:
+    """When somebody was last interrupted by it: an edit that says nothing new does not count."""
+    told = select(func.max(deliveries.c.finished_at, type_=Instant())).where(
+        deliveries.c.lane_id == lane_id, deliveries.c.state == DeliveryState.sent.value,
+        deliveries.c.detail.not_like(f"{EDITED}%"))
+    return tx.conn.execute(told).scalar()
 
 
 def destination_failed(tx: Tx, key: str, now: datetime, error: str, pause_until: datetime | None) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 
 from alerthub.domain.command import Answer, Outcome
 from alerthub.store.schema import heard, identities, keys, link_codes
@@ -37,6 +37,11 @@ def first_heard(tx: Tx, key: str, now: datetime) -> Answer | None:
     return Answer(Outcome(row.outcome or Outcome.already.value), row.answer)
 
 
+def was_heard(tx: Tx, key: str) -> bool:
+    """Whether that was said before, and changed something."""
+    return tx.conn.execute(select(heard.c.key).where(heard.c.key == key)).first() is not None
+
+
 def answered(tx: Tx, key: str, answer: Answer) -> None:
     """Keep how it ended. What changed nothing may be asked again: it may end otherwise then."""
     if answer.outcome in (Outcome.held, Outcome.refused, Outcome.already):
@@ -47,11 +52,12 @@ def answered(tx: Tx, key: str, answer: Answer) -> None:
 
 
 def pressed_lately(tx: Tx, key: str, now: datetime, within: timedelta) -> bool:
-    """Whether this was pressed so shortly ago; and take note that it is pressed now."""
-    row = tx.conn.execute(select(heard.c.at).where(heard.c.key == key).with_for_update()).first()
+    """Whether this was pressed so shortly ago; else take note that it is pressed now. One statement: of two replicas that are
+    asked at once, the second waits for what the first has done."""
     new = tx.insert(heard).values(key=key, at=now, outcome=Outcome.already.value, answer="")
-    tx.conn.execute(new.on_conflict_do_update(index_elements=["key"], set_={"at": now}))
-    return row is not None and timedelta(0) <= now - row.at < within
+    is_old = or_(heard.c.at <= now - within, heard.c.at >= now + within)      # also one of a clock that has jumped back
+    first = new.on_conflict_do_update(index_elements=["key"], set_={"at": now}, where=is_old).returning(heard.c.key)
+    return tx.conn.execute(first).first() is None
 
 
 def forget_heard(tx: Tx, before: datetime) -> int:
@@ -80,11 +86,9 @@ def new_code(tx: Tx, person: str, expires_at: datetime) -> str:
 
 def use_code(tx: Tx, code: str, now: datetime) -> str:
     """The person whose code it is, once; empty for a wrong, used or old one."""
-    row = tx.conn.execute(select(link_codes).where(link_codes.c.code_sha256 == hashed(code))).first()
-    if row is None:
-        return ""
-    tx.conn.execute(delete(link_codes).where(link_codes.c.code_sha256 == row.code_sha256))
-    return str(row.person) if row.expires_at > now else ""
+    used = delete(link_codes).where(link_codes.c.code_sha256 == hashed(code))      # at once: two replicas may be asked
+    row = tx.conn.execute(used.returning(link_codes.c.person, link_codes.c.expires_at)).first()
+    return str(row.person) if row is not None and row.expires_at > now else ""
 
 
 def hashed(code: str) -> str:

@@ -143,6 +143,12 @@ def mirrors(tx: Tx, marked: Collection[str], now: datetime) -> list[Mirror]:
     return [Mirror(silence_of(row), json.loads(row.mirrored)) for row in sorted(rows, key=lambda row: row.number)]
 
 
+def mirrored_ids(tx: Tx, source: str, now: datetime) -> frozenset[str]:
+    """The ids that the hub's own silences have at the source, also those that it may not have ended yet."""
+    known = (mirror.states.get(source, {}).get("remote_id", "") for mirror in mirrors(tx, (), now))
+    return frozenset(remote_id for remote_id in known if remote_id)
+
+
 def note_mirrored(tx: Tx, silence_id: str, source: str, state: str, remote_id: str = "", detail: str = "") -> None:
     """How far a source has it. What stands is not written again."""
     query = select(silences.c.mirrored).where(silences.c.id == silence_id).with_for_update()

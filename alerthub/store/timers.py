@@ -15,6 +15,7 @@ from alerthub.store.tx import Tx, chunks
 
 ESCALATION, ACK = "escalation", "ack"
 RUNNING, STOPPED, RAN_OUT = "running", "stopped", "ran_out"
+LOST = "lost"       # its policy is not in the configuration; looked at again, since it may come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ def set_ack(tx: Tx, incident_id: str, episode: int, due_at: datetime | None) -> 
 
 
 def stop(tx: Tx, incident_id: str, kind: str) -> None:
-    tx.conn.execute(update(timers).where(timers.c.incident_id == incident_id, timers.c.kind == kind, timers.c.state == RUNNING)
+    tx.conn.execute(update(timers).where(timers.c.incident_id == incident_id, timers.c.kind == kind,
+                                         timers.c.state.in_((RUNNING, LOST)))
                     .values(state=STOPPED, due_at=None))
 
 

@@ -17,13 +17,14 @@ from alerthub.domain.approval import Asked
 from alerthub.domain.command import Answer, Command, Outcome, Verb
 from alerthub.domain.latch import Latch
 from alerthub.domain.rules import Rules
+from alerthub.domain.wording import typed_line
 from alerthub.flow import latch as latch_room
 from alerthub.flow.asking import request_of
 from alerthub.store import alerts as alert_store
 from alerthub.store import freezes, latches, reading, rehearsals, runs, votes
 from alerthub.store.tx import Tx
 from alerthub.web.access import caller
-from alerthub.web.answers import NAME_LIMIT, BadBody, body_of, key_of, not_done, storable
+from alerthub.web.answers import NAME_LIMIT, BadBody, body_of, key_of, not_done
 from alerthub.web.api import LIMIT, MOST, BadQuery, choice, number, run_view
 from alerthub.web.base import answer, hub_of, problem
 
@@ -88,9 +89,9 @@ async def asked(request: Request, verb: Verb, subject: str, *known: str) -> Resp
         fields = await body_of(request, known) if known else {}
     except BadBody as error:
         return problem(400, str(error))
-    about = storable(fields.get("action", "") or subject)
-    by = caller(request.scope, storable(fields.get("by", ""))[:NAME_LIMIT])
-    command = Command(verb, "", by, key_of(request, hub, by, verb, about), text=storable(fields.get("why", ""))[:WHY_LIMIT],
+    about = typed_line(fields.get("action", "") or subject, NAME_LIMIT)
+    by = caller(request.scope, typed_line(fields.get("by", ""), NAME_LIMIT))
+    command = Command(verb, "", by, key_of(request, hub, by, verb, about), text=typed_line(fields.get("why", ""), WHY_LIMIT),
                       subject=about)
     return said(await hub.hear(command))
 

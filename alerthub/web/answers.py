@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.domain.command import Answer, Command, Outcome, Verb
 from alerthub.domain.person import Account
 from alerthub.domain.silence import end_of
+from alerthub.domain.wording import typed_line
 from alerthub.errors import Busy
 from alerthub.store import people
 from alerthub.web.access import caller
 from alerthub.web.api import REFERENCE
 from alerthub.web.base import HubView, answer, hub_of, problem
-from alerthub.web.hooks import TooLarge, read_body
+from alerthub.web.bodies import NoBody, read_body, unread
 
 BODY_LIMIT = 64 * 1024
 NAME_LIMIT = 100
@@ -43,6 +43,8 @@ def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
         try:
             fields = await body_of(request)
             told = await hub.hear(command_of(verb, reference, fields, request, hub))
+        except NoBody as error:
+            return unread(error)
         except BadBody as error:
             return problem(400, str(error))
         return said(told)
@@ -53,13 +55,8 @@ def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
 async def body_of(request: Request, known: Collection[str] = FIELDS) -> dict[str, Any]:
     """A small JSON object of texts; nothing at all is an empty one."""
     try:
-        async with asyncio.timeout(hub_of(request).door.body_seconds):
-            body = await read_body(request, BODY_LIMIT)
+        body = await read_body(request, BODY_LIMIT, hub_of(request).door.body_seconds)
         fields = json.loads(body) if body.strip() else {}
-    except (TimeoutError, ClientDisconnect):
-        raise BadBody("the body did not arrive in time") from None
-    except TooLarge:
-        raise BadBody(f"the body is larger than {BODY_LIMIT} bytes") from None
     except (ValueError, RecursionError):
         raise BadBody("the body is not JSON; send for example {\"by\": \"ayse\"}") from None
     if not isinstance(fields, dict):
@@ -77,15 +74,10 @@ def command_of(verb: Verb, reference: str, fields: dict[str, Any], request: Requ
     """`Idempotency-Key` makes a repeat harmless. `by` is the name that history shows beside the door."""
     if verb is Verb.comment and not fields.get("comment", "").strip():
         raise BadBody("comment: is missing; it is the text")
-    by = caller(request.scope, storable(fields.get("by", ""))[:NAME_LIMIT])
+    by = caller(request.scope, typed_line(fields.get("by", ""), NAME_LIMIT))
     text = fields.get("comment", "").encode("utf-8", "replace").decode().replace("\0", " ")
     return Command(verb, reference, by, key_of(request, hub, by, verb, reference), text=text,
                    until=until_of(fields, hub) if verb is Verb.silence else None, forced=bool(fields.get("force")))
-
-
-def storable(text: str) -> str:
-    """One line that both databases can hold."""
-    return " ".join(text.encode("utf-8", "replace").decode().replace("\0", " ").split())
 
 
 def key_of(request: Request, hub: HubView, by: Account, verb: Verb, about: str) -> str:

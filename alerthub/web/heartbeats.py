@@ -13,8 +13,9 @@ import logging
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alerthub.domain.heartbeat import Heartbeat, State, spoken
+from alerthub.domain.heartbeat import Heartbeat, State
 from alerthub.domain.rules import HeartbeatRule
+from alerthub.domain.wording import spoken
 from alerthub.errors import Busy
 from alerthub.flow import beat
 from alerthub.flow.intake import Taken

@@ -6,12 +6,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.domain import own
@@ -20,32 +19,20 @@ from alerthub.errors import BadPayload, Busy
 from alerthub.sources.base import Source
 from alerthub.store import events
 from alerthub.web.base import HubView, answer, hub_of, problem
+from alerthub.web.bodies import NoBody, TooLarge, read_body, unread
+from alerthub.web.refusals import Refusals, refusals
 
 logger = logging.getLogger("alerthub.hooks")
 LARGE_BODY = 256 * 1024     # parsed beside the loop, so that others are answered meanwhile
-LENGTH = re.compile("[0-9]{1,19}")      # what else is announced is not believed: the bytes are counted
 OK = b'{"status":"ok"}'
 REFUSED = "unknown source, or its credentials are wrong"
 UNKNOWN = "(unknown)"
-REFUSAL_SECONDS = 60.0      # between two lines of one source and one reason
 
 
-class TooLarge(Exception):
-    """The body is over the limit."""
-
-
-class Refusals:
-    """Who was refused, in the log: one line a minute for each known source and reason, and for all unknown ones together.
-    Nothing that a stranger sends is repeated or kept."""
-
-    def __init__(self) -> None:
-        self._told: dict[tuple[str, str], float] = {}
-
-    def note(self, source: Source | None, headers: Mapping[str, str], now: float) -> None:
-        name, reason = source.name if source else UNKNOWN, "wrong" if has_credentials(source, headers) else "missing"
-        if now - self._told.get((name, reason), -REFUSAL_SECONDS) < REFUSAL_SECONDS:
-            return
-        self._told[name, reason] = now
+def note_refusal(told: Refusals, source: Source | None, headers: Mapping[str, str], now: float) -> None:
+    """A line for each known source and reason, and one for all unknown sources together."""
+    name, reason = source.name if source else UNKNOWN, "wrong" if has_credentials(source, headers) else "missing"
+    if told.is_news(name, reason, now):
         logger.warning("webhook refused: %s, credentials %s", f"source {name}" if source else "unknown source", reason,
                        extra={"event": "webhook.refused", "source": name, "reason": reason})
 
@@ -62,20 +49,11 @@ async def receive(request: Request) -> Response:
     began, arrived_at = hub.clock.monotonic(), hub.clock.now()
     response = await take(hub, name, request, arrived_at)
     if response.status_code == 401:
-        refusals(request).note(hub.sources.get(name), request.headers, began)
+        note_refusal(refusals(request, "hooks"), hub.sources.get(name), request.headers, began)
     known = name if name in hub.sources else UNKNOWN
     hub.metrics.webhooks.labels(known, str(response.status_code)).inc()
     hub.metrics.webhook_seconds.labels(known).observe(hub.clock.monotonic() - began)
     return response
-
-
-def refusals(request: Request) -> Refusals:
-    """Those of this application."""
-    state = request.app.state
-    if not hasattr(state, "refusals"):
-        state.refusals = Refusals()
-    found: Refusals = state.refusals
-    return found
 
 
 async def take(hub: HubView, name: str, request: Request, arrived_at: datetime) -> Response:
@@ -84,31 +62,14 @@ async def take(hub: HubView, name: str, request: Request, arrived_at: datetime) 
     if source is None or not source.admits(headers, None, arrived_at):
         return problem(401, REFUSED, {"www-authenticate": "Bearer"})
     try:
-        async with asyncio.timeout(hub.door.body_seconds):
-            body = await read_body(request, hub.door.body_limit)
-    except TimeoutError:
-        return problem(503, f"the body did not arrive within {hub.door.body_seconds:.0f} s", {"connection": "close"})
-    except ClientDisconnect:
-        return problem(400, "the sender went away before the body was complete")
+        body = await read_body(request, hub.door.body_limit, hub.door.body_seconds, late=503)
     except TooLarge:
         return await too_large(hub, source)
+    except NoBody as error:
+        return unread(error)
     if source.signs_body and not source.admits(headers, body, arrived_at):
         return problem(401, REFUSED, {"www-authenticate": "Bearer"})
     return await store_body(hub, source, body, arrived_at)
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if LENGTH.fullmatch(announced) and int(announced) > limit:
-        raise TooLarge
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise TooLarge
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def store_body(hub: HubView, source: Source, body: bytes, arrived_at: datetime) -> Response:

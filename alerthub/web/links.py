@@ -6,21 +6,20 @@ PROTOCOLS 5). Who holds the token may act; no cookie is involved.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import re
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.domain.answer import Why
-from alerthub.domain.command import Answer, Outcome, Press
+from alerthub.domain.command import Answer, Outcome, press_of_link
 from alerthub.domain.person import Account
 from alerthub.errors import Busy
 from alerthub.web.access import PERSON, person_by
 from alerthub.web.base import hub_of
-from alerthub.web.hooks import TooLarge, read_body
+from alerthub.web.bodies import NoBody, read_body
 from alerthub.web.pages import render
 
 TOKEN = re.compile(r"[A-Za-z0-9_.=-]{1,200}")      # ours have about 60 characters
@@ -51,7 +50,7 @@ async def show(request: Request) -> Response:
     except Busy:
         return told(503, "Not now", NOT_NOW)
     if view.problem:
-        return told(404, "This link does nothing", view.problem)
+        return told(404, "This link does nothing", view.problem, view.number)
     words = view.verb[:1].upper() + view.verb[1:]
     asked, button = VERBS.get(view.verb, (f"{words}:", words))
     return render("respond.html", title=f"{asked} incident #{view.number}?", text="", view=view, post_to=token, button=button,
@@ -65,21 +64,19 @@ async def act(request: Request) -> Response:
         return told(403, "Not done", ELSEWHERE)
     if not TOKEN.fullmatch(token):
         return told(404, "This link does nothing", NOT_OURS)
-    key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
     given = await proof_of(request)
     if given is None:
         return told(400, "Not done", TOO_LARGE)
-    answer = await hub.hear(Press(token, Account("link", key), f"link:{key}", proved=proved_by(request, given)))
+    answer = await hub.hear(replace(press_of_link(token), proved=proved_by(request, given)))
     return answered(answer, token, is_proved=proved_by(request, "") is not None)
 
 
 async def proof_of(request: Request) -> str | None:
     """The person's own token, where the page asked for it; None for what no browser sends."""
     try:
-        async with asyncio.timeout(hub_of(request).door.body_seconds):
-            body = await read_body(request, PROOF_LIMIT)
+        body = await read_body(request, PROOF_LIMIT, hub_of(request).door.body_seconds)
         return dict(parse_qsl(body.decode(), max_num_fields=5)).get("proof", "").strip()
-    except (TooLarge, TimeoutError, ClientDisconnect, ValueError):
+    except (NoBody, ValueError):
         return None
 
 

@@ -11,18 +11,20 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub import calendars
+from alerthub.domain.person import emails_of
 from alerthub.domain.rotation import instant_of
 from alerthub.domain.rules import Rules
 from alerthub.domain.schedule import Override, Schedule, Shift, next_change, on_call, shifts
+from alerthub.domain.wording import typed_line
 from alerthub.store import overrides as override_store
 from alerthub.store.tx import Tx
 from alerthub.web.api import NUMBER, BadQuery, number
 from alerthub.web.base import answer, hub_of, problem
-from alerthub.web.hooks import TooLarge, read_body
+from alerthub.web.bodies import NoBody, read_body, unread
 
 logger = logging.getLogger("alerthub.web")
 AHEAD = timedelta(weeks=2)
@@ -135,7 +137,7 @@ def author_of(body: Any) -> str:
     given = body.pop("created_by", BY) if isinstance(body, dict) else BY
     if not isinstance(given, str):
         raise ValueError("created_by: must be a text")
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in given).split())[:NAME] or BY
+    return typed_line(given)[:NAME] or BY
 
 
 def import_into(tx: Tx, schedule: Schedule, items: Sequence[Override], uids: Collection[str], by: str,
@@ -165,12 +167,6 @@ def needed(tx: Tx, schedule: Schedule, items: Sequence[Override], uids: Collecti
         other.person != item.person and other.starts_at < item.ends_at and item.starts_at < other.ends_at for other in changing)]
 
 
-def emails_of(rules: Rules) -> dict[str, str]:
-    """Everybody, with the address or ""."""
-    return {name: next((address for kind, address in person.accounts if kind == "email"), "")
-            for name, person in rules.people.items()}
-
-
 # -- the endpoints
 
 async def now(request: Request) -> Response:
@@ -198,11 +194,9 @@ async def list_overrides(request: Request) -> Response:
 async def add_override(request: Request) -> Response:
     hub = hub_of(request)
     try:
-        schedule = schedule_of(hub.rules, request.path_params["name"])
-        body = await json_body(request)
-        by = author_of(body)
+        schedule, body, by = await asked_of(request)
         override = override_from(body, schedule, hub.rules.people)
-    except (ValueError, Unknown, TooLarge, ClientDisconnect, TimeoutError) as error:
+    except (ValueError, Unknown, NoBody) as error:
         return refused(error)
     made = await hub.store.write(lambda tx: override_store.add(tx, override, by, hub.clock.now()))
     noted("added", override_view(made))
@@ -223,11 +217,9 @@ async def import_overrides(request: Request) -> Response:
     """What `alerthub calendar import` has read from a file. All of it, or nothing."""
     hub = hub_of(request)
     try:
-        schedule = schedule_of(hub.rules, request.path_params["name"])
-        body = await json_body(request)
-        by = author_of(body)
+        schedule, body, by = await asked_of(request)
         uids, made = import_from(body, schedule, hub.rules.people)
-    except (ValueError, Unknown, TooLarge, ClientDisconnect, TimeoutError) as error:
+    except (ValueError, Unknown, NoBody) as error:
         return refused(error)
     done = await hub.store.write(lambda tx: import_into(tx, schedule, made, uids, by, hub.clock.now()))
     noted("imported", {"schedule": schedule.name, **done})
@@ -241,7 +233,7 @@ async def calendar(request: Request) -> Response:
         schedule = schedule_of(hub.rules, request.path_params["name"])
         weeks = number(request, "weeks", WEEKS, MOST_WEEKS) or WEEKS
         found = await hub.store.read(lambda tx: shifts_ahead(tx, schedule, hub.clock.now(), weeks))
-        body = await asyncio.to_thread(calendars.export, schedule, found, emails_of(hub.rules), hub.clock.now())
+        body = await asyncio.to_thread(calendars.export, schedule, found, emails_of(hub.rules.people.values()), hub.clock.now())
     except (BadQuery, Unknown) as error:
         return refused(error)
     except calendars.NoCalendars as error:
@@ -260,9 +252,15 @@ def schedule_of(rules: Rules, name: str) -> Schedule:
     return rules.schedules[known("schedule", name, rules.schedules)]
 
 
+async def asked_of(request: Request) -> tuple[Schedule, Any, str]:
+    """Which schedule, what is to be made there, and by whom. Raises ValueError, Unknown, NoBody."""
+    schedule = schedule_of(hub_of(request).rules, request.path_params["name"])
+    body = await json_body(request)
+    return schedule, body, author_of(body)
+
+
 async def json_body(request: Request) -> Any:
-    async with asyncio.timeout(hub_of(request).door.body_seconds):
-        body = await read_body(request, LARGEST)
+    body = await read_body(request, LARGEST, hub_of(request).door.body_seconds)
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -272,11 +270,7 @@ async def json_body(request: Request) -> Any:
 def refused(error: Exception) -> Response:
     if isinstance(error, Unknown):
         return problem(404 if error.word == "schedule" else 422, str(error))
-    if isinstance(error, TooLarge):
-        return problem(413, f"the body is larger than {LARGEST} bytes", {"connection": "close"})
-    if isinstance(error, TimeoutError):
-        return problem(408, "the body did not arrive in time", {"connection": "close"})
-    return problem(400, str(error) or "the body did not arrive")
+    return unread(error) if isinstance(error, NoBody) else problem(400, str(error))
 
 
 def noted(word: str, fields: Mapping[str, Any]) -> None:

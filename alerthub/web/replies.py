@@ -3,44 +3,27 @@ reads it; here are only the limits, and what a stranger is told. Never 500 (F22)
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.channels.base import Forged, Inbound, Listener, Take, Unreadable
 from alerthub.web.base import hub_of, problem
-from alerthub.web.hooks import TooLarge, read_body
+from alerthub.web.bodies import NoBody, read_body, unread
+from alerthub.web.refusals import Refusals, refusals
 
 logger = logging.getLogger("alerthub.replies")
 BODY_LIMIT = 1024 * 1024        # PagerDuty drops its own above 256 KB, the others say far less
 BODY_SECONDS = 5.0
-REFUSAL_SECONDS = 60.0          # between two lines of one kind and one status
 
 
-class Refusals:
-    """Who was refused, in the log: one line a minute for each kind and status. Nothing that a stranger sends is repeated."""
-
-    def __init__(self) -> None:
-        self._told: dict[tuple[str, int], float] = {}
-
-    def note(self, kind: str, error: Forged, now: float) -> None:
-        if now - self._told.get((kind, error.status), -REFUSAL_SECONDS) < REFUSAL_SECONDS:
-            return
-        self._told[kind, error.status] = now
+def note_refusal(told: Refusals, kind: str, error: Forged, now: float) -> None:
+    """A line for each kind and status."""
+    if told.is_news(kind, str(error.status), now):
         logger.warning("an answer was refused: not proved to come from %s: %s", kind, error,
                        extra={"event": "reply.refused", "kind": kind, "status": error.status})
-
-
-def refusals(request: Request) -> Refusals:
-    """Those of this application."""
-    state = request.app.state
-    if not hasattr(state, "reply_refusals"):
-        state.reply_refusals = Refusals()
-    found: Refusals = state.reply_refusals
-    return found
 
 
 async def receive(request: Request) -> Response:
@@ -58,21 +41,15 @@ async def answered(request: Request, kind: str, rest: str) -> Response:
     ears = [listener for listener in hub.listeners if listener.kind == kind]
     if not ears:
         return problem(404, "answers of this kind are not heard; see global in the configuration")
-    seconds = min(BODY_SECONDS, hub.door.body_seconds)
     try:
-        async with asyncio.timeout(seconds):
-            body = await read_body(request, BODY_LIMIT)
-    except TimeoutError:
-        return problem(503, f"the body did not arrive within {seconds:.0f} s", {"connection": "close"})
-    except ClientDisconnect:
-        return problem(400, "the sender went away before the body was complete")
-    except TooLarge:
-        return problem(413, f"the body is larger than {BODY_LIMIT} bytes", {"connection": "close"})
+        body = await read_body(request, BODY_LIMIT, min(BODY_SECONDS, hub.door.body_seconds), late=503)
+    except NoBody as error:
+        return unread(error)
     inbound = Inbound(rest, dict(request.headers.items()), body, hub.clock.now())
     try:
         return await first_that_knows(ears, inbound, hub.hear)
     except Forged as error:
-        refusals(request).note(kind, error, hub.clock.monotonic())
+        note_refusal(refusals(request, "replies"), kind, error, hub.clock.monotonic())
         return problem(error.status, str(error))
     except Unreadable as error:
         return problem(400, str(error))

@@ -7,20 +7,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
+from alerthub.domain.answer import Who
+from alerthub.domain.event import Actor
 from alerthub.domain.matcher import parse_matchers
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import MOST_MATCHERS, Silence, check_matchers, check_span, end_of
+from alerthub.domain.wording import typed_line
 from alerthub.errors import BadPayload
 from alerthub.flow import silencing
 from alerthub.sources.body import read_object, read_time
 from alerthub.store import silences
 from alerthub.store.tx import Tx
+from alerthub.web.access import caller
+from alerthub.web.answers import NAME_LIMIT
 from alerthub.web.api import NUMBER, BadQuery, choice, number
 from alerthub.web.base import answer, hub_of, problem
-from alerthub.web.hooks import TooLarge, read_body
+from alerthub.web.bodies import NoBody, read_body, unread
 
 STATES = frozenset({"", "active", "expired", "all"})
 BODY, LIMIT, MOST = 256 * 1024, 50, 200
@@ -45,15 +50,10 @@ async def add_silence(request: Request) -> Response:
     hub = hub_of(request)
     now = hub.clock.now()
     try:
-        async with asyncio.timeout(hub.door.body_seconds):
-            body = await read_body(request, BODY)
-        asked = await asyncio.to_thread(read_asked, body, hub.rules, now)     # patterns may take their time
-    except TimeoutError:
-        return problem(408, f"the body did not arrive within {hub.door.body_seconds:.0f} s", {"connection": "close"})
-    except ClientDisconnect:
-        return problem(400, "the sender went away before the body was complete")
-    except TooLarge:
-        return problem(413, f"the body is larger than {BODY} bytes", {"connection": "close"})
+        body = await read_body(request, BODY, hub.door.body_seconds)
+        asked = await asyncio.to_thread(read_asked, body, request, now)     # patterns may take their time
+    except NoBody as error:
+        return unread(error)
     except BadPayload as error:
         return problem(400, f"{error.reason}; {EXAMPLE}")
     except ValueError as error:
@@ -69,13 +69,14 @@ async def add_silence(request: Request) -> Response:
 
 
 async def expire_silence(request: Request) -> Response:
-    """200 with the silence, which is over now, or was before. 404 for an unknown one, 409 for one that is a source's."""
-    hub = hub_of(request)
+    """200 with the silence, which is over now, or was before. 404 for an unknown one, 409 for one that is a source's. `?by=` is
+    the name that history shows beside the door."""
+    hub, by = hub_of(request), actor_of(request, request.query_params.get("by", ""))
     reference, now = request.path_params["number"], hub.clock.now()
     which = int(reference) if NUMBER.fullmatch(reference) else 0
 
     def unit(tx: Tx) -> dict[str, Any] | None:
-        silencing.expire(tx, hub.rules, which, "api", now)
+        silencing.expire(tx, hub.rules, which, by, now)
         return silences.view_of(tx, which, now)
 
     found = await hub.store.write(unit) if which else None
@@ -87,15 +88,21 @@ async def expire_silence(request: Request) -> Response:
     return answer(200, found)
 
 
+def actor_of(request: Request, by: str) -> Actor:
+    """The same as of the answers of the API: a person by their own token, else the API, under whatever name was given."""
+    account = caller(request.scope, typed_line(by, NAME_LIMIT))
+    return Who(account, hub_of(request).rules.people.get(account.id) if account.kind == "token" else None).actor
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     silence: Silence
-    by: str
+    by: Actor
 
 
-def read_asked(body: bytes, rules: Rules, now: datetime) -> Asked:
+def read_asked(body: bytes, request: Request, now: datetime) -> Asked:
     """Raises BadPayload for a body that is none, ValueError with what would be right for what must not be a silence."""
-    asked = read_object(body)
+    asked, rules = read_object(body), hub_of(request).rules
     if unknown := sorted(set(asked) - FIELDS):
         raise BadPayload(f"{unknown[0][:40]}: there is no such field")
     texts = asked.get("matchers")
@@ -109,8 +116,8 @@ def read_asked(body: bytes, rules: Rules, now: datetime) -> Asked:
     check_matchers(matchers)
     ends_at = read_end(asked, rules, now)
     check_span(now, ends_at)
-    by = asked.get("created_by") or "api"
-    return Asked(Silence("", 0, matchers, now, ends_at, by, asked.get("comment", "")), by)
+    by = actor_of(request, asked.get("created_by", ""))
+    return Asked(Silence("", 0, matchers, now, ends_at, by.name, asked.get("comment", "")), by)
 
 
 def read_end(asked: dict[str, Any], rules: Rules, now: datetime) -> datetime:

@@ -5,18 +5,38 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import pytest
 
-from alerthub.actions.base import Outcome
+from alerthub.actions.base import Outcome, Report
 from alerthub.clock import SystemClock
 from tests.actions.contract import ActionContract, call
 from tests.kit.messages import HOSTILE
-from tests.kit.providers.http import Answer, Request
+from tests.kit.providers.http import Answer, FakeProvider, Request
+
+Server = TypeVar("Server", bound=Callable[[Request], Answer])
 
 
-class ReadsFirst(ActionContract):
+class ReadsFirst(ActionContract, Generic[Server]):
+    stand_in: type[Server]          # of what is on the other side
+    server: Server
     changes = ("PATCH", "POST")     # methods by which it changes something
+
+    def answer_ok(self, provider: FakeProvider) -> None:
+        self.server = self.stand_in()
+        provider.answer = self.server
+
+    async def run(self, prepare: Callable[[Server], object] = lambda server: None,
+                  answer: Callable[[Request], Answer | None] = lambda request: None,
+                  **overrides: Any) -> tuple[list[Request], Report]:
+        """One run; `answer` may say something else than the server does."""
+        async with self.opened() as (provider, action):
+            prepare(self.server)
+            provider.answer = lambda request: answer(request) or self.server(request)
+            report = await action.run(call(**overrides))
+            return provider.requests, report
 
     def is_change(self, request: Request) -> bool:
         return request.method in self.changes and "dryRun" not in request.path

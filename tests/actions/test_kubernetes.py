@@ -11,7 +11,7 @@ import pytest
 import trustme
 from pydantic import BaseModel, ValidationError
 
-from alerthub.actions.base import ActionWire, Outcome, Report
+from alerthub.actions.base import ActionWire, Outcome
 from alerthub.actions.kubernetes import Kubernetes, KubernetesSettings, is_later
 from alerthub.actions.kubernetes_api import DeploymentTarget, Entrance
 from alerthub.actions.rollout import Rollout, rollout
@@ -19,7 +19,7 @@ from alerthub.errors import ActionFailed
 from tests.actions.contract import SECRET, TOKEN, SteppingClock, call
 from tests.actions.reads_first import ReadsFirst
 from tests.kit.messages import NOW
-from tests.kit.providers.http import Answer, FakeProvider, Request
+from tests.kit.providers.http import Answer, Request
 from tests.kit.providers.kubernetes import ApiServer, autoscaler, made, status
 
 pytestmark = pytest.mark.anyio
@@ -40,29 +40,15 @@ def refusing(answer: Answer, is_dry: bool = False, times: int = 1_000) -> Callab
     return answered
 
 
-class Base(ReadsFirst):
+class Base(ReadsFirst[ApiServer]):
     kind = "kubernetes"
     target_settings: ClassVar[dict[str, Any]] = {"name": "api", "type": "kubernetes", "namespace": "prod", "max": 10,
                                                  "deployment": "model-api"}
     secrets: ClassVar[list[str]] = [TOKEN]
-    server: ApiServer
-
-    def answer_ok(self, provider: FakeProvider) -> None:
-        self.server = ApiServer()
-        provider.answer = self.server
+    stand_in = ApiServer
 
     def target(self, url: str = "http://127.0.0.1:9", **overrides: Any) -> BaseModel:
         return super().target(url, **{"secret": None, **overrides})
-
-    async def run(self, prepare: Callable[[ApiServer], object] = lambda server: None,
-                  answer: Callable[[Request], Answer | None] = lambda request: None,
-                  **overrides: Any) -> tuple[list[Request], Report]:
-        """One run; `answer` may say something else than the API server does."""
-        async with self.opened() as (provider, action):
-            prepare(self.server)
-            provider.answer = lambda request: answer(request) or self.server(request)
-            report = await action.run(call(**overrides))
-            return provider.requests, report
 
     async def test_a_target_that_does_it_makes_a_success_with_its_evidence(self) -> None:
         requests, report = await self.run()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
 
-from alerthub.actions.base import Outcome, Report, parameters_for
+from alerthub.actions.base import Outcome, parameters_for
 from alerthub.errors import ActionFailed
 from tests.actions.contract import RUN, TOKEN, assert_signed, call
 from tests.actions.reads_first import ReadsFirst
 from tests.kit.messages import HOSTILE, NOW
-from tests.kit.providers.http import Answer, FakeProvider, Request
+from tests.kit.providers.http import Answer, Request
 from tests.kit.providers.mlflow import MlflowServer
 
 pytestmark = pytest.mark.anyio
@@ -23,25 +22,11 @@ PASSWORD = "p4ss:wörd of mlflow"
 TAG = {"name": "drl-agent", "version": "2", "key": "drift", "value": "warning"}
 
 
-class Base(ReadsFirst):
+class Base(ReadsFirst[MlflowServer]):
     kind = "mlflow"
     target_settings: ClassVar[dict[str, Any]] = {"name": "registry", "type": "mlflow"}
-    server: MlflowServer
+    stand_in = MlflowServer
     wanted: ClassVar[dict[str, str]]         # the one body that is sent
-
-    def answer_ok(self, provider: FakeProvider) -> None:
-        self.server = MlflowServer()
-        provider.answer = self.server
-
-    async def run(self, prepare: Callable[[MlflowServer], object] = lambda server: None,
-                  answer: Callable[[Request], Answer | None] = lambda request: None,
-                  **overrides: Any) -> tuple[list[Request], Report]:
-        """One run; `answer` may say something else than MLflow does."""
-        async with self.opened() as (provider, action):
-            prepare(self.server)
-            provider.answer = lambda request: answer(request) or self.server(request)
-            report = await action.run(call(**overrides))
-            return provider.requests, report
 
     async def test_a_target_that_does_it_makes_a_success_with_its_evidence(self) -> None:
         requests, report = await self.run()

@@ -180,8 +180,12 @@ LATER = NOW + timedelta(hours=1)
     ([message(), message(silenced_until=LATER), message(asks_again=True)], ["trigger", "acknowledge", "resolve", "trigger"]),
     ([acknowledged_message(why=Why.opened, calls=True)], ["trigger"]),       # somebody there is called for what another has
     ([acknowledged_message(), acknowledged_message(calls=True), acknowledged_message(why=Why.changed),
-      acknowledged_message(why=Why.acknowledged)], ["acknowledge", "resolve", "trigger", "acknowledge"]),
+      acknowledged_message(taken=True)], ["acknowledge", "resolve", "trigger", "acknowledge"]),
+    ([acknowledged_message(calls=True), acknowledged_message(why=Why.unacknowledged, taken=True)], ["trigger", "acknowledge"]),
     ([message(silenced_until=LATER, calls=True)], ["trigger"]),
+    ([message(silenced_until=LATER, calls=True), message(silenced_until=LATER, why=Why.changed),
+      message(silenced_until=LATER, why=Why.comment)], ["trigger"]),         # it is not quiet because something else happened
+    ([message(silenced_until=LATER, calls=True), message(silenced_until=LATER, taken=True)], ["trigger", "acknowledge"]),
     ([message(), acknowledged_message(), acknowledged_message(why=Why.changed)], ["trigger", "acknowledge", "acknowledge"]),
 ])
 async def test_it_rings_there_when_somebody_is_wanted_and_not_otherwise(told: list[Any], said: list[str]) -> None:
@@ -190,6 +194,18 @@ async def test_it_rings_there_when_somebody_is_wanted_and_not_otherwise(told: li
         for one in told:
             receipt = await channel.send(one, receipt)
         assert [request.json()["event_action"] for request in provider.requests] == said
+
+
+async def test_the_receipt_remembers_when_it_was_closed_there_to_ring_anew() -> None:
+    async with opened() as (_, channel):
+        receipt = await channel.send(acknowledged_message(), None)
+        assert "closed_at" not in receipt.handle
+        receipt = await channel.send(message(asks_again=True), receipt)
+        assert receipt.handle["closed_at"] == NOW.isoformat()
+        for one in (message(why=Why.changed), acknowledged_message(), message(silenced_until=LATER)):
+            receipt = await channel.send(one, receipt)
+            assert receipt.handle["closed_at"] == NOW.isoformat()
+        assert "closed_at" not in (await channel.send(message(episode=2), receipt)).handle
 
 
 @pytest.mark.parametrize(("sent", "actions"), [

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -219,6 +220,20 @@ FOREIGN = [None, "", "d3640fbd41094207a1c11e58e46b1662", "alerthub", "alerthub/1
 async def test_an_incident_that_the_hub_did_not_open_is_left_alone(key: Any) -> None:
     reply, asked = await heard(webhook("incident.acknowledged", key))
     assert (reply.status, asked) == (200, [])
+
+
+@pytest.mark.parametrize(("occurred", "said_at"), [
+    ((NOW - timedelta(hours=47)).isoformat(), NOW - timedelta(hours=47)),
+    ("2020-05-05T05:05:05.169Z", datetime(2020, 5, 5, 5, 5, 5, 169_000, tzinfo=UTC)),
+    ("0001-01-01T00:00:00+23:59", datetime.fromisoformat("0001-01-01T00:00:00+23:59")),
+    ((NOW + timedelta(days=9)).isoformat(), NOW), ("9999-12-31T23:59:59-23:59", NOW), ("2020-05-05T05:05:05", NOW),
+    ("", NOW), ("soon", NOW), (None, NOW), (17, NOW), ({}, NOW),
+])
+async def test_it_says_when_it_was_done_there(occurred: Any, said_at: datetime) -> None:
+    body = json.loads(webhook("incident.resolved", OURS))
+    body["event"]["occurred_at"] = occurred
+    _, (command,) = await heard(json.dumps(body).encode())
+    assert command.said_at == said_at
 
 
 @pytest.mark.parametrize("agent", [

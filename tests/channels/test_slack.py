@@ -98,12 +98,6 @@ class Workspace:
         return self.slack.thread(self.root().ts)
 
 
-@pytest.fixture
-async def http():
-    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
-        yield client
-
-
 def bot(slack: FakeSlack, http: httpx.AsyncClient, **settings: Any) -> Slack:
     shared = SlackGlobal(slack_bot_token=TOKEN, slack_base_url=slack.base_url)
     return Slack(SlackConfig(**{"channel": "#alerts", **settings}), shared, Wire(http, FixedClock()))

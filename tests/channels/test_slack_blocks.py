@@ -380,6 +380,7 @@ def test_the_worst_buttons_leave_room_for_the_rest():
     (acknowledged_message("", acknowledged_at=NOW - timedelta(days=1)), "acknowledged at 2026-11-20 12:00 UTC"),
     (message(silenced_until=NOW + timedelta(hours=4)), "silenced until 16:00 UTC"),
     (message(silenced_until=NOW + timedelta(hours=21)), "silenced until 2026-11-22 09:00 UTC"),
+    (message(silenced_until=NOW + timedelta(hours=4), time_zone="Europe/Istanbul"), "silenced until 19:00 +03"),
 ])
 def test_who_has_it_and_how_long_it_is_silent_stand_beside_the_facts(told, line):
     context_texts = [element["text"] for block in blocks_of(told) if block["type"] == "context" for element in block["elements"]]

@@ -35,11 +35,9 @@ from alerthub.errors import Failure, SendFailed
 from tests.channels.contract import FixedClock, HttpChannelContract
 from tests.kit.messages import HOSTILE, acknowledged_message, digest_message, hostile_message, message, resolved_message
 from tests.kit.providers.http import FakeProvider
-from tests.kit.providers.telegram import FakeTelegram, checked, refusal, shown
+from tests.kit.providers.telegram import SECRET, TOKEN, FakeTelegram, checked, refusal, shown
 
 pytestmark = pytest.mark.anyio
-SECRET = "AAF-canary_7f3a9d51c2e8"
-TOKEN = f"123456789:{SECRET}"
 GROUP = "-1001234567890"
 
 
@@ -103,18 +101,6 @@ class Chat:
 def bot(telegram: FakeTelegram, http: httpx.AsyncClient, **settings: Any) -> Telegram:
     shared = TelegramGlobal(telegram_bot_token=TOKEN, telegram_api_url=telegram.url)
     return Telegram(TelegramConfig(**{"chat_id": GROUP, **settings}), shared, Wire(http, FixedClock()))
-
-
-@pytest.fixture
-async def http():
-    async with httpx.AsyncClient(trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture
-async def telegram():
-    async with FakeTelegram(TOKEN) as provider:
-        yield provider
 
 
 @pytest.fixture

@@ -25,11 +25,9 @@ from tests.kit.clock import START, FakeClock
 from tests.kit.messages import HOSTILE
 from tests.kit.providers.http import PATIENCE
 from tests.kit.providers.http import Answer as HttpAnswer
-from tests.kit.providers.telegram import FakeTelegram, person, pressed_update, refusal, said_update, units
+from tests.kit.providers.telegram import SECRET, TOKEN, FakeTelegram, person, pressed_update, refusal, said_update, units
 
 pytestmark = pytest.mark.anyio
-SECRET = "AAF-canary_7f3a9d51c2e8"
-TOKEN = f"123456789:{SECRET}"
 HOOK = "hook-canary_5151"
 GROUP = -1001234567890
 DONE = Answer(Outcome.done, "Acknowledged #17.", 17)
@@ -102,18 +100,6 @@ class Phone:
         reply = await self.listener.receive(Inbound(rest, headers, body, START), self.ear.take)
         await self.listener.aclose()        # waits for what is told
         return reply
-
-
-@pytest.fixture
-async def http():
-    async with httpx.AsyncClient(trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture
-async def telegram():
-    async with FakeTelegram(TOKEN) as provider:
-        yield provider
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from alerthub.channels.text import (
     action_lines,
     alert_list,
     alert_text,
-    clip,
     description,
     digest_text,
     facts,
@@ -27,7 +26,6 @@ from alerthub.channels.text import (
     listed,
     mark,
     number_ranges,
-    one_line,
     ordinal,
     plain_text,
     remarks,
@@ -56,20 +54,6 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 
 @pytest.mark.parametrize(("text", "limit", "cut"), [
-    ("abcd", 5, "abcd"), ("abcd", 4, "abcd"), ("abcd", 3, "ab…"), ("abcd", 1, "…"), ("abcd", 0, ""), ("", 0, ""),
-    ("🔥🔥🔥", 3, "🔥🔥🔥"), ("🔥🔥🔥", 2, "🔥…"),
-])
-def test_clip_counts_code_points(text, limit, cut):
-    assert clip(text, limit) == cut
-
-
-def test_clip_ends_with_what_it_is_told():
-    assert clip("a long text", 9, " (more)") == "a  (more)"
-    assert clip("a long text", 6, "") == "a long"
-    assert clip("a long text", 3, " (more)") == " (m"
-
-
-@pytest.mark.parametrize(("text", "limit", "cut"), [
     ("abcd", 4, "abcd"), ("abcd", 3, "ab…"), ("🔥🔥", 4, "🔥🔥"), ("🔥🔥", 3, "🔥…"), ("🔥🔥", 2, "…"), ("a🔥b", 3, "a…"),
     ("🔥", 1, "…"), ("🔥", 0, ""),
 ])
@@ -79,30 +63,10 @@ def test_utf16_clip_counts_units_and_halves_no_character(text, limit, cut):
 
 @given(TEXT, st.integers(0, 100))
 def test_a_clipped_text_keeps_the_limit_and_the_beginning(text, limit):
-    assert len(clip(text, limit)) <= limit
     cut = utf16_clip(text, limit)
     assert utf16_length(cut) <= limit
     assert len(cut.encode("utf-16-le")) // 2 == utf16_length(cut)
     assert cut == text or (text.startswith(cut.removesuffix("…")) and limit < utf16_length(text))
-
-
-@pytest.mark.parametrize(("text", "line"), [
-    ("a\nb", "a b"), ("a\r\n\tb", "a b"), ("  a  ", "a"), ("a\x00b\x1b[31mc", "a b [31mc"), ("a\u2028b\x85c", "a b c"), ("", ""),
-    ("\n\n", ""), ("日本語 🔥", "日本語 🔥"),
-])
-def test_one_line_is_one_line(text, line):
-    assert one_line(text) == line
-
-
-@given(st.text())
-def test_one_line_never_breaks(text):
-    line = one_line(text)
-    assert line.splitlines() in ([], [line])
-    assert one_line(line) == line
-
-
-def test_one_line_cuts_when_told():
-    assert one_line("a  long\ntext", 6) == "a lon…"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [
@@ -163,6 +127,8 @@ ELSEWHERE = firing_line(starts_at=OLD.starts_at.astimezone(timezone(timedelta(ho
                                                                         ends_at=NOW - timedelta(days=1)))),
      "11:55–12:00 UTC (5 min)"),
     (resolved_message(alerts=()), "11:55–12:00 UTC (5 min)"),
+    (message(time_zone="Europe/Istanbul"), "since 14:55 +03 (5 min)"),
+    (resolved_message(time_zone="Europe/Istanbul"), "14:55–15:00 +03 (5 min)"),
 ])
 def test_since_when_is_the_sources_time_and_not_the_hubs(told, text):
     assert span(told) == text

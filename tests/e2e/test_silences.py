@@ -15,6 +15,7 @@ import pytest
 
 from alerthub.clock import SystemClock
 from alerthub.domain.alert import Alert, AlertStatus
+from alerthub.domain.event import Actor
 from alerthub.domain.incident import Incident
 from alerthub.domain.matcher import parse_matchers
 from alerthub.domain.rules import SourceRule
@@ -71,16 +72,16 @@ class Bridge:
         settings = Reconcile(urls=[one.url for one in alertmanagers], write=write)
         keeper = AlertmanagerSilences(settings, self.http)
         self.asker = AlertmanagerAsker(settings, self.http)
-        self.round = Silencing(store, lambda: self.rules, lambda: {SOURCE.name: keeper}, self.clock, "test")
+        self.round = Silencing(store, lambda: {SOURCE.name: keeper}, self.clock, "test")
 
     async def silence(self, text: str = 'alertname="DiskFull"') -> Silence:
         now = self.clock.now()
         asked = Silence("", 0, parse_matchers(text), now, now + timedelta(hours=1), "ayse", "disk is being swapped")
-        return await self.store.write(lambda tx: silencing.create(tx, self.rules, asked, "ayse", now))
+        return await self.store.write(lambda tx: silencing.create(tx, self.rules, asked, Actor("person", "ayse"), now))
 
     async def expire(self, made: Silence) -> None:
         now = self.clock.now()
-        await self.store.write(lambda tx: silencing.expire(tx, self.rules, made.number, "ayse", now))
+        await self.store.write(lambda tx: silencing.expire(tx, self.rules, made.number, Actor("person", "ayse"), now))
 
     async def mirror(self) -> None:
         await self.round.mirror(SOURCE)
@@ -264,9 +265,10 @@ route: {receiver: console, group_by: [alertname]}
             asked_of(hub, "DELETE", f"silences/{made['number']}")
             wait_until(lambda: not in_amtool(alertmanager), 30, "it is over in Alertmanager")
             events = hub.api("incidents/1")["events"]
-            (held,) = [event["text"] for event in events if event["kind"] == "silenced" and event["actor"] == "person:api"]
+            (held,) = [event["text"] for event in events if event["kind"] == "silenced" and event["actor"] == "account:api (API)"]
             (freed,) = [event["text"] for event in events if event["kind"] == "unsilenced"]
-            assert (held.partition(" until ")[0], freed) == ("Silenced by api", "Silence ended by api: it still fires")
+            assert held.startswith("Silenced by api (API) until ")
+            assert freed == "Silence ended by api (API): it still fires"
             assert len(in_amtool(alertmanager, "--expired")) == 1
 
 
@@ -286,6 +288,25 @@ async def test_what_resolves_while_it_is_silenced_does_not_stay_open(bridge: Bri
         await bridge.reconcile()
     over = await bridge.incident(key)
     assert (over.silence_id, over.is_open) == ("", False)
+
+
+async def test_what_only_our_mirrored_silence_still_holds_there_is_not_shown_as_silenced_at_the_source(
+        bridge: Bridge, alertmanager: Alertmanager) -> None:
+    labels = {"alertname": "DiskFull"}
+    alertmanager.post(labels)
+    key = await bridge.fires(labels)
+    made = await bridge.silence()
+    await bridge.mirror()
+    await eventually(lambda: alertmanager.alerts()[0]["status"]["state"] == "suppressed", 30, "it is suppressed there")
+    await bridge.expire(made)
+    await bridge.reconcile()        # before the next round ends it there
+    freed = await bridge.incident(key)
+    assert (freed.silence_id, freed.is_silenced) == ("", False)
+    theirs = amtool("silence", "add", "alertname=DiskFull", "--comment=by hand", f"--alertmanager.url={alertmanager.url}")
+    assert theirs.returncode == 0, theirs.stderr
+    await eventually(lambda: len(alertmanager.alerts()[0]["status"]["silencedBy"]) == 2, 30, "both hold it")
+    await bridge.reconcile()
+    assert (await bridge.incident(key)).is_silenced
 
 
 async def test_a_matcher_that_this_alertmanager_cannot_have_is_refused_once_and_said(bridge: Bridge,

@@ -177,7 +177,8 @@ async def test_a_cron_job_is_expected_once_in_the_night_in_which_the_clocks_chan
     await begin(world, NIGHTLY)         # a reload, five minutes before the deadline of 03:00, which is 02:00 again
     await ping(world, "backup")         # 02:55, the first one
     assert (await row(world, "backup")).due_at == datetime(2026, 10, 26, 2, 0, tzinfo=UTC)
-    await pass_time(world, step=50, hours=25)
+    await pass_time(world, step=50, hours=24)
+    await pass_time(world, step=10, hours=1)
     assert await titles(world) == []
     await pass_time(world, minutes=10)
     assert await titles(world) == ["heartbeat backup is missing"]
@@ -339,6 +340,50 @@ async def test_what_fell_due_in_a_short_restart_gets_one_full_gap(world: World, 
     assert await titles(world) == ["heartbeat etl is missing"]
 
 
+@pytest.mark.parametrize("seconds", [13, 15, 19])
+async def test_what_was_refused_in_a_short_restart_has_one_more_gap(world: World, seconds: int) -> None:
+    await begin(world, ETL)
+    await ping(world)
+    await pass_time(world, minutes=9, seconds=30)
+    world.clock.advance(seconds=seconds)        # the job's ping comes now, and nobody listens
+    await begin(world, ETL)
+    await pass_time(world, step=1, minutes=9, seconds=59)
+    assert await titles(world) == []
+    await pass_time(world, step=1, seconds=1)
+    assert await titles(world) == ["heartbeat etl is missing"]
+
+
+@pytest.mark.parametrize("seconds", [10, 30, 55])
+async def test_what_was_refused_while_the_database_was_away_has_one_more_gap(world: World, seconds: int) -> None:
+    await begin(world, ETL)
+    await ping(world)
+    await pass_time(world, minutes=9, seconds=35)
+    world.clock.advance(seconds=seconds)
+    await pass_time(world, minutes=9, seconds=50)
+    assert await titles(world) == []
+    await pass_time(world, seconds=25)
+    assert await titles(world) == ["heartbeat etl is missing"]
+
+
+async def test_a_short_gap_is_a_minute_at_least_after_the_hub_was_away(world: World) -> None:
+    await begin(world, replace(ETL, interval=timedelta(seconds=15)))
+    await ping(world)
+    world.clock.advance(seconds=40)
+    await pass_time(world, seconds=60)
+    assert await titles(world) == []
+    await pass_time(world, seconds=5)
+    assert await titles(world) == ["heartbeat etl is missing"]
+
+
+async def test_a_hub_that_stumbles_all_the_time_still_raises_the_alarm(world: World) -> None:
+    await begin(world, ETL)
+    await ping(world)
+    await pass_time(world, step=15, minutes=19, seconds=45)
+    assert await titles(world) == []
+    await pass_time(world, step=15, minutes=2)
+    assert await titles(world) == ["heartbeat etl is missing"]
+
+
 async def test_what_may_have_come_while_the_hub_was_down_is_not_missed_soon_after(world: World) -> None:
     await begin(world, ETL)
     await ping(world)
@@ -469,8 +514,8 @@ async def test_two_replicas_that_look_at_once_raise_one_incident(tmp_path: Any) 
         stores = [Store(url, SystemClock().new_id) for _ in range(4)]
         world = World(stores[0])
         await begin(world, WATCHDOG, *(replace(WATCHDOG, name=f"watchdog-{number}") for number in range(9)))
-        for seconds in (50, 50, 20):
-            world.clock.advance(seconds=seconds)
+        for _ in range(12):
+            world.clock.advance(seconds=10)
             at_once([lambda store=store: store.write_now(lambda tx: beat.run_due(tx, world.rules, world.clock.now()))
                      for store in stores])
         await look(world)
@@ -485,10 +530,10 @@ async def test_a_ping_at_the_moment_of_the_alarm_leaves_no_alarm_behind(tmp_path
     with database("postgres", tmp_path) as url:
         one, two = (Store(url, SystemClock().new_id) for _ in range(2))
         world = World(one)
-        await begin(world, ETL)
+        await begin(world, replace(ETL, interval=MINUTE))
         for _ in range(10):
-            for _ in range(12):
-                world.clock.advance(seconds=50)
+            for _ in range(6):
+                world.clock.advance(seconds=10)
                 now = world.clock.now()
                 if (await row(world)).due_at == now:
                     at_once([lambda now=now: one.write_now(lambda tx: beat.run_due(tx, world.rules, now)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from alerthub.domain.command import Outcome, Verb
 from alerthub.domain.interval import Period
 from alerthub.domain.message import IncidentStatus, Why
 from alerthub.domain.route import Route
-from alerthub.domain.rules import EscalationPolicy, PolicyStep
+from alerthub.domain.rules import EscalationPolicy, PolicyStep, Receiver
 from alerthub.domain.schedule import Layer, Override, Schedule
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow import escalate
@@ -165,11 +166,45 @@ async def test_escalate_now_calls_the_next_person_also_when_somebody_has_it(worl
     await world.drain()
     world.channels[MEHMET].expect("ayse asks for the next person")
     await world.command(Verb.acknowledge)
-    await world.command(Verb.escalate)
+    world.channels[AYSE].told.clear()
+    assert (await world.command(Verb.escalate)).text == "Escalation, step 1 of 2 of trading: called ayse"
+    await world.drain()
+    assert world.channels[AYSE].told
     assert (await world.state()).status is IncidentStatus.acknowledged
-    assert (await world.history())[-1].startswith("Escalation trading has run out")
     await world.advance(minutes=60)
-    assert len([line for line in await world.history() if "run out" in line]) == 1
+    assert not [line for line in await world.history() if "run out" in line]
+
+
+async def test_what_has_run_out_begins_again_when_a_person_asks(world: World) -> None:
+    await fired(world)
+    await world.advance(minutes=5)
+    await world.advance(minutes=10)
+    assert (await world.history())[-1].startswith("Escalation trading has run out: nobody acknowledged")
+    for channel in world.channels.values():
+        channel.told.clear()
+    assert (await world.command(Verb.escalate)).text == "Escalation, step 1 of 2 of trading: called ayse"
+    await world.drain()
+    world.channels[AYSE].expect("called ayse")
+    world.channels[MEHMET].told.clear()
+    await world.advance(minutes=5)
+    world.channels[MEHMET].expect("called mehmet")
+
+
+async def test_what_reaches_nobody_while_somebody_has_it_says_who_has_it(store: Store) -> None:
+    world = World(store, rules(step("person:nobody")))
+    await fired(world)
+    await world.command(Verb.acknowledge)
+    answer = await world.command(Verb.escalate)
+    assert answer.text == "Escalation trading has run out: ayse has it. Nobody else is called; telling receiver alerts"
+
+
+async def test_a_receiver_that_is_also_the_second_address_of_who_is_called_is_told_at_once(store: Store) -> None:
+    both = rules(step("person:mehmet"), step("person:ayse"))
+    mail = destination(MEHMETS_MAIL)
+    world = World(store, replace(both, receivers={**both.receivers, "alerts": Receiver("alerts", (destination(SLACK), mail))}))
+    await fired(world)
+    for key in (SLACK, MEHMET, MEHMETS_MAIL):
+        assert world.channels[key].told, key
 
 
 async def test_a_restart_loses_no_step_and_calls_nobody_twice(world: World) -> None:
@@ -240,7 +275,9 @@ async def test_a_policy_that_left_the_configuration_ends(world: World) -> None:
     await fired(world)
     world.configure(rules_for(Route("alerts", group_by=("alertname",))))
     await world.advance(minutes=60)
-    assert len([line for line in await world.history() if line.startswith("Escalation")]) == 1
+    assert [line for line in await world.history() if line.startswith("Escalation")] == [
+        "Escalation, step 1 of 2 of trading: called ayse",
+        "Escalation policy trading is not in the configuration any more: it calls nobody else"]
 
 
 async def test_receivers_of_the_route_are_told_of_every_step(world: World) -> None:

@@ -197,6 +197,16 @@ async def test_words_that_mean_nothing_are_answered_with_what_would_be_right(wor
     assert (await world.state()).seq == 1
 
 
+@pytest.mark.parametrize("words", ["ack 1 2", "unack 1 2", "resolve 1 2", "resolve 1 force 2", "escalate 1 now", "who 1 2",
+                                   "who mehmet", "list all"])
+async def test_more_words_than_are_understood_do_nothing(world: World, words: str) -> None:
+    await fired(world)
+    answer = await world.say(words)
+    assert (answer.outcome, "Nothing was done: " in answer.text) == (Outcome.told, True)
+    assert f"Write {words.split()[0]} " in answer.text.replace("list:", "list ")
+    assert (await world.state()).seq == 1
+
+
 async def test_a_stranger_is_told_nothing(world: World) -> None:
     await fired(world)
     for words in ("list", "oncall", "who 1"):
@@ -242,13 +252,15 @@ async def test_a_mailed_link_shows_and_changes_nothing_until_it_is_pressed(world
     mail = world.email.expect("DiskFull")
     token = mail.buttons[0].token
     assert mail.buttons[0].url == f"http://127.0.0.1:8095/respond/{token}"
+    pressed = Press(token, Account("link", token), "link-1")
+    assert (await world.ask(pressed)).outcome is Outcome.refused      # risk@example.com is nobody's
+    shown = await world.store.write(lambda tx: view(tx, world.rules, token, world.clock.now()))
+    assert "does not know whose account this is" in shown.problem
+    risk = replace(person("risk"), accounts=frozenset({("email", "risk@example.com")}))
+    world.configure(replace(world.rules, people={"risk": risk}))
     shown = await world.store.write(lambda tx: view(tx, world.rules, token, world.clock.now()))
     assert (shown.verb, shown.number, shown.title, shown.problem) == ("acknowledge", 1, "DiskFull", "")
     assert (await world.state()).status is IncidentStatus.triggered
-    pressed = Press(token, Account("link", token), "link-1")
-    assert (await world.ask(pressed)).outcome is Outcome.refused      # risk@example.com is nobody's
-    risk = replace(person("risk"), accounts=frozenset({("email", "risk@example.com")}))
-    world.configure(replace(world.rules, people={"risk": risk}))
     assert (await world.ask(pressed)).outcome is Outcome.done
     assert (await world.state()).acknowledged_by == "risk"
 

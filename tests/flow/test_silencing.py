@@ -15,6 +15,7 @@ from alerthub.domain.reconcile import Listed, Peer
 from alerthub.domain.rules import SourceRule
 from alerthub.domain.silence import NotTaken, Plan, Silence, marked_comment
 from alerthub.engine.silencing import Silencing
+from alerthub.engine.timed import Timed
 from alerthub.errors import Unreachable
 from alerthub.flow import silencing, watch
 from alerthub.store import alerts as alert_store
@@ -34,12 +35,12 @@ def asked(text: str = 'alertname="DiskFull"', hours: float = 1, at: datetime = S
 
 
 async def silence(world: World, text: str = 'alertname="DiskFull"', hours: float = 1, by: str = "ayse", **fields: Any) -> Silence:
-    now = world.clock.now()
-    return await world.store.write(lambda tx: silencing.create(tx, world.rules, asked(text, hours, now, **fields), by, now))
+    now, who = world.clock.now(), Actor("person", by)
+    return await world.store.write(lambda tx: silencing.create(tx, world.rules, asked(text, hours, now, **fields), who, now))
 
 
 async def expire(world: World, number: int, by: str = "mehmet") -> Silence | None:
-    return await world.store.write(lambda tx: silencing.expire(tx, world.rules, number, by, world.clock.now()))
+    return await world.store.write(lambda tx: silencing.expire(tx, world.rules, number, Actor("person", by), world.clock.now()))
 
 
 async def run_due(world: World) -> list[Event]:
@@ -307,6 +308,28 @@ async def test_what_the_hubs_own_silence_holds_is_not_told_again_as_silenced_at_
     assert (await world.state()).is_silenced, "the source says so, and now nobody else does"
 
 
+@pytest.mark.parametrize(("ids", "is_silenced"), [({"r1"}, False), ({"r1", "theirs"}, True), ({"theirs"}, True), (set(), True)])
+async def test_what_only_the_hubs_mirrored_silence_holds_back_is_not_silenced_at_the_source(
+        world: World, ids: set[str], is_silenced: bool) -> None:
+    """Also while it has ended here and not yet there."""
+    alert = firing()
+    await world.receive(alert)
+    made = await silence(world)
+    await world.store.write(lambda tx: silencing.made(tx, "alertmanager", made, "r1"))
+    await expire(world, made.number)
+    now, peer = world.clock.now(), Peer(START - 99 * HOUR, {alert.identity: Listed(alert.labels, True, frozenset(ids))})
+    await world.store.write(lambda tx: watch.reconcile(tx, world.rules, "alertmanager", [peer], now, now))
+    assert (await world.state()).is_silenced is is_silenced
+    assert ("Silenced or inhibited at the source" in await world.history()) is is_silenced
+
+
+async def test_one_whose_making_was_never_known_is_known_as_ours_before_it_is_ended(world: World) -> None:
+    made = await silence(world)
+    await expire(world, made.number)
+    await compare(world, mirrored(made))
+    assert await world.store.read(lambda tx: silences.mirrored_ids(tx, "alertmanager", world.clock.now())) == {"r1"}
+
+
 # -- the round
 
 class ScriptedKeeper:
@@ -349,7 +372,7 @@ def keeper() -> ScriptedKeeper:
 
 
 def rounds(world: World, keeper: ScriptedKeeper, owner: str = "a") -> Silencing:
-    return Silencing(world.store, lambda: world.rules, lambda: {"alertmanager": keeper}, world.clock, owner)
+    return Silencing(world.store, lambda: {"alertmanager": keeper}, world.clock, owner)
 
 
 async def state_there(world: World, number: int = 1) -> tuple[str, str]:
@@ -419,10 +442,11 @@ async def test_a_source_that_cannot_be_asked_is_left_alone(world: World, keeper:
     assert keeper.calls == []
 
 
-async def test_the_round_ends_what_is_due(world: World, keeper: ScriptedKeeper) -> None:
+async def test_the_worker_ends_what_is_due(world: World) -> None:
+    timed = Timed(world.store, lambda: world.rules)
     await world.receive(firing())
     await silence(world)
-    assert await rounds(world, keeper).end_due() == []
+    assert await timed.run_due(world.clock.now()) == []
     world.clock.advance(hours=1)
-    (event,) = await rounds(world, keeper).end_due()
+    (event,) = await timed.run_due(world.clock.now())
     assert event.text == "Silence ended: it still fires"

@@ -230,6 +230,17 @@ def test_a_summary_is_as_bad_as_the_worst_in_it(statuses: list[IncidentStatus], 
     assert (message.status, message.severity, message.title) == (status, Severity.critical, title)
 
 
+def test_a_summary_says_first_whom_it_calls_for_what_the_gravest_and_newest_before_the_others() -> None:
+    tellings, lanes = storm(5)
+    grave = replace(tellings[3].incident, severity=Severity.critical, title="Trading\nhalted")
+    tellings[3] = replace(tellings[3], incident=grave)
+    tellings[2] = replace(tellings[2], incident=replace(tellings[2].incident, severity=Severity.critical))
+    message = digest(tellings, lanes, RULES, NOW, {tellings[number].incident.id for number in (1, 2, 3, 4)})
+    assert message.title == "YOU ARE CALLED for 4 incidents: DiskFull3, Trading halted, DiskFull2 …"
+    assert [line.number for line in message.digest] == [3, 4, 2, 5, 1]
+    assert digest(tellings, lanes, RULES, NOW, [grave.id]).title == "YOU ARE CALLED for 1 incident: Trading halted"
+
+
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_one_plain_or_doubtful_lane_makes_the_whole_summary_so(which: int) -> None:
     tellings, lanes = storm(3)

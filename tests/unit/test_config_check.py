@@ -234,7 +234,7 @@ UNSERVED = [
      ["1:53: there is nothing to sign this permit with, so the agent gets none and stays safe; add secret_file to permit"]),
     ("targets: [{name: a, type: agent, url: 'http://a:1'}]\n", []),
     ("sources: [{name: am, type: alertmanager, reconcile: {urls: ['http://am:9093'], write: true}}]\n", []),
-    ("global: {slack_app_token: xapp-1-some-token}\n", []),
+    ("global: {slack_app_token: xapp-1-some-token, slack_team_id: T012AB3CD}\n", []),
     ("global: {slack_bot_token: xoxb-1-some-token}\n", []),
 ]
 

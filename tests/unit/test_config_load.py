@@ -34,7 +34,7 @@ def test_the_example_of_the_design_loads(tmp_path: Path) -> None:
     assert rules.route.routes[0].escalation_policy == "trading"
     assert rules.actions["safe-mode"].targets == ("agent-btc",)
     # An open API behind a proxy, a gap of the second schedule, a permit without a key, nobody who may agree to a release of the
-    # agent, nobody with the role ml.
+    # agent, nobody with the role ml, a Slack of any workspace.
     assert len(config.warnings) == 5
 
 

@@ -235,14 +235,30 @@ def test_links_in_mails_of_a_receiver_with_its_own_server_should_lead_to_the_hub
 
 @pytest.mark.parametrize(("shared", "people", "is_odd"), [
     (SLACK, "slack: U012AB3CD", True), (SLACK, "telegram: 5", False),
-    (f"{SLACK}, slack_signing_secret: 0123456789abcdef", "slack: U012AB3CD", False),
-    (f"{SLACK}, slack_app_token: xapp-1-some-token", "slack: U012AB3CD", False),
+    (f"{SLACK}, slack_team_id: T1, slack_signing_secret: 0123456789abcdef", "slack: U012AB3CD", False),
+    (f"{SLACK}, slack_team_id: T1, slack_app_token: xapp-1-some-token", "slack: U012AB3CD", False),
     ("slack_api_url: 'https://hooks.slack.com/services/x'", "slack: U012AB3CD", False),
 ])
 def test_a_slack_that_is_not_heard_has_no_buttons(tmp_path: Path, shared: str, people: str, is_odd: bool) -> None:
     assert warned(tmp_path, f"global: {{{shared}}}\npeople: [{{name: a, {people}}}]") == [
         "1:10: slack_bot_token alone: nothing is heard from Slack, so messages there have no buttons; add slack_app_token_file "
         "(Socket Mode) or slack_signing_secret_file"] * is_odd
+
+
+@pytest.mark.parametrize(("shared", "place"), [
+    ("slack_signing_secret: 0123456789abcdef", "1:10: slack_signing_secret"),
+    ("slack_app_token: xapp-1-some-token", "1:10: slack_app_token"),
+    ("slack_app_token: xapp-1-some-token, slack_signing_secret: 0123456789abcdef", "1:46: slack_signing_secret"),
+    (f"{SLACK}, slack_base_url: 'https://slack.com/api/', slack_app_token_file: SECRET", "1:88: slack_app_token"),
+    ("slack_signing_secret: 0123456789abcdef, slack_team_id: T012AB3CD", ""), (SLACK, ""),
+])
+def test_who_hears_slack_should_say_which_workspace(tmp_path: Path, shared: str, place: str) -> None:
+    secret = tmp_path / "app"
+    secret.write_text("xapp-1-some-token")
+    secret.chmod(0o600)
+    assert warned(tmp_path, f"global: {{{shared.replace('SECRET', str(secret))}}}") == [
+        f"{place} without slack_team_id: somebody of another workspace with the same id would pass for one of yours; "
+        "add slack_team_id: T…, the id of your workspace"] * bool(place)
 
 
 @pytest.mark.parametrize(("wait", "is_odd"), [("0", True), ("0s", True), ("1s", False), ("5m", False)])

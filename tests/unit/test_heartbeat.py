@@ -196,9 +196,3 @@ def test_an_alarm_is_about_its_heartbeat_only() -> None:
     assert domain.is_about(labels, "etl")
     assert not domain.is_about(labels, "backup")
     assert not domain.is_about({**labels, "alertname": "Other"}, "etl")
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (45, "45 s"), (150, "2 min 30 s"), (9000, "2 h 30 min"),
-                                               (90061, "1 d 1 h"), (-5, "0 s")])
-def test_spans_are_said_in_two_units(seconds: int, text: str) -> None:
-    assert domain.spoken(timedelta(seconds=seconds)) == text

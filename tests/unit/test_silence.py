@@ -247,8 +247,9 @@ def test_what_others_made_is_foreign_also_with_a_marker_that_is_not_ours() -> No
 
 
 def test_what_people_read_of_a_silence() -> None:
-    assert silence().about == "by ayse until 2026-11-21 04:00 UTC: disk is being swapped"
-    assert silence(comment="", created_by="").about == "by somebody until 2026-11-21 04:00 UTC"
+    assert silence().about() == "by ayse until 2026-11-21 04:00 UTC: disk is being swapped"
+    assert silence().about("Europe/Istanbul") == "by ayse until 2026-11-21 07:00 +03: disk is being swapped"
+    assert silence(comment="", created_by="").about() == "by somebody until 2026-11-21 04:00 UTC"
 
 
 def test_matchers_that_mean_the_same_are_equal() -> None:

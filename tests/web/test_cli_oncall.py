@@ -223,8 +223,19 @@ def test_oncall_needs_no_database_and_makes_none(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["alerthub.yml"]
 
 
+def test_an_override_before_the_first_start_is_refused_and_leaves_nothing_behind(folder: Path) -> None:
+    written(free_port())
+    for arguments in (("add", "primary", "mehmet", *SUNDAY), ("remove", "1")):
+        result = alerthub("override", *arguments)
+        assert (result.exit_code, result.stderr) == (
+            1, "alerthub: there is no database alerthub.db yet; run alerthub migrate, or start the hub\n")
+    assert [path.name for path in folder.iterdir()] == ["alerthub.yml"]
+    assert alerthub("oncall").stdout.startswith("primary: ")
+
+
 def test_an_override_needs_a_database_that_is_ready(folder: Path) -> None:
     written(free_port())
+    (folder / "alerthub.db").touch()
     result = alerthub("override", "add", "primary", "mehmet", *SUNDAY)
     assert (result.exit_code, "has no table of overrides; run alerthub migrate" in result.stderr) == (1, True)
 

@@ -37,14 +37,15 @@ def test_add_list_and_expire_ask_the_running_hub(hub: ServedHub) -> None:
         return json.loads(result.stdout)
 
     made = ask("add", 'alertname="DiskFull"', 'host=~"db-.*"', "--for", "4h", "--comment", "swap", "--by", "ayse")
-    assert (made["matchers"], made["created_by"], made["comment"]) == (['alertname="DiskFull"', 'host=~"db-.*"'], "ayse", "swap")
+    assert (made["matchers"], made["created_by"], made["comment"]) == (
+        ['alertname="DiskFull"', 'host=~"db-.*"'], "ayse (API)", "swap")
     assert ask("list") == {"items": [made]}
     (line,) = said(hub.folder, "list").stdout.splitlines()
     until = made["ends_at"][:16].replace("T", " ")
-    assert line == f'#{made["number"]} active until {until} UTC by ayse {{alertname="DiskFull", host=~"db-.*"}}: swap'
+    assert line == f'#{made["number"]} active until {until} UTC by ayse (API) {{alertname="DiskFull", host=~"db-.*"}}: swap'
     ended = said(hub.folder, "expire", f"#{made['number']}")
     assert ended.stdout.startswith(f"#{made['number']} ended at 2")
-    assert ended.stdout.endswith(' UTC, made by ayse {alertname="DiskFull", host=~"db-.*"}: swap\n')
+    assert ended.stdout.endswith(' UTC, made by ayse (API) {alertname="DiskFull", host=~"db-.*"}: swap\n')
     assert said(hub.folder, "list").stdout == "no silence\n"
     assert [one["number"] for one in ask("list", "--state", "expired")["items"]] == [made["number"]]
 

@@ -140,8 +140,8 @@ async def test_it_is_answered_only_after_the_commit(hub: RunningHub, client: htt
 
 async def test_one_that_was_missing_resolves_its_incident(hub: RunningHub, client: httpx.AsyncClient, clock: FakeClock,
                                                           caplog: pytest.LogCaptureFixture) -> None:
-    for _ in range(12):
-        clock.advance(seconds=55)
+    for _ in range(66):
+        clock.advance(seconds=10)
         await hub.hub.store.write(lambda tx: beat.run_due(tx, hub.hub.rules, clock.now()))
     assert [title for title in await hub.titles(status="open") if "etl" in title] == ["heartbeat etl is missing"]
     hub.hub.worker.wake.clear()

@@ -18,7 +18,8 @@ import pytest
 from alerthub.domain.alert import Alert, AlertStatus
 from alerthub.errors import Busy
 from alerthub.web.base import Door
-from alerthub.web.hooks import LARGE_BODY, Refusals
+from alerthub.web.hooks import LARGE_BODY, note_refusal
+from alerthub.web.refusals import Refusals
 from tests.kit.alerts import batch, firing
 from tests.kit.hub import HERE, RunningHub, asgi, running_hub
 from tests.sources.cases import BEARER, CREDENTIALS, OLD_TOKEN, TOKEN
@@ -450,9 +451,9 @@ async def test_a_stranger_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) 
 
 
 def test_a_refusal_is_said_again_after_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    refusals = Refusals()
+    told = Refusals()
     for now in (0.0, 59.9, 60.0, 119.9, 120.0):
-        refusals.note(None, {}, now)
+        note_refusal(told, None, {}, now)
     assert len(refused(caplog)) == 3
-    refusals.note(None, {"authorization": "Bearer x"}, 120.0)
+    note_refusal(told, None, {"authorization": "Bearer x"}, 120.0)
     assert len(refused(caplog)) == 4

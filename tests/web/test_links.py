@@ -141,6 +141,13 @@ async def test_each_thing_that_can_be_asked_has_its_words(web: httpx.AsyncClient
     assert f">{button}</button>" in text
 
 
+async def test_a_silence_says_until_when_it_would_be(web: httpx.AsyncClient, hub: ScriptedHub) -> None:
+    hub.view = replace(VIEW, verb="Silence until 09:00", until="Sun 2026-11-22 09:00 +03")
+    page = Page((await web.get(f"/respond/{TOKEN}")).text)
+    assert "Silence until 09:00: incident #17?" in page.text
+    assert "If you press now, it is silenced until Sun 2026-11-22 09:00 +03." in page.text
+
+
 async def test_who_is_nobody_in_particular_is_not_named(web: httpx.AsyncClient, hub: ScriptedHub) -> None:
     hub.view = replace(VIEW, who="")
     assert "done as" not in (await web.get(f"/respond/{TOKEN}")).text
@@ -156,6 +163,7 @@ async def test_a_link_that_does_nothing_says_why_and_shows_no_incident(web: http
     assert problem in page.text
     assert page.forms == []
     assert "AgentRewardNegative" not in page.text
+    assert 'href="/incidents/17"' in answer.text
     assert hub.heard == []
 
 

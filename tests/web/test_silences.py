@@ -41,11 +41,24 @@ async def test_one_that_is_made_holds_and_is_listed(api: httpx.AsyncClient, hub:
     assert answer.status_code == 201
     made = answer.json()
     assert made["matchers"] == ['alertname="DiskFull"', 'agent=""']
-    assert (made["number"], made["state"], made["created_by"], made["comment"]) == (1, "active", "ayse", "swap")
+    assert (made["number"], made["state"], made["created_by"], made["comment"]) == (1, "active", "ayse (API)", "swap")
     assert made["ends_at"] == "2026-11-21T07:00:00+00:00"
     assert (await api.get(PATH)).json() == {"items": [made], "next": None}
     incident = await hub.json("/api/v1/incidents/1")
-    assert incident["events"][-1]["text"] == "Silenced by ayse until 2026-11-21 07:00 UTC: swap"
+    event = incident["events"][-1]
+    assert (event["text"], event["actor"]) == (
+        "Silenced by ayse (API) until 2026-11-21 07:00 UTC: swap", "account:ayse (API)")
+
+
+@pytest.mark.parametrize(("query", "name"), [({"by": "mehmet"}, "mehmet (API)"), ({}, "api (API)"),
+                                            ({"by": "m\n\x00\u202e" + "x" * 500}, f"m {'x' * 97}… (API)")])
+async def test_who_ends_one_is_named_with_the_door(api: httpx.AsyncClient, hub: RunningHub, clock: FakeClock,
+                                                   query: dict[str, str], name: str) -> None:
+    await hub.hub.take(batch(firing(), at=clock.now()))
+    await add(api)
+    assert (await api.delete(f"{PATH}/1", params=query)).status_code == 200
+    event = (await hub.json("/api/v1/incidents/1"))["events"][-1]
+    assert (event["text"], event["actor"]) == (f"Silence ended by {name}: it still fires", f"account:{name}")
 
 
 async def test_one_that_is_ended_is_over(api: httpx.AsyncClient, clock: FakeClock) -> None:

@@ -18,6 +18,7 @@ from tests.kit.providers.http import Answer, FakeProvider, Request
 
 CHANNEL = "C012AB3CD"
 APP_TOKEN = "xapp-test"
+NOBODY = "U0NOBODY"         # of the workspace, and nobody whom the hub knows
 TEXT_LIMITS = {"header": 150, "section": 3_000, "button": 75, "field": 2_000, "context": 3_000, "placeholder": 150, "option": 75}
 PLAIN = ("header", "button", "placeholder", "option")
 
@@ -130,6 +131,8 @@ class FakeSlack(FakeProvider):
         self.hooked: list[dict[str, Any]] = []
         self.told: list[dict[str, Any]] = []
         self.socket_url = ""
+        self.scopes = {"chat:write", "commands", "users:read"}
+        self.users = {NOBODY: member(NOBODY, "T012AB3CD")}      # by id, as users.info gives them
 
     @property
     def base_url(self) -> str:
@@ -162,6 +165,8 @@ class FakeSlack(FakeProvider):
             return self._opened(request)
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return refused("invalid_auth")
+        if request.path == "/api/users.info":
+            return self._user(request)
         sent = request.json()
         if len(sent["text"]) > 4_000:
             return refused("msg_too_long")
@@ -186,6 +191,14 @@ class FakeSlack(FakeProvider):
             return refused("not_allowed_token_type")
         return Answer(body={"ok": True, "url": self.socket_url})
 
+    def _user(self, request: Request) -> Answer:
+        """Takes a form or a query, no JSON."""
+        if "users:read" not in self.scopes:
+            needed = {"needed": "users:read", "provided": ",".join(sorted(self.scopes))}
+            return Answer(body={"ok": False, "error": "missing_scope", **needed})
+        user = self.users.get(request.form().get("user", ""))
+        return Answer(body={"ok": True, "user": user}) if user else refused("user_not_found")
+
     def _post(self, sent: dict[str, Any]) -> Answer:
         if not sent.get("channel"):
             return refused("channel_not_found")
@@ -199,6 +212,13 @@ class FakeSlack(FakeProvider):
                 self.posted[index] = replace(message, sent=sent, edits=message.edits + 1)
                 return Answer(body={"ok": True, "channel": CHANNEL, "ts": message.ts})
         return refused("message_not_found")
+
+
+def member(user: str, team: str, **overrides: Any) -> dict[str, Any]:
+    """A full member, as users.info gives one; with `is_restricted` a guest, and so on."""
+    return {"id": user, "team_id": team, "name": user.lower(), "deleted": False, "profile": {"team": team}, "is_admin": False,
+            "is_owner": False, "is_restricted": False, "is_ultra_restricted": False, "is_bot": False, "is_app_user": False,
+            "updated": 1763726400, **overrides}
 
 
 def refused(error: str) -> Answer:

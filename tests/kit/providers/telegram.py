@@ -20,6 +20,8 @@ from tests.kit.providers.http import Answer, FakeProvider, Request
 TAGS = frozenset({"b", "i", "u", "s", "code", "pre", "a", "blockquote", "tg-spoiler"})
 ENTITIES = 100
 UNITS = 4096
+SECRET = "AAF-canary_7f3a9d51c2e8"      # of the bot that tests configure
+TOKEN = f"123456789:{SECRET}"
 DATA_BYTES = 64
 TOAST = 200
 CHATLESS = frozenset({"getUpdates", "answerCallbackQuery", "setWebhook", "deleteWebhook", "getWebhookInfo", "getMe"})
