@@ -22,6 +22,7 @@ from alerthub.app import Hub
 from alerthub.cli_base import ask_hub, config_option, configured, fails_plainly, find_config, json_option, not_ours
 from alerthub.clock import SystemClock
 from alerthub.config import Config, load, schema
+from alerthub.config.coverage import uncovered_rules
 from alerthub.demo import run_demo
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Rules
@@ -104,15 +105,19 @@ async def serve_hub(config: Config) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--rules", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+              help="Prometheus rules: each alert needs a runbook, an owner and a route. May be given more than once.")
+@click.option("--strict", is_flag=True, help="Warnings fail as well.")
 @config_option
 @json_option
 @fails_plainly
-def check(file: Path | None, path: Path | None, as_json: bool) -> None:
+def check(file: Path | None, rules: tuple[Path, ...], strict: bool, path: Path | None, as_json: bool) -> None:
     """Say everything that is wrong with a configuration FILE, with line and column."""
     wanted = file or find_config(path)
     try:
         config = load(wanted, os.environ)
-        asyncio.run(equipped(config))
+        known = asyncio.run(equipped(config)).plant.rules
+        warnings = [*config.warnings, *(str(found) for one in rules for found in uncovered_rules(one, known))]
     except ConfigError as error:
         if not as_json:
             raise
@@ -120,12 +125,19 @@ def check(file: Path | None, path: Path | None, as_json: bool) -> None:
                  for it in error.problems]
         click.echo(json.dumps({"ok": False, "problems": found}))
         sys.exit(1)
+    tell_warnings(str(wanted or "no file: the built-in configuration"), warnings, strict, as_json)
+
+
+def tell_warnings(file: str, warnings: list[str], strict: bool, as_json: bool) -> None:
+    has_failed = strict and bool(warnings)
     if as_json:
-        click.echo(json.dumps({"ok": True, "problems": [], "warnings": list(config.warnings)}))
-        return
-    for warning in config.warnings:
-        click.echo(f"warning: {warning}")
-    click.echo(f"{wanted or 'no file: the built-in configuration'}: ok")
+        click.echo(json.dumps({"ok": not has_failed, "problems": [], "warnings": warnings}))
+    else:
+        for warning in warnings:
+            click.echo(f"warning: {warning}")
+        click.echo(f"{file}: {'not ok: --strict allows no warnings' if has_failed else 'ok'}")
+    if has_failed:
+        sys.exit(1)
 
 
 async def equipped(config: Config) -> Equipment:

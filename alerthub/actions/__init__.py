@@ -13,6 +13,7 @@ REGISTRY = {
     "kubernetes": "alerthub.actions.kubernetes:Kubernetes",
     "mlflow": "alerthub.actions.mlflow:Mlflow",
     "safe_mode": "alerthub.actions.safe_mode:SafeMode",
+    "silence": "alerthub.actions.silence:SilenceAlerts",
 }
 
 

@@ -16,8 +16,9 @@ from typing import ClassVar, TypeVar
 from pydantic import ConfigDict, Field, field_validator
 
 from alerthub.channels.base import Budget, ChannelSettings, Wire
-from alerthub.channels.email_body import POLICY, UTF8_POLICY, Custom, Letterhead, Thread, compose, header, subject_of
+from alerthub.channels.email_body import Custom, Letterhead, Thread, compose, header, subject_of
 from alerthub.channels.email_client import Post, Smarthost
+from alerthub.channels.email_headers import POLICY, UTF8_POLICY
 from alerthub.channels.template import Template
 from alerthub.domain.message import Message, Receipt, Why
 from alerthub.domain.wording import one_line

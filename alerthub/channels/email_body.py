@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
-from email.headerregistry import Address, HeaderRegistry, UnstructuredHeader
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8, EmailPolicy
 from email.utils import format_datetime
 from html import escape
 
 import nh3
 
+from alerthub.channels.email_headers import POLICY
 from alerthub.channels.text import (
     action_lines,
     alert_list,
@@ -89,20 +89,6 @@ class Custom:
     text: str = ""
     html: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Unfolded(UnstructuredHeader):
-    """A header on one line: Python would break a long id into encoded words, and nobody would find the thread."""
-
-    def fold(self, *, policy: EmailPolicy[EmailMessage]) -> str:
-        return f"{getattr(self, 'name', '')}: {self}{policy.linesep}"
-
-
-REGISTRY = HeaderRegistry()
-for _name in ("message-id", "in-reply-to", "references", "list-id"):
-    REGISTRY.map_to_type(_name, Unfolded)      # type: ignore[arg-type]  # the registry itself adds BaseHeader
-POLICY = SMTP.clone(header_factory=REGISTRY)
-UTF8_POLICY = SMTPUTF8.clone(header_factory=REGISTRY)
 
 
 def header(text: str, limit: int = HEADER_LIMIT) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path as FilePath
 from typing import Any
 from urllib.parse import urlsplit
 
+from alerthub.config.coverage import uncovered
 from alerthub.config.kinds import SUFFIX
 from alerthub.config.model import ConfigModel, entries, host_and_port, is_loopback
 from alerthub.config.oncall import gap_warnings
@@ -30,7 +31,7 @@ def warnings(document: Document, model: ConfigModel, now: datetime) -> tuple[str
     found = [*target_advice(document, model), *unreachable(document, model), *gap_warnings(document, model, now),
              *unclear_roles(document, model), *without_effect(document, model), *unable(document, model),
              *links_astray(document, model), *without_buttons(document, model), *hasty(document, model),
-             *unproved(document, model), *any_workspace(document, model),
+             *unproved(document, model), *any_workspace(document, model), *uncovered(document, model),
              *of_routes(document, model), *deprecated(document, model),
              *unapproved(document, model), *readable_by_all(document, document.data, ()), *open_door(document, model)]
     return tuple(str(one) for one in sorted(found, key=lambda one: (one.line, one.column)))

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
-from alerthub.domain.matcher import EQUAL, MATCHES, NOT_EQUAL, NOT_MATCHES, Matcher
-from alerthub.domain.silence import MATCHER_TEXT, MOST_MATCHERS, NAME, NotTaken, Silence, marked_comment, marker_of
+from alerthub.domain.silence import MOST_MATCHERS, NAME, NotTaken, Silence, marker_of
 from alerthub.errors import BadPayload, Unreachable
+from alerthub.silence_wire import REMOTE_ID, read_matcher, written
 from alerthub.sources.alertmanager_api import AlertmanagerApi, answered
 from alerthub.sources.body import read_json, read_time, read_word
 
@@ -22,8 +20,6 @@ logger = logging.getLogger("alerthub.sources")
 MOST = 2_000                # shown of one source; ours are found among all
 COMMENT = 1_400             # characters kept of one; what the hub writes is shorter
 ECHO = 200                  # characters of a refusal
-REMOTE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")       # it becomes part of an address
-OPERATORS = {(False, True): EQUAL, (False, False): NOT_EQUAL, (True, True): MATCHES, (True, False): NOT_MATCHES}
 
 
 class AlertmanagerSilences(AlertmanagerApi):
@@ -64,23 +60,6 @@ class AlertmanagerSilences(AlertmanagerApi):
         status, _ = await self.call("DELETE", url, f"/api/v2/silence/{remote_id}")
         if status not in (200, 404):
             raise Unreachable(f"{url} answered {status} to the end of a silence")
-
-
-def written(silence: Silence) -> dict[str, Any]:
-    """As Alertmanager takes it. `isEqual` only where it is not the default: releases before 0.22 do not know it."""
-    return {
-        "matchers": [written_matcher(matcher) for matcher in silence.matchers], "startsAt": rfc3339(silence.starts_at),
-        "endsAt": rfc3339(silence.ends_at), "createdBy": silence.created_by or "alerthub", "comment": marked_comment(silence),
-    }
-
-
-def written_matcher(matcher: Matcher) -> dict[str, Any]:
-    is_negative = {"isEqual": False} if matcher.op in (NOT_EQUAL, NOT_MATCHES) else {}
-    return {"name": matcher.name, "value": matcher.value, "isRegex": matcher.op in (MATCHES, NOT_MATCHES), **is_negative}
-
-
-def rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def refusal(status: int, body: bytes) -> str:
@@ -135,11 +114,3 @@ def read_silence(item: Any) -> Silence:
     matchers = tuple(read_matcher(one) for one in item["matchers"])
     comment = read_word(item.get("comment"))[:COMMENT]
     return Silence("", 0, matchers, starts_at, ends_at, read_word(item.get("createdBy"))[:NAME], comment, "", remote_id)
-
-
-def read_matcher(item: Any) -> Matcher:
-    if not isinstance(item, dict) or type(item.get("name")) is not str or type(item.get("value")) is not str:
-        raise ValueError("not a matcher")
-    if len(item["name"]) + len(item["value"]) > MATCHER_TEXT:
-        raise ValueError("a matcher is too long")
-    return Matcher(item["name"], OPERATORS[item.get("isRegex") is True, item.get("isEqual") is not False], item["value"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import replace
 from email import message_from_bytes, policy
@@ -442,3 +443,16 @@ def test_any_subject_survives_its_encoding(value: str) -> None:
     found = str(wired(message(title=value, number=1))["Subject"])
     # Breaking a long line may double a space or lose it between encoded words; nothing else changes.
     assert "".join(found.split()) == "".join(subject.split())
+
+
+@pytest.mark.parametrize("text", [
+    "prices puan: eşik 90)", "İ" * 190, "a" * 150 + "ı", "ş " * 90, " é", "\U0001f3f7" * 60, "cafe\u0301 « été » " * 9])
+@pytest.mark.parametrize("name", ["Subject", "X-" + "A" * 74])
+def test_a_header_says_to_every_reader_what_was_meant(text: str, name: str) -> None:
+    """By RFC 2047, not by the one that wrote it: words of at most 75 characters, each text by itself, nothing beside them."""
+    mail = EmailMessage(policy=body.POLICY)
+    mail[name] = text
+    _, _, raw = mail.as_bytes().partition(b"\n\n")[0].decode("ascii").partition(": ")
+    words = raw.split()
+    assert all(len(word) <= 75 and word.startswith("=?utf-8?b?") and word.endswith("?=") for word in words)
+    assert "".join(base64.b64decode(word[10:-2]).decode() for word in words) == text

@@ -16,18 +16,21 @@ import pytest
 from alerthub.toy_agent import ToyAgent
 from tests.kit.agent import RunningAgent, running_agent
 from tests.kit.binaries import LOCAL, Alertmanager, Prometheus, impatient, wait_until
-from tests.kit.deployment import AGENT_SIGNING, DEPLOY, ENVIRON, SECRETS, SIGNING, deployed, write_secrets
+from tests.kit.deployment import AGENT_SIGNING, DEPLOY, ENVIRON, SECRETS, deployed, write_secrets
 from tests.kit.hub_process import HubProcess, post
+from tests.kit.mlflow import RealMlflow
+from tests.kit.prefect import PrefectServer
+from tests.kit.providers.http import FakeProvider
+from tests.kit.providers.kubernetes import ApiServer
 from tests.kit.providers.pagerduty import FakePagerDuty
-from tests.kit.providers.receiver import FakeReceiver
 from tests.kit.providers.slack import CHANNEL, FakeSlack, Posted
 from tests.kit.providers.smtp import FakeSmtp, Mail
 from tests.kit.providers.telegram import FakeTelegram
 from tests.kit.served import served
 
-pytestmark = [pytest.mark.alertmanager, pytest.mark.slow]
+pytestmark = [pytest.mark.alertmanager, pytest.mark.prefect, pytest.mark.mlflow, pytest.mark.slow]
 
-PATHS = {"/prefect/retry", "/autoscale", "/registry/warning", "/retrain"}
+STARTED = {"prefect-retry", "autoscale", "registry-warning", "safe-mode"}       # and one that waits for people
 QUIET = {"rolling_reward": 1, "feature_drift_ks_pvalue": {"spread": 0.5}, "inference_latency_seconds": [0.02] * 20}
 TROUBLE = {"etl_flow_failure_total": 10, "etl_flow_success_total": 90, "inference_latency_seconds": [0.8] * 20,
            "rolling_reward": -1000, "feature_drift_ks_pvalue": {"spread": 0.001}}
@@ -45,7 +48,10 @@ class Stage:
     telegram: FakeTelegram = field(default_factory=lambda: FakeTelegram(SECRETS["telegram-bot-token"]))
     post: FakeSmtp = field(default_factory=lambda: FakeSmtp(login=("hub", SECRETS["smtp-password"])))
     pagerduty: FakePagerDuty = field(default_factory=lambda: FakePagerDuty(SECRETS["pagerduty-routing-key"]))
-    machines: FakeReceiver = field(default_factory=lambda: FakeReceiver(SIGNING))
+    cluster: ApiServer = field(default_factory=lambda: ApiServer(SECRETS["kubernetes-token"], 2, "drl", "inference"))
+    kubernetes: FakeProvider = field(init=False)
+    prefect: PrefectServer = field(init=False)
+    mlflow: RealMlflow = field(init=False)
     agent: RunningAgent = field(init=False)
     prometheus: Prometheus = field(init=False)
     alertmanager: Alertmanager = field(init=False)
@@ -70,6 +76,10 @@ class Stage:
         """What Telegram's live messages about this alert say now."""
         return [sent.text for sent in self.telegram.roots if word in sent.text]
 
+    def states(self) -> dict[str, str]:
+        """How far each action is."""
+        return {run["action"]: run["state"] for run in self.hub.runs()}
+
     def mode(self) -> str:
         """What the agent says of itself."""
         return str(httpx.get(f"{self.agent.url}/mode", **LOCAL).json()["mode"])
@@ -83,19 +93,39 @@ def configured(stage: Stage, secrets: Path) -> HubProcess:
     more = {"slack_base_url": stage.slack.base_url, "telegram_api_url": stage.telegram.url,
             "pagerduty_url": stage.pagerduty.enqueue_url, "smtp_tls_ca_file": stage.post.ca_file}
     addresses = {"listen: 127.0.0.1:8095": "listen: ${HUB_LISTEN}", "http://127.0.0.1:9093": "${ALERTMANAGER}",
-                 "http://127.0.0.1:8000": stage.agent.url, "http://127.0.0.1:8101": stage.machines.url,
+                 "http://127.0.0.1:8000": stage.agent.url,
                  "\nglobal:\n": "\nglobal:\n" + "".join(f"  {key}: {value}\n" for key, value in more.items())}
-    return HubProcess(deployed("alerthub.yml", secrets, addresses), {**ENVIRON, "SMTP_SMARTHOST": stage.post.smarthost},
-                      SECRETS["alerthub-api-token"])
+    environ = {**ENVIRON, "SMTP_SMARTHOST": stage.post.smarthost, "PREFECT_API": stage.prefect.api,
+               "MLFLOW_URL": stage.mlflow.url, "KUBERNETES_API": stage.kubernetes.url}
+    return HubProcess(deployed("alerthub.yml", secrets, addresses), environ, SECRETS["alerthub-api-token"])
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[PrefectServer]:
+    """With the deployments of the file, and no worker: what is queued stays so."""
+    with PrefectServer() as server:
+        for flow, name in (("etl", "features"), ("retrain", "drl")):
+            server.has_deployment(flow, name)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mlflow() -> Iterator[RealMlflow]:
+    """With two versions of the agent's model, the second of them in use."""
+    with RealMlflow() as server:
+        server.has_model("agent-btc", versions=2)
+        server.post("/registered-models/alias", {"name": "agent-btc", "alias": "champion", "version": "2"})
+        yield server
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def stage(tmp_path: Path, prefect: PrefectServer, mlflow: RealMlflow) -> Iterator[Stage]:
     """All of it, started: figures are good, Prometheus has looked twice."""
     secrets, stage = write_secrets(tmp_path), Stage()
+    stage.kubernetes, stage.prefect, stage.mlflow = FakeProvider(stage.cluster), prefect, mlflow
     rules = impatient((DEPLOY / "prometheus" / "rules" / "drl.yml").read_text())
     with ExitStack() as stack:
-        stack.enter_context(served(stage.slack, stage.telegram, stage.post, stage.pagerduty, stage.machines))
+        stack.enter_context(served(stage.slack, stage.telegram, stage.post, stage.pagerduty, stage.kubernetes))
         stage.agent = stack.enter_context(running_agent(ToyAgent(name="agent-btc", secret=AGENT_SIGNING)))
         stage.agent.agent.set_all(QUIET)
         stage.hub = configured(stage, secrets)
@@ -110,7 +140,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def has_all_happened(stage: Stage) -> bool:
-    return (len(stage.machines.effects) >= len(PATHS) and stage.mode() == "safe" and bool(stage.chats("InferenceLatencyHigh"))
+    return (set(stage.states()) >= {*STARTED, "queue-retraining"} and stage.mode() == "safe"
+            and bool(stage.chats("InferenceLatencyHigh"))
             and len(stage.pagerduty.incidents) >= 3 and len(stage.slack.roots) >= 5
             and bool(stage.mails("risk@example.com", "")) and bool(stage.mails("team@example.com", "")))
 
@@ -126,7 +157,7 @@ def has_all_ended(stage: Stage) -> bool:
 def test_from_the_figures_of_an_agent_to_the_right_people_and_to_a_safe_agent(stage: Stage) -> None:
     assert post(stage.hub.hook(), {"version": "4", "alerts": []}) == 401
     wait_until(lambda: stage.roots("Watchdog"), 30, "the way from Prometheus to Slack works")
-    assert (stage.mode(), stage.machines.requests) == ("trading", [])
+    assert (stage.mode(), stage.hub.runs(), stage.kubernetes.requests) == ("trading", [], [])
     stage.agent.agent.set_all(TROUBLE)
     stage.alertmanager.post(*({"alertname": name, "agent": "agent-btc", "severity": word} for name, word in BY_SEVERITY.items()))
     wait_until(lambda: has_all_happened(stage), 60, "everything of the table")
@@ -166,19 +197,19 @@ def titles(texts: Iterable[str]) -> set[str]:
 
 
 def check_machines(stage: Stage) -> None:
-    """Each action once, signed, with a key that makes it idempotent; nothing of the alert but what is configured."""
-    assert stage.machines.refused == []
-    assert sorted(request.path for request in stage.machines.requests) == sorted(PATHS)
-    assert all(request.headers["idempotency-key"] == request.headers["webhook-id"] for request in stage.machines.requests)
-    runs = {run["id"]: run for run in stage.hub.runs()}
-    assert set(stage.machines.ids()) | {push.id for push in stage.agent.agent.pushes} == set(runs)
-    assert {run["state"] for run in runs.values()} == {"succeeded"}
-    (retry,), (scale,) = stage.machines.at("/prefect/retry"), stage.machines.at("/autoscale")
-    (warning,), (retrain,) = stage.machines.at("/registry/warning"), stage.machines.at("/retrain")
-    assert retry["parameters"] == {"flow": "etl", "agent": "agent-btc"}
-    assert scale["parameters"] == {"deployment": "inference", "step": 1, "agent": "agent-btc"}
-    assert warning["parameters"] == {"warning": "feature drift", "agent": "agent-btc", "feature": "spread"}
-    assert retrain["parameters"] == {"reason": "feature drift", "agent": "agent-btc"}
+    """Each action once, as its own system tells it; and what people have to agree to waits for them."""
+    assert stage.states() == {**dict.fromkeys(STARTED, "succeeded"), "queue-retraining": "awaiting_approval"}
+    assert len(stage.hub.runs()) == len(STARTED) + 1
+    (flow_run,) = stage.prefect.flow_runs()
+    assert flow_run["parameters"] == {"agent": "agent-btc"}
+    assert flow_run["deployment_id"] == stage.prefect.get("/deployments/name/etl/features")["id"]
+    assert (flow_run["state_type"], "alerthub" in flow_run["tags"]) == ("SCHEDULED", True)
+    assert stage.mlflow.tags("agent-btc", "2") == {"drift": "warning"}
+    assert stage.mlflow.tags("agent-btc", "1") == {}
+    assert (stage.cluster.replicas, len(stage.cluster.changes)) == (6, 1)
+    reports = {run["action"]: run["report"] for run in stage.hub.runs()}
+    assert "not executed yet" in reports["prefect-retry"]["verified"]
+    assert reports["registry-warning"]["request"]["before"] is None
 
 
 def check_safe_mode(stage: Stage) -> None:

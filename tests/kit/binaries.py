@@ -93,6 +93,7 @@ class Program:
     """
 
     stop_signal = signal.SIGTERM
+    start_seconds = START_SECONDS
     environ: Mapping[str, str] | None = None      # None: that of the test
 
     def __init__(self, name: str) -> None:
@@ -116,7 +117,7 @@ class Program:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             cwd=self.folder, env=self.environ, start_new_session=True)
         atexit.register(self.close)
-        wait_until(self.is_up, START_SECONDS, f"{self.name} answers")
+        wait_until(self.is_up, self.start_seconds, f"{self.name} answers")
         return self
 
     def is_up(self) -> bool:
@@ -240,10 +241,11 @@ def posting_to(url: str, group_by: Sequence[str] = ("alertname", "agent"), **rec
 class Prometheus(Program):
     """The real one: scrapes and evaluates every second, so a changed figure is an alert in about two.
 
-    `rules` is the text of a rule file, `scrape` addresses ("127.0.0.1:8000"), `alertmanagers` base URLs.
+    `rules` is the text of a rule file, `scrape` addresses ("127.0.0.1:8000"), `alertmanagers` base URLs. `job` is the label
+    that what it scrapes gets.
     """
 
-    def __init__(self, rules: str, scrape: Sequence[str] = (), alertmanagers: Sequence[str] = ()) -> None:
+    def __init__(self, rules: str, scrape: Sequence[str] = (), alertmanagers: Sequence[str] = (), job: str = "test") -> None:
         self.binary = program("prometheus")
         super().__init__("Prometheus")
         (self.folder / "rules.yml").write_text(rules)
@@ -252,7 +254,7 @@ class Prometheus(Program):
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yml"],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": peers}]}]},
-            "scrape_configs": [{"job_name": "test", "static_configs": [{"targets": list(scrape)}]}]}))
+            "scrape_configs": [{"job_name": job, "static_configs": [{"targets": list(scrape)}]}]}))
 
     def command(self) -> list[str]:
         return [self.binary, f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/data",

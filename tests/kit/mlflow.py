@@ -24,11 +24,13 @@ def mlflow_program() -> str:
 class RealMlflow(Program):
     """One worker, everything in a folder of its own. It begins empty, and without authentication."""
 
+    start_seconds = 90.0      # it imports much, and migrates its database first
+
     def __init__(self) -> None:
         self.binary = mlflow_program()
         super().__init__("MLflow")
         self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTHON"))},
             "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
         }
         self.client = httpx.Client(base_url=f"{self.url}/api/2.0/mlflow", timeout=30, **LOCAL)

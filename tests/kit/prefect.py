@@ -37,11 +37,13 @@ def prefect_program(name: str) -> str:
 class PrefectServer(Program):
     """SQLite, Basic authentication, and CSRF protection, in a folder of its own."""
 
+    start_seconds = 90.0      # it takes 8 s of computing, and migrates its database first
+
     def __init__(self) -> None:
         self.binary = prefect_program("prefect")
         super().__init__("Prefect")
         self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PYTHON"))},
             "PREFECT_HOME": str(self.folder), "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self.folder}/prefect.db",
             "PREFECT_SERVER_API_AUTH_STRING": f"{USER}:{PASSWORD}", "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
@@ -75,6 +77,11 @@ class PrefectServer(Program):
         assert answer.is_success, answer.text
         return answer.json()
 
+    def has_deployment(self, flow: str, name: str) -> str:
+        """A new deployment that nobody runs; its id."""
+        made = self.post("/flows/", {"name": flow})
+        return str(self.post("/deployments/", {"name": name, "flow_id": made["id"]})["id"])
+
     def flow_runs(self) -> list[dict[str, Any]]:
         return list(self.post("/flow_runs/filter", {}))
 
@@ -94,7 +101,7 @@ class PrefectRunner(Program):
         self.server, self.binary = server, prefect_program("python")
         super().__init__("the runner of Prefect")
         self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PYTHON"))},
             "PREFECT_HOME": str(self.folder), "DO_NOT_TRACK": "1", "PREFECT_API_URL": server.api,
             "PREFECT_API_AUTH_STRING": f"{USER}:{PASSWORD}", "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",

@@ -119,16 +119,20 @@ class TestTheConfiguration:
     def real(self) -> dict[str, Any]:
         return dict(yaml.safe_load((DEPLOY / "alerthub.yml").read_text(encoding="utf-8")))
 
-    @pytest.mark.parametrize("section", ["route", "actions"])
-    def test_what_happens_is_what_a_real_one_does(self, ours: dict[str, Any], real: dict[str, Any], section: str) -> None:
-        assert ours[section] == real[section]
+    def test_what_happens_is_what_a_real_one_does(self, ours: dict[str, Any], real: dict[str, Any]) -> None:
+        """The machines of the demo are one receiver of signed requests; a real one has Prefect, MLflow and Kubernetes."""
+        def named(section: list[dict[str, Any]]) -> list[tuple[str, str]]:
+            return [(entry["name"], entry["direction"]) for entry in section]
 
-    @pytest.mark.parametrize("section", ["receivers", "targets"])
-    def test_it_has_the_same_names_of_the_same_kinds(self, ours: dict[str, Any], real: dict[str, Any], section: str) -> None:
+        assert ours["route"] == real["route"]
+        assert named(ours["actions"]) == named(real["actions"])
+
+    def test_it_has_the_same_receivers_of_the_same_kinds(self, ours: dict[str, Any], real: dict[str, Any]) -> None:
         def kinds(entries: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-            return [(entry["name"], entry.get("type"), *(key for key in entry if key.endswith("_configs"))) for entry in entries]
+            return [(entry["name"], *(key for key in entry if key.endswith("_configs"))) for entry in entries]
 
-        assert kinds(ours[section]) == kinds(real[section])
+        assert kinds(ours["receivers"]) == kinds(real["receivers"])
+        assert [ours["targets"][0][key] for key in ("name", "type")] == [real["targets"][0][key] for key in ("name", "type")]
 
     def test_the_hub_takes_it_and_has_nothing_else_to_warn_of(self, tmp_path: Path) -> None:
         config = load(filled(tmp_path), {})

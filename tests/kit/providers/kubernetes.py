@@ -42,13 +42,13 @@ def autoscaler(name: str, of: str = NAME, kind: str = "Deployment") -> dict[str,
             "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": of}, "minReplicas": 1, "maxReplicas": 9}}
 
 
-def made(replicas: int) -> dict[str, Any]:
+def made(replicas: int, namespace: str = NAMESPACE, name: str = NAME) -> dict[str, Any]:
     pods = {"replicas": replicas, "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas}
     return {
         "kind": "Deployment", "apiVersion": "apps/v1",
-        "metadata": {"name": NAME, "namespace": NAMESPACE, "generation": 7, "resourceVersion": "1000"},
-        "spec": {"replicas": replicas, "template": {"metadata": {"labels": {"app": NAME}, "annotations": {"team": "ml"}}}},
-        "status": {"observedGeneration": 7, **{name: count for name, count in pods.items() if count},
+        "metadata": {"name": name, "namespace": namespace, "generation": 7, "resourceVersion": "1000"},
+        "spec": {"replicas": replicas, "template": {"metadata": {"labels": {"app": name}, "annotations": {"team": "ml"}}}},
+        "status": {"observedGeneration": 7, **{pod: count for pod, count in pods.items() if count},
                    "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]},
     }
 
@@ -56,10 +56,11 @@ def made(replicas: int) -> dict[str, Any]:
 class ApiServer:
     """What it knows is public and may be changed by a test. `changes` are the patches that had an effect."""
 
-    def __init__(self, token: str | None = None, replicas: int = 3) -> None:
+    def __init__(self, token: str | None = None, replicas: int = 3, namespace: str = NAMESPACE, name: str = NAME) -> None:
+        self.namespace, self.name = namespace, name
         self.tokens = {token} if token is not None else set()        # none: everybody may enter
         self.rights = set(ALL_RIGHTS)
-        self.deployment: dict[str, Any] | None = made(replicas)
+        self.deployment: dict[str, Any] | None = made(replicas, namespace, name)
         self.autoscalers: list[dict[str, Any]] = []
         self.changes: list[dict[str, Any]] = []
         self.rehearsals: list[dict[str, Any]] = []
@@ -109,7 +110,7 @@ class ApiServer:
         if found := re.fullmatch(f"{DEPLOYMENTS}(/scale)?", parts.path):
             resource = f"deployments{found[3] or ''}"
             self._allowed(request.method.lower(), resource, found[1])
-            if self.deployment is None or (found[1], found[2]) != (NAMESPACE, NAME):
+            if self.deployment is None or (found[1], found[2]) != (self.namespace, self.name):
                 raise Refused(404, f'deployments.apps "{found[2]}" not found')
             return self._read(resource) if request.method == "GET" else self._patched(request, resource, query)
         raise Refused(404, "the server could not find the requested resource")
