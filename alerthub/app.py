@@ -29,7 +29,7 @@ from alerthub.engine.worker import Plant, Worker
 from alerthub.equipment import close_all, equip, outbound
 from alerthub.errors import Busy, ConfigError
 from alerthub.flow import beat
-from alerthub.flow.respond import view
+from alerthub.flow.links import view
 from alerthub.metrics import Metrics
 from alerthub.sources.base import Source
 from alerthub.store.database import Store

@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerthub.domain.answer import Decision, Who, Why, decide, is_automatic, permission, recognised, refused
-from alerthub.domain.buttons import SILENCES as LABELS
 from alerthub.domain.command import (
     GUARDED,
     SILENCES,
@@ -19,23 +18,20 @@ from alerthub.domain.command import (
     Ask,
     BadToken,
     Command,
-    LinkView,
     Outcome,
     Press,
     Token,
     Typed,
     Verb,
-    press_of_link,
     read_token,
 )
 from alerthub.domain.incident import OWN_SOURCE, Incident
-from alerthub.domain.local_time import day_and_time
 from alerthub.domain.own import BY_HAND
 from alerthub.domain.person import Account
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import end_of
 from alerthub.domain.words import NotUnderstood, Said, named, parse
-from alerthub.flow import approve, change, showing, tell
+from alerthub.flow import approve, change, tell
 from alerthub.flow.labels import common_labels
 from alerthub.store import alerts as alert_store
 from alerthub.store import closings, lanes, latches, people
@@ -56,7 +52,6 @@ WAITING = {verb.value: verb for verb in (Verb.approve, Verb.deny, Verb.release, 
 NEED_PROOF = frozenset({Verb.approve, Verb.release, Verb.override})
 UNPROVED = ("A mail is no proof of who reads it. Give {}'s own token (people[].api_token) on the page, or answer in chat. "
             "Nothing was done.")
-OVER = "This does not wait any more: it was decided, or its time is over. Open the incident to see."
 
 
 def hear(tx: Tx, rules: Rules, ask: Ask, now: datetime) -> Answer:
@@ -98,7 +93,7 @@ def told(decision: Decision, who: Who, verb: str, number: int = 0, force: str = 
                   decision.why.value if decision.outcome is Outcome.refused else "")
 
 
-# -- buttons and links
+# -- buttons, and links: what one would do says links.py
 
 def pressed(tx: Tx, rules: Rules, press: Press, now: datetime) -> Answer:
     key = people.signing_key(tx)
@@ -158,36 +153,6 @@ def command_of(tx: Tx, press: Press, token: Token, place: Place, rules: Rules, n
     subject = approve.subject_of(tx, place.incident_id, token) if token.verb in GUARDED else ""
     return Command(token.verb, place.incident_id, press.by, press.key, place.destination, token.episode, until=until,
                    forced=token.detail == "f", subject=subject)
-
-
-def view(tx: Tx, rules: Rules, token_text: str, now: datetime) -> LinkView:
-    """What a mailed link would do, for the page that asks first: what the press would refuse, or find to be so, is a problem
-    here. Changes nothing (R-52)."""
-    press = press_of_link(token_text)
-    try:
-        token = read_token(token_text, people.signing_key(tx))
-    except BadToken:
-        return LinkView(problem="This link is not complete. Open it again from the mail, as a whole.")
-    place = lanes.place_of(tx, token.lane)
-    incident = alert_store.find_incident(tx, place.incident_id) if place else None
-    if place is None or incident is None:
-        return LinkView(problem="This incident is not kept any more.")
-    wrong = misplaced(press, token, place, now)
-    if wrong is not None:
-        return LinkView(problem=wrong.text, number=incident.number if wrong.why is Why.expired_link else 0)
-    if people.was_heard(tx, press.key):
-        return LinkView(problem=USED, number=incident.number)
-    who, command = mailed_to(tx, rules, place), command_of(tx, press, token, place, rules, now)
-    shown = LinkView(token.verb.value, incident.number, incident.title, incident.status.value, incident.severity.value, who.name)
-    if token.verb in GUARDED:
-        effect = showing.effect_of(tx, rules, token.verb, approve.subject_of(tx, incident.id, token))
-        return replace(shown, problem="" if effect else OVER, effect=effect, needs_proof=token.verb in NEED_PROOF)
-    decision = decide(incident, command, who, rules, ends_by_hand=ends_by_hand(tx, incident))
-    if decision.outcome not in (Outcome.done, Outcome.held):
-        return LinkView(problem=decision.text, number=incident.number)
-    if token.verb is Verb.silence and command.until:
-        return replace(shown, verb=dict(LABELS)[token.detail], until=day_and_time(command.until, rules.answers.time_zone))
-    return shown
 
 
 # -- words

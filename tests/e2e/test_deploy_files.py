@@ -32,7 +32,7 @@ from tests.kit.deployment import DEPLOY, ENVIRON, SECRETS, deployed, write_secre
 RULES = DEPLOY / "prometheus" / "rules"
 RUNBOOKS = read_runbooks(folder("runbooks"))
 OWN = [own.DELIVERY_FAILED, own.BAD_PAYLOAD, own.BODY_TOO_LARGE, own.ACTION_FAILED, own.SOURCE_UNREACHABLE, own.ESCALATION_STUCK,
-       HEARTBEAT_MISSING]
+       own.CIRCUIT_OPEN, own.ACTIONS_FROZEN, HEARTBEAT_MISSING]
 
 
 def tree(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from tests.kit.deployment import DEPLOY, deployed, environ_for, secrets_for, wri
 RULES = DEPLOY / "prometheus" / "rules"
 RUNBOOKS = read_runbooks(folder("runbooks"))
 OWN = [own.DELIVERY_FAILED, own.BAD_PAYLOAD, own.BODY_TOO_LARGE, own.ACTION_FAILED, own.SOURCE_UNREACHABLE, own.ESCALATION_STUCK,
-       HEARTBEAT_MISSING]
+       own.CIRCUIT_OPEN, own.ACTIONS_FROZEN, HEARTBEAT_MISSING]
 HEADINGS = ("What it means", "Impact", "What the hub already did", "Check first", "Do", "Escalate")
 
 

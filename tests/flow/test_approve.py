@@ -17,7 +17,7 @@ from alerthub.domain.message import Message
 from alerthub.domain.person import Account
 from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Approval, Direction
-from alerthub.flow.respond import view
+from alerthub.flow.links import view
 from alerthub.store import people
 from alerthub.store.database import Store
 from tests.kit.alerts import firing, resolved

@@ -12,7 +12,7 @@ from alerthub.domain.command import LinkView, Outcome, Press, Verb, press_of_lin
 from alerthub.domain.message import IncidentStatus, Message
 from alerthub.domain.person import Account
 from alerthub.domain.rules import Answers
-from alerthub.flow.respond import view
+from alerthub.flow.links import view
 from alerthub.store.database import Store
 from tests.kit.alerts import firing, resolved
 from tests.kit.world import SLACK, World, destination, person, rules_for

@@ -18,7 +18,7 @@ from alerthub.domain.reconcile import Peer
 from alerthub.domain.route import Route
 from alerthub.domain.rules import Approval, Release, Rules, SourceRule
 from alerthub.flow import watch
-from alerthub.flow.respond import view
+from alerthub.flow.links import view
 from alerthub.store import latches
 from alerthub.store.database import Store
 from alerthub.store.tx import Tx

@@ -13,7 +13,7 @@ from alerthub.domain.message import IncidentStatus, Why
 from alerthub.domain.person import Account, Right
 from alerthub.domain.route import Route
 from alerthub.domain.rules import Answers, EscalationPolicy, PolicyStep
-from alerthub.flow.respond import view
+from alerthub.flow.links import view
 from alerthub.store import people
 from alerthub.store.database import Store
 from tests.kit.alerts import firing, resolved

@@ -15,7 +15,8 @@ SECRETS = {
     "alerthub-token": "token-between-alertmanager-and-hub", "alerthub-api-token": "token-between-people-and-api",
     "slack-bot-token": "xoxb-corridor-0123456789",
     "telegram-bot-token": "123456789:AAE-corridor-bot-token", "smtp-password": "corridor-smtp-password",
-    "pagerduty-routing-key": "0123456789abcdef0123456789abcdef", "agent-btc": AGENT_SIGNING,
+    "pagerduty-routing-key": "0123456789abcdef0123456789abcdef", "agent-btc": AGENT_SIGNING, "permit-btc": AGENT_SIGNING,
+    "permit-btc-token": "token-of-the-agent-for-its-permit",
     "slack-signing-secret": "corridor-slack-signing-0123456789", "prefect-password": PASSWORD,
     "mlflow-password": "corridor-mlflow-password", "kubernetes-token": "corridor-kubernetes-token",
 }
@@ -54,7 +55,7 @@ def deployed(name: str, secrets: Path, addresses: Mapping[str, str] | None = Non
 
 SHAPES = {
     r"routing[-_]key": "0123456789abcdef0123456789abcdef", r"telegram.*token": "123456789:AAE-another-bot-token",
-    r"(agent|actions|sign)": AGENT_SIGNING,
+    r"permit[\w-]*-token": "token-of-the-agent-for-its-permit", r"(agent|actions|sign|permit)": AGENT_SIGNING,
 }
 FORMS = {
     "_API$": "http://127.0.0.1:4200/api", "_URL$": "http://127.0.0.1:5000", "EMAIL": "somebody@example.com",

@@ -6,12 +6,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.kit.binaries import LOCAL, Program
 
+CHECKOUT = Path(__file__).parents[2]
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
 
 
@@ -22,7 +24,8 @@ class HubProcess(Program):
     def __init__(self, config: str, environ: Mapping[str, str] | None = None, api_token: str = "") -> None:
         super().__init__("AlertHub")
         self.api_token = api_token
-        self.environ = {**os.environ, "HUB_LISTEN": f"127.0.0.1:{self.port}", **(environ or {})}
+        # It runs in a folder of its own, and must run this checkout all the same.
+        self.environ = {**os.environ, "PYTHONPATH": str(CHECKOUT), "HUB_LISTEN": f"127.0.0.1:{self.port}", **(environ or {})}
         (self.folder / "alerthub.yml").write_text(config)
 
     def command(self) -> list[str]:
