@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 FAST := not slow and not postgres and not alertmanager and not prefect and not mlflow
 
-.PHONY: help venv run test test-fast lint bench demo counterparts clean
+.PHONY: help venv run test test-fast lint bench kills demo counterparts clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -51,6 +51,9 @@ lint: venv ## ruff, mypy, import-linter
 
 bench: venv ## how fast it is here, against a bare web application
 	@exec $(BIN)/python -m tests.bench
+
+kills: venv ## kill -9 at every step of an action, 200 times each, on both databases: what came of it
+	@exec $(BIN)/python -m tests.kit.kills
 
 counterparts: ## Prometheus, Alertmanager and Prefect for the tests, where this machine can install them
 	@.ci/counterparts

@@ -21,6 +21,8 @@ from alerthub.cli_base import (
     json_option,
     not_ours,
     number_of,
+    token_from,
+    token_option,
     user,
 )
 from alerthub.config import Config
@@ -34,11 +36,14 @@ SHOWN = ("number", "title", "severity", "status", "acknowledged_by", "acknowledg
 @click.command()
 @click.argument("person")
 @config_option
+@token_option
 @json_option
 @fails_plainly
-def link(person: str, path: Path | None, as_json: bool) -> None:
-    """Make a one-time code by which PERSON proves that a chat account is theirs."""
-    found = asyncio.run(ask_hub(configured(path), "POST", f"people/{quote(person, safe='')}/link-code"))
+def link(person: str, path: Path | None, token_file: Path | None, as_json: bool) -> None:
+    """Make a one-time code by which PERSON proves that a chat account is theirs. For who may approve or administer it needs
+    their own token or an admin's."""
+    found = asyncio.run(ask_hub(configured(path), "POST", f"people/{quote(person, safe='')}/link-code",
+                                token=token_from(token_file)))
     if as_json:
         click.echo(json.dumps(found))
         return

@@ -31,6 +31,7 @@ VERSION = "alerthub-permit-v1"
 ANSWER_BYTES = 16 * 1024        # more of an answer is never read
 FIRST_PAUSE, SHORTEST_PAUSE = 1.0, 0.05      # seconds
 ARMED, SAFE = "armed", "safe"
+Verify = Callable[[bytes, str], bool]       # of the signed text and the signature as sent, `v1a,base64`
 
 
 class Refused(Exception):
@@ -59,7 +60,7 @@ class Held:
 class Keeper:
     """Judges what the hub answers, and the time. No thread and no network: `Permit` has those."""
 
-    def __init__(self, target: str, verify: Callable[[bytes, str], bool], *, tolerance: float = 1.0, skew: float = 5.0,
+    def __init__(self, target: str, verify: Verify, *, tolerance: float = 1.0, skew: float = 5.0,
                  longest: float = 300.0) -> None:
         self.target, self.verify = target, verify
         self.tolerance, self.skew, self.longest = tolerance, skew, longest
@@ -118,13 +119,10 @@ class Keeper:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise Refused("the answer is no lease")
-    return value
+    with suppress(ValueError, RecursionError):
+        if isinstance(value := json.loads(body), dict):
+            return value
+    raise Refused("the answer is no lease")
 
 
 def text_of(lease: dict[str, Any], name: str) -> str:
@@ -151,9 +149,11 @@ def signing_text(lease: dict[str, Any]) -> bytes:
     return "\n".join([VERSION, *fields, str(lease["sequence"])]).encode()
 
 
-def verifier(key: str | bytes) -> Callable[[bytes, str], bool]:
-    """`whsec_…` or bytes: a shared key (HMAC-SHA256). `whpk_…`: the hub's public key (Ed25519), which needs `cryptography`.
-    Raises ValueError, without the key in it, for everything else."""
+def verifier(key: str | bytes | Verify) -> Verify:
+    """`whsec_…` or bytes: a shared key (HMAC-SHA256). `whpk_…`: the hub's public key (Ed25519), which needs `cryptography`; or
+    a check of your own. Raises ValueError, without the key in it, for everything else."""
+    if callable(key):
+        return key
     if isinstance(key, bytes) or key.startswith("whsec_"):
         shared = key if isinstance(key, bytes) else decoded(key.removeprefix("whsec_"))
         if len(shared) < 24:
@@ -165,7 +165,7 @@ def verifier(key: str | bytes) -> Callable[[bytes, str], bool]:
     raise ValueError("the key is whsec_… (shared) or whpk_… (the hub's public one)")
 
 
-def ed25519(public: bytes) -> Callable[[bytes, str], bool]:
+def ed25519(public: bytes) -> Verify:
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -203,10 +203,10 @@ def signature_in(signature: str, scheme: str) -> bytes:
 class Permit:
     """Renews in a thread of its own, from now on. `timeout` bounds one question altogether."""
 
-    def __init__(self, url: str, target: str, *, key: str | bytes, token: str | None = None, timeout: float = 3.0,
+    def __init__(self, url: str, target: str, *, key: str | bytes | Verify, token: str | None = None, timeout: float = 3.0,
                  tls_ca_file: str | None = None, tolerance: float = 1.0, skew: float = 5.0, longest: float = 300.0,
                  wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:  # noqa: TID251
-        """`url` is the hub's. Raises ValueError for what cannot work, without key and token in it."""
+        """`url` is the hub's; `key`: see `verifier`. Raises ValueError for what cannot work, without key and token in it."""
         self._wall, self._monotonic = wall, monotonic
         self._keeper = Keeper(target, verifier(key), tolerance=tolerance, skew=skew, longest=longest)
         self._line = Line(url, f"/api/v1/permits/{quote(target, safe='')}", token, timeout, tls_ca_file)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, ReleaseSettings, Report, Span
 from alerthub.actions.exchange import Answer, Exchange, SigningSecret, Token, WebTarget, check_url
+from alerthub.domain.permit import Signer
 from alerthub.domain.rules import Direction
 from alerthub.errors import ActionFailed, ActionUnknown
 from alerthub.settings import Settings
 from alerthub.signing import read_key
+from alerthub.signing_ed25519 import read_private
 
 SAFE = "safe"
 FIRST_POLL, LONGEST_POLL = 0.2, 1.0          # seconds between looks at the mode
@@ -49,6 +51,11 @@ def check_ttl(span: timedelta) -> timedelta:
     return span
 
 
+def check_private(secret: SecretStr) -> SecretStr:
+    read_private(secret.get_secret_value())
+    return secret
+
+
 def check_mode(mode: str) -> str:
     if mode == SAFE:
         raise ValueError("a release leads out of safe; name the mode in which the agent acts")
@@ -56,14 +63,22 @@ def check_mode(mode: str) -> str:
 
 
 class PermitSettings(Settings):
-    """How long a permit is good for; what signs it (the target's own secret, if none is given here); the token that the agent
-    shows. Without a fresh one the agent goes safe by itself."""
+    """How long a permit is good for; what signs it: a private key for Ed25519, or a shared secret (the target's own, if none is
+    given here); the token that the agent shows. Without a fresh one the agent goes safe by itself."""
 
     ttl: Annotated[Span, AfterValidator(check_ttl)] = timedelta(seconds=15)
     secret: SigningSecret | None = None
     secret_file: str | None = None
+    key: Annotated[SecretStr, AfterValidator(check_private)] | None = None
+    key_file: str | None = None
     token: Annotated[Token, AfterValidator(check_strength)] | None = None
     token_file: str | None = None
+
+    @model_validator(mode="after")
+    def check_one(self) -> Self:
+        if self.key is not None and self.secret is not None:
+            raise ValueError("a permit is signed by one of them: give secret_file or key_file, not both")
+        return self
 
 
 class AgentReleaseSettings(ReleaseSettings):
@@ -79,8 +94,10 @@ class AgentTarget(WebTarget):
     release: AgentReleaseSettings = Field(default_factory=AgentReleaseSettings)
 
     @property
-    def permit_key(self) -> bytes | None:
+    def permit_key(self) -> bytes | Signer | None:
         """What signs its permits."""
+        if self.permit is not None and self.permit.key is not None:
+            return read_private(self.permit.key.get_secret_value())
         secret = (self.permit.secret if self.permit is not None else None) or self.secret
         return read_key(secret.get_secret_value()) if secret is not None else None
 

@@ -16,6 +16,7 @@ from html import escape
 
 import nh3
 
+from alerthub.channels.email_facts import told_html, told_text
 from alerthub.channels.email_headers import POLICY
 from alerthub.channels.text import (
     action_lines,
@@ -46,6 +47,7 @@ NEWS_LIMIT = 200
 LINKS = 10
 ANSWERS_SHOWN, ANSWERS_ROOM = 20, 30_000
 LINK_LIMIT = 1_000
+ACTIONS_ROOM = 20_000   # of what is told of actions at length
 REST_LIMIT = 5_000      # of the incidents of a storm that are named by number only
 # What can be answered by mail. A mail is no proof of who reads it (PROTOCOLS 5): to approve or to release, the page that the
 # link opens asks for the person's own token.
@@ -159,11 +161,13 @@ def text_body(message: Message, *, is_first: bool) -> str:
     first = still(message) if message.why is Why.repeat else f"{status_word(message)}: {title}"
     head = [line for line in (first, description(message), facts(message)) if line]
     parts = ["\n".join(head), "\n".join(f"* {line}" for line in news(message, is_first=is_first)),
-             "\n".join((*remarks(message), *action_lines(message)))]
+             "\n".join(remarks(message))]
     found = [f"{label}: {url}" for label, url in answer_links(message)]
     links = [f"{label}: {url}" for label, url in safe_links(message.links)]
     tail = "\n\n".join("\n".join(lines) for lines in ([*found, ASKS_AGAIN] if found else [], links) if lines)
     room = TEXT_LIMIT - sum(len(part) + 2 for part in (*parts, tail))
+    parts.append(told_text(message, min(room - 2, ACTIONS_ROOM)))
+    room -= len(parts[-1]) + 2
     alerts = digest_text(message.digest, room) if message.digest else listed(*alerts_of(message), room)
     return encodable("\n\n".join(part for part in (*parts, alerts, tail) if part) + "\n")
 
@@ -210,12 +214,13 @@ def html_body(message: Message, *, is_first: bool) -> str:
         f'<p style="color:#444444;margin:0 0 12px">{escape(facts(message))}</p>',
         items("", news(message, is_first=is_first)),
         *(f'<p style="border:1px solid #8a6100;padding:8px">{escape(line)}</p>' for line in remarks(message)),
-        items("Actions", action_lines(message)),
     ]
     links = (f'<p style="margin:8px 0"><a href="{escape(url)}" style="font-size:18px">{escape(label)}</a></p>'
              for label, url in safe_links(message.links))
     tail = [html_answers(message), *links]
-    room = HTML_LIMIT - weight("\n".join((*head, *tail)))
+    room = HTML_LIMIT - weight("\n".join((*head, *tail))) - 2
+    head.append(told_html(message, min(room, ACTIONS_ROOM)) or items("Actions", action_lines(message)))
+    room -= weight(head[-1])
     middle = html_digest(message, room) if message.digest else html_alerts(message, room)
     return "\n".join(part for part in (*head, middle, *tail) if part)
 

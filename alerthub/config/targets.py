@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from alerthub.actions.base import TargetSettings
 from alerthub.config.model import ConfigModel, RouteSettings, host_and_port, is_loopback
 from alerthub.config.reader import Document, Path
+from alerthub.domain.permit import Signer
 from alerthub.domain.rules import Approval, Direction, PermitRule, Release
 from alerthub.errors import Problem
 from alerthub.settings import revealed
@@ -31,7 +32,7 @@ def permits_of(model: ConfigModel) -> dict[str, PermitRule]:
             if target.name in keys and (permit := getattr(target, "permit", None)) is not None}
 
 
-def permit_keys(model: ConfigModel) -> Mapping[str, bytes]:
+def permit_keys(model: ConfigModel) -> Mapping[str, bytes | Signer]:
     """By target. Shown nowhere."""
     return {target.name: key for target in model.targets
             if getattr(target, "permit", None) is not None and (key := getattr(target, "permit_key", None)) is not None}
@@ -70,7 +71,7 @@ def unsigned(document: Document, model: ConfigModel) -> Iterator[Problem]:
     for index, target in enumerate(model.targets):
         if getattr(target, "permit", None) is not None and getattr(target, "permit_key", None) is None:
             yield document.problem_at_key(("targets", index, "permit"), "there is nothing to sign this permit with, so the agent "
-                                          "gets none and stays safe; add secret_file to permit")
+                                          "gets none and stays safe; add secret_file or key_file to permit")
 
 
 def latching(model: ConfigModel) -> set[str]:

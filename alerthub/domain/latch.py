@@ -117,6 +117,8 @@ def lacking(causes: Iterable[Cause], release: Release, now: datetime) -> Refusal
             return Refusal(Lack.not_looked, f"{cause.source} has not yet confirmed that {name} is over")
         if now - cause.looked_at > BLIND_AFTER:
             return Refusal(Lack.blind, f"{cause.source} has not been asked for {minutes(now - cause.looked_at)}")
+        if cause.looked_at - now > BLIND_AFTER:
+            return Refusal(Lack.blind, f"{cause.source} has not been asked since the clock was set back")
         clear = cause.looked_at - cause.clear_since
         if clear < release.clear_for:
             return Refusal(Lack.not_long_enough, f"{name} has been clear for {minutes(clear)} of {minutes(release.clear_for)}")

@@ -63,10 +63,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class ActionLine:
-    """How one automatic action ended, for people. Its text is untrusted too: an agent's answer may be in it."""
+    """How one automatic action ended, for people. Its text is untrusted too: an agent's answer may be in it. `facts` is the same
+    at length, for a letter: what became of it, why, and the rest, line by line."""
 
     text: str
     is_bad: bool
+    is_done: bool = True
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -56,6 +56,12 @@ class Person:
     def may_approve(self, role: str) -> bool:
         """Whether their word counts where `role` is asked for: theirs by role or by grant."""
         return role == self.role or role in self.grants
+
+    def decides(self, asked: Collection[str]) -> bool:
+        """Whether their word lets anything happen, where these roles are asked to approve: who could speak with their voice
+        could let it happen too."""
+        return (bool(self.grants) or self.may(Right.approve) or self.may(Right.administer)
+                or any(self.may_approve(role) for role in asked))
 
 
 def emails_of(people: Iterable[Person]) -> dict[str, str]:

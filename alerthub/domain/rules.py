@@ -217,6 +217,13 @@ class Rules:
         """What flaps stays one incident, also where the window to reopen is shorter."""
         return max(self.reopen_window, self.flapping.window) if self.flapping.count else self.reopen_window
 
+    @property
+    def approving(self) -> frozenset[str]:
+        """The roles that are asked to approve or to release anything."""
+        asked = [*(rule.approval for rule in self.actions.values() if rule.approval is not None),
+                 *(release.approval for release in self.releases.values())]
+        return frozenset(approval.role for approval in asked)
+
     def destinations(self) -> Mapping[str, Destination]:
         """Every destination by key, the first receiver's settings winning."""
         found: dict[str, Destination] = {}

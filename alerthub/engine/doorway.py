@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from alerthub.clock import Clock
+from alerthub.domain.action import RunState
 from alerthub.domain.alert import Batch
-from alerthub.domain.event import Event
+from alerthub.domain.event import Event, EventKind
 from alerthub.domain.rules import Rules
 from alerthub.errors import Busy
 from alerthub.flow import beat
@@ -139,9 +140,11 @@ def taken_in(tx: Tx, rules: Rules, batches: Sequence[Batch], now: datetime) -> T
 
 
 def note_events(metrics: Metrics, events: Iterable[Event]) -> None:
-    """One line and one count per change of an incident."""
+    """One line and one count per change of an incident; and of an action that was refused when it was called for."""
     for event in events:
         metrics.events.labels(event.kind.value).inc()
+        if event.kind is EventKind.action and event.data.get("state") == RunState.refused.value:
+            metrics.refused.labels(event.data["action"], event.data["reason"]).inc()
         logger.info("incident %s: %s", event.kind.value, event.text, extra={
             "event": f"incident.{event.kind.value}", "incident_id": event.incident_id, "seq": event.seq})
 

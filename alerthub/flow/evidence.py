@@ -9,13 +9,12 @@ from typing import Any
 
 from alerthub.domain.evidence import VERSION, sealed, summary
 from alerthub.domain.record import Anchor, Row
+from alerthub.flow import stories
 from alerthub.flow.audit import heads_in
 from alerthub.store import audit as record_store
-from alerthub.store import latches, reading, runs, votes
+from alerthub.store import latches, reading, runs
 from alerthub.store.tx import Tx
 
-RUN = ("id", "action", "target", "direction", "mode", "state", "reason", "why", "asked_by", "rule_version", "rules_version",
-       "body_sha256", "alert", "labels", "round", "attempt", "created_at", "started_at", "finished_at", "report")
 INCIDENT = ("number", "id", "source", "title", "status", "severity", "episode", "opened_at", "resolved_at", "acknowledged_by",
             "alerts", "firing")
 
@@ -26,7 +25,7 @@ def pack(tx: Tx, reference: str, now: datetime) -> dict[str, Any] | None:
     if found is None:
         return None
     rows = record_store.history(tx, found["id"])
-    mine = [run_view(tx, run) for run in runs.of_incident(tx, found["id"])]
+    mine = list(stories.views(tx, runs.of_incident(tx, found["id"])).values())
     held = [latch for latch in latches.read(tx).values() if latch.incident_id == found["id"]]
     return sealed({
         "format": VERSION, "made_at": now.isoformat(),
@@ -36,13 +35,6 @@ def pack(tx: Tx, reference: str, now: datetime) -> dict[str, Any] | None:
         "deliveries": found["deliveries"],
         "record": {"events": [asdict(row) for row in rows], "anchors": anchors_of(tx, found["id"], rows)},
     })
-
-
-def run_view(tx: Tx, run: runs.Run) -> dict[str, Any]:
-    said = votes.of(tx, [run.subject, *([f"latch:{run.target}:{run.round - 1}"] if run.direction == "relax" else [])])
-    view = {name: reading.text(getattr(run, name)) for name in RUN}
-    return {**view, "state": run.state.value, "votes": [
-        {**asdict(vote), "verdict": vote.verdict.value, "at": vote.at.isoformat()} for found in said.values() for vote in found]}
 
 
 def anchors_of(tx: Tx, incident_id: str, rows: Iterable[Row]) -> list[dict[str, Any]]:

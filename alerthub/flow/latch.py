@@ -67,7 +67,12 @@ def frozen(tx: Tx, latch: Latch) -> str:
 def against(tx: Tx, rules: Rules, latch: Latch, now: datetime) -> str:
     """What speaks against a release now; empty when nothing does."""
     lack = missing(tx, rules, latch.target, now)
-    return frozen(tx, latch) or (lack.text if lack is not None else "")
+    return frozen(tx, latch) or (lack.text if lack is not None else "") or tightening(tx, latch)
+
+
+def tightening(tx: Tx, latch: Latch) -> str:
+    """A push to be safe that is under way, or that a crash left behind, would undo the release."""
+    return f"{latch.target} is still being told to be safe" if runs.is_tightening(tx, latch.target) else ""
 
 
 # -- what people say
@@ -102,8 +107,8 @@ def override(tx: Tx, rules: Rules, target: str, who: Who, why: str, via: str, no
         raise change.NotPossible("An override needs a reason, for the record; write why.")
     if latch.state is LatchState.releasing:
         raise change.NotPossible(f"{target} is being released already.")
-    if held_by := frozen(tx, latch):
-        raise change.NotPossible(f"{target} is not released: {held_by}. Lift the freeze first.")
+    if held_by := frozen(tx, latch) or tightening(tx, latch):
+        raise change.NotPossible(f"{target} is not released: {held_by}. Ask again when that is over.")
     lack = missing(tx, rules, target, now)
     although = f" although {lack.text}" if lack is not None else ""
     text = f"{who.name} overrides the latch of {target}{although}{given(why)}"

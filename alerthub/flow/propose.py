@@ -84,8 +84,8 @@ def say_refused(rows: Sequence[Row], proposed: Proposed, incidents: Mapping[str,
         incident = incidents[row["incident_id"]]
         why = texts[incident.id, row["action"], row["target"]] or REASON_TEXT[Reason(row["reason"])]
         text = f"Action {row['action']} was not run: {why}"
-        events.append(incident.happened(
-            EventKind.action, Actor("hub", "actions"), text, now, {"run": row["id"], "reason": row["reason"]}))
+        told = {"run": row["id"], "action": row["action"], "state": row["state"], "reason": row["reason"]}
+        events.append(incident.happened(EventKind.action, Actor("hub", "actions"), text, now, told))
         if row["direction"] == Direction.tighten.value:
             wanted = row["target"].removeprefix("?")
             alarms.append(action_without_target(row["action"], wanted, incident.id, f"{incident.title}: {text}"))

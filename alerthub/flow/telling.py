@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from alerthub.domain.action import REASON_TEXT, Reason, RunState
 from alerthub.domain.compose import ALERTS_SHOWN, Telling, alert_line, is_aside, is_called, is_quiet
@@ -17,7 +18,8 @@ from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.standing import Waiting
-from alerthub.flow import asking
+from alerthub.domain.story import is_not_done, story
+from alerthub.flow import asking, stories
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
 from alerthub.store import lanes, runs, silences, timers
@@ -37,10 +39,10 @@ def read_tellings(tx: Tx, rules: Rules, taken: Sequence[Lane]) -> dict[int, Tell
     until = silences.ends(tx, held_by) if held_by else {}
     waiting, calls = standing_of(tx, incidents)
     asked, latched = asking.waiting(tx, rules, incidents, actions)
+    acted = acted_for(tx, incidents, actions)
     return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id],
                              event_store.after(tx, lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq),
-                             tuple(action_line(run) for run in actions.get(lane.incident_id, ())
-                                   if run.episode == incidents[lane.incident_id].episode),
+                             acted.get(lane.incident_id, ()),
                              until.get(incidents[lane.incident_id].silence_id),
                              tuple(waiting.get(lane.incident_id, ())), tuple(calls.get(lane.incident_id, ())),
                              tuple(asked.get(lane.incident_id, ())), tuple(latched.get(lane.incident_id, ())))
@@ -61,13 +63,21 @@ def standing_of(tx: Tx, incidents: Mapping[str, Incident]) -> tuple[dict[str, li
     return waiting, called
 
 
-def action_line(run: runs.Run) -> ActionLine:
-    """What became of an action, as the live message shows it."""
+def acted_for(tx: Tx, incidents: Mapping[str, Incident], runs_of: Mapping[str, Sequence[runs.Run]]) -> dict[
+        str, tuple[ActionLine, ...]]:
+    """What became of the actions of these incidents' present episodes."""
+    present = {key: [run for run in found if run.episode == incidents[key].episode] for key, found in runs_of.items()}
+    views = stories.views(tx, [run for found in present.values() for run in found])
+    return {key: tuple(action_line(run, views[run.id]) for run in found) for key, found in present.items()}
+
+
+def action_line(run: runs.Run, view: Mapping[str, Any]) -> ActionLine:
+    """What became of an action, as the live message shows it, and as a mail tells it."""
     what = f"{run.action} on {run.target.removeprefix('?')}" if run.target else run.action
     said = run.report.get("detail") or REASON_TEXT[Reason(run.reason)]
     is_bad = run.state in (RunState.failed, RunState.unknown) or (run.direction == "tighten" and run.state is RunState.refused)
-    return ActionLine(f"{what}: {run.state.value.replace('_', ' ')}, {said}" if run.state.is_final else
-                      f"{what}: {run.state.value.replace('_', ' ')}", is_bad)
+    text = f"{what}: {run.state.value.replace('_', ' ')}" + (f", {said}" if run.state.is_final else "")
+    return ActionLine(text, is_bad, not is_not_done(view), story(view))
 
 
 def readable(states: Iterable[AlertState]) -> Iterator[AlertLine]:

@@ -37,6 +37,12 @@ def read(tx: Tx) -> dict[str, Latch]:
     return {row.target: latch_of(row) for row in tx.conn.execute(select(latches).order_by(latches.c.target))}
 
 
+def of_targets(tx: Tx, targets: Iterable[str]) -> dict[str, Latch]:
+    """Those of these targets that were ever latched, by target."""
+    return {row.target: latch_of(row) for chunk in chunks(targets)
+            for row in tx.conn.execute(select(latches).where(latches.c.target.in_(chunk)))}
+
+
 def find(tx: Tx, target: str) -> Latch | None:
     row = tx.conn.execute(select(latches).where(latches.c.target == target)).first()
     return latch_of(row) if row else None

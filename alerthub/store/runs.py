@@ -21,6 +21,7 @@ from alerthub.store.tx import AnyRow, Tx, chunks
 
 CODE = 12       # characters of a run's id that people write and buttons hold
 HOUR = timedelta(hours=1)
+LONGEST_HELD = timedelta(minutes=2)     # longer than any lease of a run that tightens: 45 s, and 15 s more
 DECIDING = 720_261_104      # of the advisory lock of whoever decides about runs that do not tighten
 SUCCEEDED, NOT_DONE = RunState.succeeded.value, (RunState.failed.value, RunState.unknown.value)
 UNDER_WAY = (RunState.started.value, RunState.verifying.value)
@@ -104,11 +105,24 @@ def known(tx: Tx, incident_ids: Iterable[str]) -> set[tuple[str, int, str, str]]
 
 def due(tx: Tx, now: datetime, limit: int, *, tighten: bool) -> tuple[list[Run], Sequence[AnyRow]]:
     """Due runs, those that tighten or all others, locked until the end of the transaction; and their rows, to lease."""
-    which = action_runs.c.direction == "tighten" if tighten else action_runs.c.direction != "tighten"
-    query = (select(action_runs).where(is_due(action_runs, now), which, action_runs.c.finished_at.is_(None))
+    which = is_pressing(now) if tighten else is_due(action_runs, now) & (action_runs.c.direction != "tighten")
+    query = (select(action_runs).where(which, action_runs.c.finished_at.is_(None))
              .order_by(action_runs.c.due_at, action_runs.c.id).limit(limit))
     rows = pick(tx, query, action_runs)
     return [run_of(row) for row in rows], rows
+
+
+def is_pressing(now: datetime) -> ColumnElement[bool]:
+    """Tightens. One that nobody holds waits for no time, and none for long: else a clock that was set back would delay it."""
+    waits = action_runs.c.due_at.is_not(None) & (action_runs.c.direction == "tighten")
+    is_free = action_runs.c.lease_until.is_(None) | (action_runs.c.due_at > now + LONGEST_HELD)
+    return waits & (is_due(action_runs, now) | is_free)
+
+
+def is_tightening(tx: Tx, target: str) -> bool:
+    """Whether a run that tightens this target has not ended yet."""
+    waits = action_runs.c.due_at.is_not(None) & action_runs.c.finished_at.is_(None)
+    return count(tx, waits, action_runs.c.target == target, action_runs.c.direction == "tighten") > 0
 
 
 def may_decide(tx: Tx) -> bool:

@@ -11,13 +11,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from alerthub.domain.answer import Why
 from alerthub.domain.command import Answer, Command, Outcome, Verb
-from alerthub.domain.person import Account
+from alerthub.domain.person import Account, Right
+from alerthub.domain.rules import Rules
 from alerthub.domain.silence import end_of
 from alerthub.domain.wording import typed_line
 from alerthub.errors import Busy
 from alerthub.store import people
-from alerthub.web.access import caller
+from alerthub.web.access import PERSON, caller
 from alerthub.web.api import REFERENCE
 from alerthub.web.base import HubView, answer, hub_of, problem
 from alerthub.web.bodies import NoBody, read_body, unread
@@ -96,6 +98,8 @@ def until_of(fields: dict[str, Any], hub: HubView) -> datetime:
 def said(told: Answer) -> Response:
     if told.outcome in (Outcome.done, Outcome.already):
         return answer(200, {"outcome": told.outcome.value, "text": told.text, "number": told.number})
+    if told.why == Why.not_allowed.value:
+        return not_done(403, told)
     missing = told.outcome is Outcome.refused and not told.number
     return not_done(404 if missing else STATUSES[told.outcome], told)
 
@@ -107,12 +111,24 @@ def not_done(status: int, told: Answer) -> Response:
     return Response(json.dumps(body, ensure_ascii=False), status, {"cache-control": "no-store"}, made.media_type)
 
 
+def not_theirs(rules: Rules, name: str, asker: str) -> str:
+    """Why a code for this person is not made for who asks, by their own token or by none; empty when it is."""
+    admin = rules.people.get(asker)
+    if name == asker or (admin is not None and admin.may(Right.administer)) or not rules.people[name].decides(rules.approving):
+        return ""
+    return (f"{name} may approve or administer, so only {name}'s own token or an admin's makes a code for them (ALERTHUB_TOKEN, "
+            "--token-file): give their account in `people`, or let an admin make the code")
+
+
 async def link_code(request: Request) -> Response:
-    """A one-time code by which a person proves that a chat account is theirs. Who may use the API may make one."""
+    """A one-time code by which a person proves that a chat account is theirs. Who may use the API may make one; of a person whose
+    word decides, only they and admins: whoever has the shared token could approve with their voice."""
     hub, name = hub_of(request), request.path_params["person"]
     if name not in hub.rules.people:
         known = ", ".join(sorted(hub.rules.people)) or "none is configured"
         return problem(404, f"there is no person {name[:40]!r}; there are: {known}")
+    if refusal := not_theirs(hub.rules, name, request.scope.get(PERSON, "")):
+        return problem(403, refusal)
     expires_at = hub.clock.now() + CODE_LIVES
     try:
         code = await hub.store.write(lambda tx: people.new_code(tx, name, expires_at))

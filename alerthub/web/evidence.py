@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alerthub.domain.evidence import is_not_done, story
+from alerthub.domain.story import is_not_done, story
 from alerthub.web.pages import ENVIRONMENT
 
 

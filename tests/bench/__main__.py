@@ -21,6 +21,7 @@ from tests.bench.bodies import Fleet, body
 from tests.bench.clicks import clicks
 from tests.bench.load import requests
 from tests.bench.provider import Provider
+from tests.bench.safe import safe
 from tests.bench.servers import WEBHOOK, Bare, Hub, Server
 
 ROUNDS = 3
@@ -126,7 +127,7 @@ def commit_seconds(count: int = 200) -> float:
 async def main() -> None:
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores of {processor()}; one commit "
           f"with fsync takes {commit_seconds() * 1000:.2f} ms here")
-    benches = {"ingest": ingest, "latency": latency, "storm": storm, "clicks": clicks}
+    benches = {"ingest": ingest, "latency": latency, "storm": storm, "clicks": clicks, "safe": safe}
     for name in sys.argv[1:] or benches:
         await benches[name]()
 

@@ -170,7 +170,42 @@ async def test_a_person_may_over_the_api_what_their_role_allows(hub: RunningHub)
         assert tuple(200 if answer.status_code in (200, 201) else answer.status_code for answer in answers) == statuses, who
     for path in ("/api/v1/reload", "/api/v1/deliveries/replay"):
         assert (await call(hub, "POST", path, "omer")).status_code == 403
-    assert (await call(hub, "POST", "/api/v1/incidents/1/resolve", "vera")).status_code == 409
+    for verb in ("acknowledge", "resolve", "silence", "escalate", "comment"):
+        answer = await call(hub, "POST", f"/api/v1/incidents/1/{verb}", "vera", json={"comment": "x"})
+        assert (answer.status_code, answer.json()["outcome"]) == (403, "refused"), verb
+    assert (await call(hub, "POST", "/api/v1/incidents/1/acknowledge", "omer")).status_code == 200
+
+
+@pytest.mark.parametrize(("name", "asker", "status"), [
+    ("omer", "", 200), ("vera", "", 200), ("vera", "omer", 403), ("omer", "emre", 200),
+    ("ayse", "", 403), ("ayse", "mehmet", 403), ("ayse", "omer", 403), ("ayse", "ayse", 200), ("ayse", "emre", 200),
+    ("pia", "", 403), ("pia", "pia", 200), ("pia", "emre", 200), ("emre", "", 403), ("emre", "pia", 403), ("emre", "emre", 200),
+    ("nobody", "", 404), ("nobody", "emre", 404),
+])
+async def test_a_code_for_whose_word_decides_is_made_by_them_or_by_an_admin_only(hub: RunningHub, name: str, asker: str,
+                                                                                status: int) -> None:
+    answer = await call(hub, "POST", f"/api/v1/people/{name}/link-code", asker)
+    assert answer.status_code == status
+    assert ("code" in answer.json()) is (status == 200)
+    if status == 403 and not asker:
+        assert "give their account in `people`, or let an admin make the code" in answer.json()["detail"]
+
+
+async def test_a_role_becomes_one_that_decides_where_an_action_asks_for_it(clock: FakeClock) -> None:
+    """Whatever its name: a responder by a grant, or because responders are asked."""
+    granted = CONFIG.replace("name: omer, role: responder", "name: omer, role: responder, grants: [risk]")
+    asked = CONFIG.replace("approve: {role: ml", "approve: {role: responder")
+    for config in (granted, asked):
+        async with running_hub(config, clock=clock) as hub:
+            assert (await call(hub, "POST", "/api/v1/people/omer/link-code")).status_code == 403
+            assert (await call(hub, "POST", "/api/v1/people/omer/link-code", "omer")).status_code == 200
+
+
+async def test_on_this_machine_too_who_shows_no_token_makes_no_code_for_whose_word_decides(clock: FakeClock) -> None:
+    async with running_hub(CONFIG.replace(f"server: {{api_token: {SHARED}}}\n", ""), clock=clock) as hub:
+        assert (await hub.client.post("/api/v1/people/omer/link-code")).status_code == 200
+        assert (await hub.client.post("/api/v1/people/pia/link-code")).status_code == 403
+        assert (await call(hub, "POST", "/api/v1/people/pia/link-code", "pia")).status_code == 200
 
 
 async def test_a_token_that_is_nobodys_enters_nowhere(hub: RunningHub) -> None:

@@ -136,3 +136,17 @@ def test_a_freeze_is_put_by_anybody_and_lifted_by_a_person(config: str) -> None:
     assert "needs a person" in alerthub(config, "unfreeze", "retrain").stderr
     assert alerthub(config, "unfreeze", "retrain", token=AYSE).exit_code == 0
     assert alerthub(config, "unfreeze", "retrain", token=ADA).exit_code == 1
+
+
+# -- a code for whose word decides
+
+def test_a_code_for_whose_word_decides_takes_a_persons_token(config: str, tmp_path: Path) -> None:
+    nobody = alerthub(config, "link", "ayse")
+    assert nobody.exit_code == 1
+    assert "give their account in `people`, or let an admin make the code" in nobody.stderr
+    assert printed(config, "link", "ayse", code=1)["status"] == 403
+    file = tmp_path / "token"
+    file.write_text(f"{ADA}\n")
+    for made in (alerthub(config, "link", "ayse", token=AYSE), alerthub(config, "link", "ayse", "--token-file", str(file))):
+        assert (made.exit_code, "ayse sends it within 15 minutes" in made.stdout) == (0, True)
+    assert alerthub(config, "link", "ada", token=AYSE).exit_code == 1

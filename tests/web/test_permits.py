@@ -7,6 +7,8 @@ import asyncio
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -14,12 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from alerthub.domain.latch import LatchState, changed
 from alerthub.domain.rules import PermitRule, Release
 from alerthub.errors import Busy
-from alerthub.permit import Keeper, Permit, Reading, verifier
+from alerthub.log import redact
+from alerthub.permit import Keeper, Permit, Reading, Refused, verifier
 from alerthub.store import latches
+from tests.guard.source import ROOT
 from tests.kit.binaries import wait_until
 from tests.kit.clock import START, FakeClock
 from tests.kit.hub import RunningHub, running_hub
@@ -167,6 +181,129 @@ def test_what_is_odd_is_warned_of(tmp_path: Path) -> None:
     assert "there is nothing to sign this permit with" in warned
     assert "2 must agree to release a once it is safe, but 0 of people have the role approver" in warned
     assert "s latches its target, and alertmanager cannot be asked what fires (no reconcile)" in warned
+
+
+# -- Ed25519: the agent can check a lease and cannot make one
+
+PRIVATE = Ed25519PrivateKey.from_private_bytes(KEY)
+PUBLIC = "whpk_" + base64.b64encode(PRIVATE.public_key().public_bytes_raw()).decode()
+
+
+def pem(key: Any = PRIVATE, lock: KeySerializationEncryption | None = None) -> str:
+    return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock or NoEncryption()).decode())
+
+
+def key_file(folder: Path, text: str | None = None) -> str:
+    path = folder / "permit.pem"
+    path.write_text(pem() if text is None else text)
+    return str(path)
+
+
+async def test_a_private_key_signs_what_its_public_key_checks(tmp_path: Path, clock: FakeClock) -> None:
+    config = CONFIG.replace(f"secret: {SECRET}, token", f"key_file: '{key_file(tmp_path)}', token", 1)
+    async with running_hub(config, clock=clock) as hub:
+        answer = await hub.get(PATH, headers=BEARER)
+        assert answer.json()["signature"].startswith("v1a,")
+        asked = Reading(START.timestamp(), 0.0)
+        keeper = Keeper("agent-btc", verifier(PUBLIC))
+        assert keeper.take(answer.content, asked) == 15.0
+        assert keeper.why_not(asked) == ""
+        other = "whpk_" + base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+        for wrong in (other, SECRET):
+            with pytest.raises(Refused, match="signature"):
+                Keeper("agent-btc", verifier(wrong)).take(answer.content, asked)
+        line = pem().splitlines()[1]
+        assert line not in repr(hub.hub.door) + repr(hub.hub.rules) + redact(f"it is {line}")
+        assert (await hub.get("/api/v1/permits/agent-own", headers={"authorization": "Bearer another-token-of-16"})).json()[
+            "signature"].startswith("v1,"), "each target has its own"
+
+
+async def test_the_key_wins_over_the_targets_own_secret(tmp_path: Path, clock: FakeClock) -> None:
+    config = CONFIG.replace("permit: {token: another", f"permit: {{key_file: '{key_file(tmp_path)}', token: another")
+    async with running_hub(config, clock=clock) as hub:
+        own = await hub.get("/api/v1/permits/agent-own", headers={"authorization": "Bearer another-token-of-16"})
+        Keeper("agent-own", verifier(PUBLIC)).take(own.content, Reading(START.timestamp(), 0.0))
+
+
+async def test_an_agent_may_check_with_what_it_has(tmp_path: Path, clock: FakeClock) -> None:
+    """Another library than ours: it is given the signed text and the signature as it was sent."""
+    seen: list[tuple[bytes, str]] = []
+
+    def check(text: bytes, signature: str) -> bool:
+        seen.append((text, signature))
+        PRIVATE.public_key().verify(base64.b64decode(signature.removeprefix("v1a,")), text)
+        return True
+
+    async with running_hub(CONFIG.replace(f"secret: {SECRET}, token", f"key_file: '{key_file(tmp_path)}', token", 1),
+                           clock=clock) as hub:
+        answer = await hub.get(PATH, headers=BEARER)
+        asked = Reading(START.timestamp(), 0.0)
+        keeper = Keeper("agent-btc", verifier(check))
+        keeper.take(answer.content, asked)
+        assert keeper.why_not(asked) == ""
+        assert seen[0][0].startswith(b"alerthub-permit-v1\nagent-btc\narmed\n")
+        with pytest.raises(Refused, match="signature"):
+            Keeper("agent-btc", verifier(lambda text, signature: False)).take(answer.content, asked)
+
+
+LOCKED = pem(lock=BestAvailableEncryption(b"S3CRET"))
+CURVE = pem(generate_private_key(SECP256R1()))
+HALF = PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@pytest.mark.parametrize(("text", "word"), [
+    (LOCKED, "locked with a password"), (CURVE, "not one for Ed25519"), (HALF, "not a private key as PEM"),
+    ("S3CRET", "not a private key as PEM"), (SECRET, "not a private key as PEM"), (pem()[:60], "not a private key as PEM"),
+    ("\x00é", "not a private key as PEM"), ("", "is empty"),
+])
+def test_a_key_that_signs_nothing_is_said_at_the_start_and_never_shown(tmp_path: Path, text: str, word: str) -> None:
+    found = problems(tmp_path, AGENT % f"permit: {{key_file: '{key_file(tmp_path, text)}'}}", rest=REST)
+    assert len(found) == 1
+    assert word in found[0]
+    assert not any(line in found[0] for line in text.splitlines() if len(line) > 5)
+
+
+def test_a_key_file_that_cannot_be_read_and_two_keys_at_once_are_said(tmp_path: Path) -> None:
+    (gone,) = problems(tmp_path, AGENT % "permit: {key_file: /nowhere/permit.pem}", rest=REST)
+    assert "cannot read /nowhere/permit.pem: No such file or directory" in gone
+    (two,) = problems(tmp_path, AGENT % f"permit: {{key_file: '{key_file(tmp_path)}', secret: {SECRET}}}", rest=REST)
+    assert "give secret_file or key_file, not both" in two
+
+
+WITHOUT = """
+import sys
+sys.modules["cryptography"] = None
+from alerthub.actions.safe_mode import PermitSettings
+from alerthub.signing_ed25519 import read_private
+PermitSettings(secret=sys.argv[1])
+try: read_private("x")
+except ValueError as error: print(error)
+"""
+
+
+def test_without_the_extra_only_this_is_missing() -> None:
+    ran = subprocess.run([sys.executable, "-c", WITHOUT, SECRET], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "a key for Ed25519 needs one more library; install alerthub[ed25519], or use secret_file\n"
+
+
+@pytest.mark.slow
+def test_a_key_as_the_readme_makes_it_works_between_a_running_hub_and_an_agent(tmp_path: Path) -> None:
+    made = "openssl genpkey -algorithm ed25519 -out permit.pem"
+    told = 'echo "whpk_$(openssl pkey -in permit.pem -pubout -outform DER | tail -c 32 | base64)"'
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert made in readme
+    assert told in readme
+    public = subprocess.run(["sh", "-ec", f"{made}\n{told}"], cwd=tmp_path, capture_output=True, text=True, check=True,
+                            timeout=30).stdout.strip()
+    config = "server: {listen: '${HUB_LISTEN}'}\n" + CONFIG.replace("ttl: 15s", f"ttl: {int(TTL * 1000)}ms").replace(
+        f"secret: {SECRET}, token", f"key_file: '{tmp_path / 'permit.pem'}', token", 1)
+    with HubProcess(config) as hub, closing(permit_of(hub, key=public)) as permit, closing(permit_of(hub, key=PUBLIC)) as wrong:
+        wait_until(lambda: permit.trading_allowed, 10, "a lease comes")
+        wait_until(lambda: "signature" in wrong.trouble, 10, "another key fits not")
+        assert not wrong.trading_allowed
+        assert hub.post(webhook(alert("Reward", agent="agent-btc"))) == 200
+        wait_until(lambda: not permit.trading_allowed, TTL / 3 + 1, "it is safe")
+        assert permit.why_not == "the hub says safe"
 
 
 # -- the agent and a hub that runs
