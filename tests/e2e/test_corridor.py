@@ -59,7 +59,7 @@ class Stage:
 
     def roots(self, word: str) -> list[Posted]:
         """Slack's live messages about this alert."""
-        return [message for message in self.slack.roots if word in message.text]
+        return [message for message in self.slack.in_channels if word in message.text]
 
     def root(self, word: str) -> Posted:
         (found,) = self.roots(word)
@@ -142,7 +142,7 @@ def stage(tmp_path: Path, prefect: PrefectServer, mlflow: RealMlflow) -> Iterato
 def has_all_happened(stage: Stage) -> bool:
     return (set(stage.states()) >= {*STARTED, "queue-retraining"} and stage.mode() == "safe"
             and bool(stage.chats("InferenceLatencyHigh"))
-            and len(stage.pagerduty.incidents) >= 3 and len(stage.slack.roots) >= 5
+            and len(stage.pagerduty.incidents) >= 3 and len(stage.slack.in_channels) >= 5
             and bool(stage.mails("risk@example.com", "")) and bool(stage.mails("team@example.com", "")))
 
 
@@ -176,9 +176,9 @@ def test_from_the_figures_of_an_agent_to_the_right_people_and_to_a_safe_agent(st
 
 def check_people(stage: Stage) -> None:
     """Who hears of what: each alert once, where the table says, and nowhere else."""
-    assert titles(message.text for message in stage.slack.roots) == {
+    assert titles(message.text for message in stage.slack.in_channels) == {
         "Watchdog", "EtlFailureRatioHigh", "FeatureDriftDetected", "OtherWarning", "OtherUnknown"}
-    assert {message.sent["channel"] for message in stage.slack.roots} <= {"#alerts", CHANNEL}     # an edit names it by its id
+    assert {message.sent["channel"] for message in stage.slack.in_channels} <= {"#alerts", CHANNEL}     # an edit names it by its id
     assert titles(stage.chats("")) == {"InferenceLatencyHigh"}
     assert {sent.chat for sent in stage.telegram.roots} == {ENVIRON["TELEGRAM_CHAT_ID"]}
     assert titles(entry.summary for entry in stage.pagerduty.incidents.values()) == {
@@ -243,7 +243,7 @@ def check_health(stage: Stage) -> None:
     """No attempt failed on the way, and no alert was told by a message of its own twice."""
     assert set(stage.hub.health().values()) == {"healthy"}
     assert {delivery["state"] for delivery in stage.hub.api("deliveries?limit=200")["items"]} == {"sent"}
-    assert len(stage.slack.roots) == 5
+    assert len(stage.slack.in_channels) == 5
     assert (len(stage.telegram.roots), len(stage.pagerduty.incidents)) == (1, 3)
     assert stage.hub.metric("alerthub_errors_total") == 0
     assert not any(secret in stage.hub.log.read_text() for secret in SECRETS.values())

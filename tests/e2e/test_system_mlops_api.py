@@ -75,6 +75,7 @@ def test_each_alert_reaches_its_people_and_what_heals_itself_is_healed_once(syst
     check_people(system)
     check_machines(system, mlflow)
     assert ("queue-retraining", "awaiting_approval") in system.runs()
+    assert any("queue-retraining" in message.text for message in system.slack.asked), "those who may approve are asked in person"
     system.service.is_down = False
     system.service.set_all({DRIFT.format("churn"): 0.05})
     serve(system, 0.02, 1_000_000)
@@ -92,7 +93,7 @@ def check_people(system: System) -> None:
     assert system.mailed() == {"ReducedCacheHitRate"}
     assert {mail.recipients for mail in system.post.mails} == {("team@example.com",)}
     assert system.in_telegram() == []
-    (root,) = [message for message in system.slack.roots if "HighErrorRate" in message.text]
+    (root,) = [message for message in system.slack.in_channels if "HighErrorRate" in message.text]
     assert "https://hub.example.com/runbooks/mlops-api-high-error-rate" in root.sent["text"]
 
 

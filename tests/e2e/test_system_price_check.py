@@ -143,7 +143,7 @@ def check_people(system: System) -> None:
     assert system.mailed() == INFO
     assert {mail.recipients for mail in system.post.mails} == {("team@example.com",)}
     assert system.in_telegram() == []
-    (root,) = [message for message in system.slack.roots if "HighLatency" in message.text]
+    (root,) = [message for message in system.slack.in_channels if "HighLatency" in message.text]
     assert "https://hub.example.com/runbooks/price-check-high-latency" in root.sent["text"]
 
 
@@ -221,7 +221,7 @@ def test_what_the_alerts_say_arrives_unharmed_in_every_channel(system: System, t
     system.alertmanager.call("POST", "/api/v2/alerts", [
         {"labels": {**labels, "alertname": name, "dataset": texts["summary"]}, "annotations": texts}
         for name, texts in alerts.items()])
-    wait_until(lambda: len(system.slack.roots) == len(alerts) + 1, 30, "all of them, and the watchdog, in Slack")
+    wait_until(lambda: len(system.slack.in_channels) == len(alerts) + 1, 30, "all of them, and the watchdog, in Slack")
     wait_until(lambda: len(system.post.mails) == len(system.pagerduty.incidents) == len(alerts), 30, "a mail and a page for each")
     wait_until(lambda: len(system.telegram.roots) == len(alerts), 40, "all of them in Telegram, one a second")
     for name, texts in alerts.items():
@@ -231,7 +231,7 @@ def test_what_the_alerts_say_arrives_unharmed_in_every_channel(system: System, t
 
 
 def check_chats(system: System, name: str, texts: dict[str, str]) -> None:
-    (in_slack,) = [message for message in system.slack.roots if f"FIRING: {name} " in message.text]
+    (in_slack,) = [message for message in system.slack.in_channels if f"FIRING: {name} " in message.text]
     (in_telegram,) = [sent for sent in system.telegram.roots if f"\n{name} (" in sent.text]
     (page,) = [one for one in system.pagerduty.incidents.values() if one.summary.startswith(f"{name} (")]
     for text in texts.values():

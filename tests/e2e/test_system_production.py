@@ -56,7 +56,7 @@ class Stage:
         self.kubernetes = FakeProvider(self.cluster)
 
     def in_slack(self, word: str = "") -> set[str]:
-        return named([message.text for message in self.slack.roots if word in message.text])
+        return named([message.text for message in self.slack.in_channels if word in message.text])
 
     def in_mails(self, word: str = "") -> set[str]:
         return named([str(mail.message["Subject"]) for mail in self.post.mails if word in mail.part("text/plain")])
@@ -147,11 +147,11 @@ def test_each_alert_reaches_its_people_and_the_service_is_restarted_once(stage: 
 def check_people(stage: Stage) -> None:
     """Who hears of what: each alert where the table says, and nowhere else."""
     assert stage.in_slack() == IN_SLACK
-    assert len(stage.slack.roots) == len(IN_SLACK)
+    assert len(stage.slack.in_channels) == len(IN_SLACK)
     assert stage.in_mails() == IN_MAILS
     assert {mail.recipients for mail in stage.post.mails} == {("team@example.com",)}
     assert [alert for alert, _ in stage.paged()] == ["ModelServiceDown"]
-    (root,) = [message for message in stage.slack.roots if "ModelServiceDown" in message.text]
+    (root,) = [message for message in stage.slack.in_channels if "ModelServiceDown" in message.text]
     assert "https://hub.example.com/runbooks/model-service-down" in root.sent["text"]
 
 

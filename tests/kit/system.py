@@ -51,7 +51,7 @@ class System:
     # --- who heard of what: one name per message, so what is told twice is here twice -----------------------------------
 
     def in_slack(self, word: str = "") -> list[str]:
-        return self.named(message.text for message in self.slack.roots if word in message.text)
+        return self.named(message.text for message in self.slack.in_channels if word in message.text)
 
     def in_telegram(self, word: str = "") -> list[str]:
         return self.named(sent.text for sent in self.telegram.roots if word in sent.text)

@@ -112,6 +112,7 @@ class Posted:
     sent: dict[str, Any]
     thread_ts: str | None = None
     edits: int = 0
+    to: str = ""        # the channel, or the person, that it was posted to; an edit names it otherwise
 
     @property
     def text(self) -> str:
@@ -149,6 +150,16 @@ class FakeSlack(FakeProvider):
     @property
     def roots(self) -> list[Posted]:
         return [message for message in self.posted if message.thread_ts is None]
+
+    @property
+    def in_channels(self) -> list[Posted]:
+        """Those that were not posted to one person."""
+        return [message for message in self.roots if not message.to.startswith("U")]
+
+    @property
+    def asked(self) -> list[Posted]:
+        """Those that were."""
+        return [message for message in self.roots if message.to.startswith("U")]
 
     def thread(self, ts: str) -> list[Posted]:
         return [message for message in self.posted if message.thread_ts == ts]
@@ -203,7 +214,7 @@ class FakeSlack(FakeProvider):
         if not sent.get("channel"):
             return refused("channel_not_found")
         ts = f"1763726400.{len(self.posted) + 1:06d}"
-        self.posted.append(Posted(ts, sent, sent.get("thread_ts")))
+        self.posted.append(Posted(ts, sent, sent.get("thread_ts"), to=sent["channel"]))
         return Answer(body={"ok": True, "channel": CHANNEL, "ts": ts})
 
     def _update(self, sent: dict[str, Any]) -> Answer:
