@@ -22,6 +22,7 @@ from alerthub.actions.read_back import ASK_FOR, Attempts, Found, left, persist, 
 from alerthub.domain.matcher import CLASSIC_NAME, EQUAL, Matcher, parse_matcher
 from alerthub.domain.rules import Direction
 from alerthub.domain.silence import MOST_MATCHERS, SHORTEST, Silence, marker_of
+from alerthub.domain.wording import spoken
 from alerthub.errors import ActionFailed, ActionUnknown
 from alerthub.settings import Duration, revealed
 from alerthub.silence_wire import REMOTE_ID, read_matcher, written
@@ -205,6 +206,18 @@ class SilenceAlerts:
             return self._report(Outcome.unknown, error.detail, seen)
         return self._report(Outcome.succeeded, seen.verified, seen)
 
+    async def rehearse(self, call: Call, *, ask: bool) -> Report:
+        """What would be made; in a dry run, Alertmanager is asked whether it lists silences to us."""
+        seen, now = Evidence(), self._wire.clock.now()
+        try:
+            seen.work = Quiet(self._target, self._exchange, self._wire, self._silence(call, now))
+            if ask:
+                await seen.work.look(min(call.deadline, now + ASK_FOR))
+        except ActionFailed as error:
+            return self._report(Outcome.failed, error.detail, seen)
+        shown = ", ".join(str(matcher) for matcher in seen.work.silence.matchers)
+        return self._report(Outcome.succeeded, f"silence {{{shown}}} for {spoken(self._config.duration)}", seen)
+
     async def _do(self, call: Call, seen: Evidence) -> None:
         now = self._wire.clock.now()
         until = min(call.deadline, now + ASK_FOR)
@@ -244,8 +257,9 @@ class SilenceAlerts:
                    "was_already": seen.was_already, "requests": seen.attempts.sent}
         ids = seen.shown.document["ids"] if seen.shown is not None else []
         verified = clean(seen.verified)
-        answer = {"shown": verified, "silences": ids, "undo": [f"DELETE /api/v2/silence/{one}" for one in ids]}
-        return Report(outcome, clean(detail), request, answer, verified)
+        ends = [f"DELETE /api/v2/silence/{one}" for one in ids]
+        how = {"how": "end the silence in Alertmanager", "requests": ends} if ends else {}
+        return Report(outcome, clean(detail), request, {"shown": verified, "silences": ids, "undo": ends}, verified, how)
 
 
 def narrowing(silence: Silence) -> str:

@@ -199,6 +199,13 @@ def test_a_label_that_is_missing_refuses_the_run() -> None:
         parameters_for(settings(labels=["agent"]), {})
 
 
+def test_a_label_that_is_missing_refuses_the_run_even_where_an_empty_one_is_allowed() -> None:
+    config = settings(labels=["agent"], pattern="[a-z]*")
+    with pytest.raises(ActionFailed, match="missing"):
+        parameters_for(config, {})
+    assert parameters_for(config, {"agent": ""}) == {"agent": ""}
+
+
 def test_an_action_may_allow_less_or_more() -> None:
     assert parameters_for(settings(labels=["n"], pattern="[0-9]+"), {"n": "12"}) == {"n": "12"}
     with pytest.raises(ActionFailed):

@@ -12,6 +12,7 @@ import pytest
 from alerthub.actions import REGISTRY, load
 from alerthub.actions.base import ActionWire, Call, Outcome, Rehearsing, Report
 from tests.actions.contract import NO_TLS, RUN, SECRET, TOKEN, SteppingClock, call
+from tests.kit.providers.alertmanager import AlertmanagerServer
 from tests.kit.providers.http import Answer, FakeProvider
 from tests.kit.providers.kubernetes import ApiServer
 from tests.kit.providers.mlflow import MlflowServer
@@ -28,8 +29,10 @@ CASES: list[Case] = [
     ("mlflow", {"model": "drl-agent", "version": "2", "set_tag": {"drift": "warning"}}, {}, {}, MlflowServer),
     ("kubernetes", {"do": "restart"}, API, {}, ApiServer),
     ("kubernetes", {"do": "scale", "replicas": 5}, API, {}, ApiServer),
+    ("silence", {"matchers": ['alertname="DiskFull"']}, {"type": "alertmanager"}, {},
+     lambda: AlertmanagerServer(SteppingClock().now)),
 ]
-IDS = ["http", "prefect", "mlflow", "restart", "scale"]
+IDS = ["http", "prefect", "mlflow", "restart", "scale", "silence"]
 
 
 @asynccontextmanager

@@ -248,7 +248,8 @@ class TestSilence(ReadsFirst):
         self.config(matchers=["shop=seven", 'alertname=~".+"'])
 
     @pytest.mark.parametrize(("wrong", "word"), [
-        ({"direction": "tighten"}, "neutral"), ({"direction": "relax"}, "neutral"), ({"parameters": {"a": 1}}, "no parameters"),
+        ({"direction": "tighten"}, "neutral"), ({"direction": "relax"}, "only the release"),
+        ({"parameters": {"a": 1}}, "no parameters"),
         ({"duration": "24h1s"}, "1m to 24h"), ({"duration": "59s"}, "1m to 24h"), ({"duration": "0"}, "1m to 24h"),
         ({"matchers": ["alertname"]}, "expected one of"), ({"matchers": ['a="b",c="d"']}, "one matcher"),
         ({"matchers": ['a=~"("']}, "regular expression"), ({"labels": ["shop"]}, "in matchers and in labels"),
