@@ -28,7 +28,7 @@ from alerthub.engine.timed import Timed
 from alerthub.engine.worker import Plant, Worker
 from alerthub.equipment import close_all, equip, outbound
 from alerthub.errors import Busy, ConfigError
-from alerthub.flow import beat
+from alerthub.flow import beat, late
 from alerthub.flow.links import view
 from alerthub.metrics import Metrics
 from alerthub.sources.base import Source
@@ -92,11 +92,16 @@ class Hub:
 
     async def start(self) -> None:
         """Begin to work. Webhooks can be taken at once; what was left over is claimed first."""
-        await self.store.write(lambda tx: beat.start(tx, self.rules, self.clock.now()))
+        await self.take_over()
         self.listening.start(self.listeners)
         self.loops = {"worker": asyncio.create_task(self.worker.run(), name="worker"),
                       "rounds": asyncio.create_task(self.rounds.run(), name="rounds")}
         logger.info("alerthub is ready", extra={"event": "hub.started", "owner": self.owner, "config": self.rules.version})
+
+    async def take_over(self) -> None:
+        """What the configuration changes about what is there already: heartbeats, and alerts that fire."""
+        await self.store.write(lambda tx: beat.start(tx, self.rules, self.clock.now()))
+        await self.store.write(lambda tx: late.sweep(tx, self.rules, self.clock.now()))
 
     async def stop(self) -> None:
         """Claim nothing more, let what is under way end, hand over what this replica leads, close."""
@@ -182,7 +187,8 @@ class Hub:
         async def change() -> None:
             await old.stop()
             self.listening.start(self.listeners)
-            await self.store.write(lambda tx: beat.start(tx, self.rules, self.clock.now()))
+            await self.take_over()
+            self.nudge()
 
         self.changing = asyncio.create_task(change(), name="reload")
 

@@ -24,6 +24,7 @@ from alerthub.cli_base import (
     user,
 )
 from alerthub.domain.action import RunState
+from alerthub.domain.story import named
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 STATES = click.Choice([state.value for state in RunState])
@@ -92,7 +93,7 @@ def run_line(item: dict[str, Any]) -> str:
 
 
 def what_of(item: dict[str, Any]) -> str:
-    return one_line(f"{item['action']} on {item['target']}" if item["target"] else item["action"])
+    return one_line(named(item["action"], item["target"], item.get("direction", "")))
 
 
 def words(name: object) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -96,12 +97,22 @@ def export(incident: int, folder: Path, path: Path | None) -> None:
 def check(file: Path) -> None:
     """Is an exported JSON file as the hub wrote it? Needs no hub and no database. Exit code 1 when it is not."""
     try:
-        pack = json.loads(file.read_text(encoding="utf-8"))
+        pack = read(file)
         found = list(islice(faults(pack), SHOWN))
-    except (ValueError, RecursionError, OSError) as error:
+    except ValueError as error:
         raise AlerthubError(f"{file} cannot be read as evidence: {str(error)[:200]}") from None
     for one in found:
         click.echo(one)
     click.echo(counted(len(found)) if found else f"the evidence is as it was exported; sha256 {pack['sha256']}")
     if found:
         sys.exit(1)
+
+
+def read(file: Path) -> Any:
+    """Raises ValueError, in words for whoever gave the wrong file."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise ValueError("it is no JSON; give the file incident-N.json of `alerthub audit export`") from None
+    except OSError as error:
+        raise ValueError(error.strerror or "it cannot be opened") from None

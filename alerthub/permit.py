@@ -64,7 +64,7 @@ class Keeper:
                  longest: float = 300.0) -> None:
         self.target, self.verify = target, verify
         self.tolerance, self.skew, self.longest = tolerance, skew, longest
-        self.sequence = -1
+        self.sequence, self.went_back = -1, False
         self.held = Held("no lease yet")
 
     def take(self, body: bytes, asked: Reading) -> float:
@@ -88,14 +88,14 @@ class Keeper:
         if lease["target"] != self.target:
             raise Refused("the lease is for another target")
         # From here on the hub itself has said it.
-        is_replay, is_repeat = sequence < self.sequence, sequence == self.sequence
+        self.went_back, is_repeat = self.went_back or sequence < self.sequence, sequence == self.sequence
         self.sequence = max(self.sequence, sequence)
+        if self.went_back:      # its numbers never do: a restored database may not know that it said safe
+            raise Refused("the lease is older than one that was here already: look at the hub's latches, then restart the agent")
         if lease["mode"] != ARMED:
             if lease["mode"] != SAFE:
                 raise Refused("the lease has a mode that is not known")
             return Held("the hub says safe"), min(max(ttl, 0.0), self.longest)
-        if is_replay:
-            raise Refused("the lease is older than one that was here already")
         if not 0 < ttl <= self.longest:
             raise Refused(f"the lease lasts for {ttl:.0f} s; at most {self.longest:.0f} s are taken")
         if issued_at > asked.wall + ttl + self.skew:

@@ -175,7 +175,7 @@ def parameters_for(settings: ActionSettings, labels: Mapping[str, str]) -> dict[
     pattern = compile_pattern(settings.pattern)
     found: dict[str, Scalar] = dict(settings.parameters)
     for name in settings.labels:
-        if not pattern.fullmatch(labels.get(name, "")):
+        if name not in labels or not pattern.fullmatch(labels[name]):
             word = "is not one that the action allows" if labels.get(name) else "is missing"
             raise ActionFailed(f"refused: the value of the label {name} {word}")
         found[name] = labels[name]

@@ -115,6 +115,9 @@ class Restart(Work):
         if part(found.document, "spec").get("paused"):
             raise ActionFailed(f"refused: the deployment is paused, so nothing would happen; kubectl rollout resume "
                                f"deployment/{self._cluster.name} first")
+        if part(found.document, "spec").get("replicas", 1) == 0:
+            raise ActionFailed(f"refused: there is nothing to restart, it is scaled to 0; kubectl scale "
+                               f"deployment/{self._cluster.name} --replicas=N first")
 
     def patch(self, found: Found) -> Patch:
         body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: self.wanted}}}}}

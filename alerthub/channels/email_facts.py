@@ -1,5 +1,6 @@
 """What a mail says of actions, for a reader at night who does not know the program: first what was not done and why, then what
-was done, each with who, when and how it was proved. Pure. What does not fit is told shorter, then counted."""
+is not decided or not finished, then what was done, each with who, when and how it was proved. Pure. What does not fit is told
+shorter, then counted."""
 
 from __future__ import annotations
 
@@ -9,14 +10,13 @@ from html import escape
 
 from alerthub.channels.text import action_lines, listed, more
 from alerthub.domain.message import ActionLine, Message
+from alerthub.domain.story import HEADINGS, Fate, none_of
 from alerthub.domain.wording import one_line
 
 # How many of each sort are told at length, and how many at all, the others by what became of them and why: until it fits.
 DEPTHS = ((10, 20), (5, 20), (2, 10), (1, 10), (0, 10), (0, 3))
 FACT_LIMIT = 500
-NOT_DONE, DONE = "What was not done, and why", "What was done"
-NOTHING_LEFT, NOTHING_DONE = "Nothing was left undone: every action that was called for was done.", "Nothing was done."
-BAD, GOOD = "#b3001b", "#1c7a3e"
+EDGES = {Fate.not_done: "#b3001b", Fate.pending: "#8a5a00", Fate.done: "#1c7a3e"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,20 @@ class Section:
     empty: str
     entries: tuple[tuple[str, ...], ...]
     rest: int
-    is_bad: bool
+    edge: str
 
 
-def sections(message: Message, depth: int, most: int) -> tuple[Section, Section]:
-    undone = [action for action in message.actions if not action.is_done]
-    done = [action for action in message.actions if action.is_done]
-    first = Section(NOT_DONE, NOTHING_LEFT, entries(undone[-most:], depth), max(0, len(undone) - most), is_bad=True)
-    return first, Section(DONE, NOTHING_DONE, entries(done[-most:], depth), max(0, len(done) - most), is_bad=False)
+def sections(message: Message, depth: int, most: int) -> tuple[Section, ...]:
+    by_fate: dict[Fate, list[ActionLine]] = {fate: [] for fate in Fate}
+    for action in message.actions:
+        by_fate[fate_of(action)].append(action)
+    fates, in_doubt = [fate for fate, found in by_fate.items() if found], any(action.in_doubt for action in message.actions)
+    return tuple(Section(HEADINGS[fate], none_of(fate, fates, in_doubt=in_doubt), entries(found[-most:], depth),
+                         max(0, len(found) - most), EDGES[fate]) for fate, found in by_fate.items())
+
+
+def fate_of(action: ActionLine) -> Fate:
+    return Fate.pending if action.is_pending else Fate.done if action.is_done else Fate.not_done
 
 
 def entries(actions: Sequence[ActionLine], depth: int) -> tuple[tuple[str, ...], ...]:
@@ -84,8 +90,7 @@ def told_html(message: Message, room: int) -> str:
 
 
 def html_section(told: Section) -> str:
-    edge = BAD if told.is_bad else GOOD
-    made = [f'<div style="border-left:4px solid {edge};margin:0 0 12px;padding:0 0 0 12px">{paragraph(first, is_bold=True)}'
+    made = [f'<div style="border-left:4px solid {told.edge};margin:0 0 12px;padding:0 0 0 12px">{paragraph(first, is_bold=True)}'
             f'{"".join(map(paragraph, others))}</div>' for first, *others in told.entries] or [paragraph(told.empty)]
     return "\n".join((f'<h3 style="font-size:16px;margin:12px 0 4px">{escape(told.heading)}</h3>',
                       *([paragraph(more(told.rest))] if told.rest else []), *made))

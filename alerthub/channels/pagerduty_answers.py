@@ -104,7 +104,7 @@ class PagerDutyAnswers:
         said = text(event, "id") or inbound.headers.get(WEBHOOK_ID) or hashlib.sha256(inbound.body).hexdigest()
         key = hashlib.sha256(f"{verb.value} {dedup_key} {said}".encode("utf-8", "replace")).hexdigest()
         return Command(verb, ours[1], account(event), f"{self.kind}:{key[:32]}", via=self.via, episode=int(ours[2]), text=note,
-                       said_at=occurred_at(event, inbound.now))
+                       said_at=occurred_at(event, inbound.now), service=clean(text(event, "data", "service", "id"), NAME))
 
     def dedup_key(self, event: Mapping[str, Any]) -> str:
         """Of the incident that the event is about; empty for one without, or with several (its alerts are grouped)."""

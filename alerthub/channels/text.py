@@ -167,14 +167,17 @@ def unremarked(message: Message) -> list[str]:
 
 
 def action_lines(message: Message, limit: int = ACTION_LIMIT) -> list[str]:
-    """`✔ …` or `✖ …` for each action, oldest first, cut to `limit`; of many those that went wrong and the newest."""
+    """`✔ …`, `✖ …`, or `… …` while it has not ended, for each action, oldest first, cut to `limit`; of many those
+    that went wrong and the newest."""
     order = sorted(range(len(message.actions)), key=lambda index: (not message.actions[index].is_bad, -index))
     shown = [action_line(message.actions[index], limit) for index in sorted(order[:ACTIONS])]
     return [*shown, *([more(len(message.actions) - ACTIONS)] if len(message.actions) > ACTIONS else [])]
 
 
 def action_line(action: ActionLine, limit: int) -> str:
-    return one_line(f"{'✖' if action.is_bad else '✔'} {action.text}", limit)
+    """With ✔ only for what was done."""
+    sign = "…" if action.is_pending else "✔" if action.is_done and not action.is_bad else "✖"
+    return one_line(f"{sign} {action.text}", limit)
 
 
 def alert_text(alert: AlertLine, common: Labels, limit: int = ALERT_LIMIT) -> str:

@@ -33,7 +33,8 @@ def warnings(document: Document, model: ConfigModel, now: datetime) -> tuple[str
              *links_astray(document, model), *without_buttons(document, model), *hasty(document, model),
              *unproved(document, model), *any_workspace(document, model), *uncovered(document, model),
              *of_routes(document, model), *deprecated(document, model),
-             *unapproved(document, model), *readable_by_all(document, document.data, ()), *open_door(document, model)]
+             *unapproved(document, model), *frozen_for_ever(document, model),
+             *readable_by_all(document, document.data, ()), *open_door(document, model)]
     return tuple(str(one) for one in sorted(found, key=lambda one: (one.line, one.column)))
 
 
@@ -199,3 +200,10 @@ def unapproved(document: Document, model: ConfigModel) -> Iterator[Problem]:
             if able < settings.approve.count:
                 yield document.problem(("actions", index, "approve"), f"{settings.approve.count} must approve "
                                        f"{settings.name}, but {able} of people have the role {settings.approve.role}")
+
+
+def frozen_for_ever(document: Document, model: ConfigModel) -> Iterator[Problem]:
+    """Anybody who may respond can freeze actions; see answer.lifts_freezes for who ends that."""
+    if model.actions and not any(person.role in ("approver", "admin") or "approver" in person.grants for person in model.people):
+        yield document.problem(("actions",), "nobody can lift a freeze of actions: give one of people the role admin or "
+                               "approver, or grants: [approver]")

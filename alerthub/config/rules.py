@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from alerthub.actions.base import ActionSettings
+from alerthub.actions.exchange import shown_url
 from alerthub.config.heartbeats import heartbeats_of
 from alerthub.config.kinds import Kinds, type_of
 from alerthub.config.model import ConfigModel, RouteSettings
@@ -54,7 +55,8 @@ def rules_of(model: ConfigModel, kinds: Kinds, destinations: Told, contacts: Tol
         schedules=schedules_of(model), heartbeats=heartbeats_of(model),
         policies={settings.name: policy_of(model, settings) for settings in model.escalation_policies},
         answers=Answers(model.answers.unknown_accounts == "acknowledge", model.answers.time_zone),
-        guards=Guards(model.guards.max_per_hour, model.guards.mode), releases=releases_of(model), permits=permits_of(model),
+        guards=Guards(model.guards.max_per_hour, model.guards.mode, model.answers.time_zone),
+        releases=releases_of(model), permits=permits_of(model),
         flapping=Flapping(model.flapping.count, model.flapping.window) if model.flapping else Flapping(),
         public_url=model.server.public_url, reopen_window=model.reopen_window, retention=model.database.retention)
 
@@ -126,14 +128,25 @@ def action_rule(model: ConfigModel, kinds: Kinds, settings: ActionSettings) -> A
         target_label=settings.target_label or "", deadline=settings.deadline, cooldown=settings.cooldown,
         max_per_hour=settings.max_per_hour, approval=approval, resumable=kind.resumable, on_flapping=settings.flapping,
         mode=settings.mode, blast=blast_of(settings), circuit=circuit_of(settings), releases=getattr(kind, "releases", False),
-        does=does_of(settings), version=digest(canonical([one.model_dump(mode="json") for one in described])))
+        does=does_of(settings, described[1:]), version=digest(canonical([one.model_dump(mode="json") for one in described])))
 
 
-def does_of(settings: ActionSettings) -> tuple[str, ...]:
-    """What the settings of this kind say, and the parameters, for those who must agree; secrets as stars."""
+def does_of(settings: ActionSettings, targets: Iterable[Any] = ()) -> tuple[str, ...]:
+    """What the settings of this kind say, the parameters, and where an `http` goes, for those who must agree; secrets as
+    stars."""
     common = set(ActionSettings.model_fields) - {"parameters", "labels"}
     own = settings.model_dump(mode="json", exclude_defaults=True, exclude=common)
-    return tuple(f"{name}: {canonical(value)}"[:DOES_LIMIT] for name, value in own.items())
+    said = [f"{name}: {canonical(value)}" for name, value in own.items()]
+    said += [f"request to {target.name}: {request_of(target)}" for target in targets if getattr(target, "method", "")]
+    return tuple(line[:DOES_LIMIT] for line in said)
+
+
+def request_of(target: Any) -> str:
+    """`POST https://hooks.example.com/run`"""
+    text = f"{target.method} {shown_url(target.url)}"
+    for secret in target.secrets():
+        text = text.replace(secret, "***")
+    return text
 
 
 def blast_of(settings: ActionSettings) -> Blast:

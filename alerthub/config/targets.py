@@ -64,6 +64,10 @@ def target_advice(document: Document, model: ConfigModel) -> Iterator[Problem]:
             yield document.problem(("targets", index), f"{approve.count} must agree to release {target.name} once it is safe, "
                                    f"but {able} of people have the role {approve.role}: only an admin's override releases it; "
                                    "give more people that role, or write release: {approve: {role: …, count: …}}")
+        elif able == approve.count:
+            yield document.problem(("targets", index), f"{approve.count} must agree to release {target.name} and only {able} of "
+                                   f"people have the role {approve.role}, so none of those can ask: whoever asks does not "
+                                   "count; give one more that role")
     yield from unprovable(document, model)
 
 

@@ -101,14 +101,25 @@ def recognised(rules: Rules, account: Account, linked: str) -> Who:
 
 
 NEEDED = {Verb.release: (Right.respond, Right.approve), Verb.override: (Right.administer,),
-          Verb.freeze: (Right.respond, Right.approve), Verb.unfreeze: (Right.approve, Right.administer)}
+          Verb.freeze: (Right.respond, Right.approve)}
 ONLY_FOR = {Verb.override: "Only an admin may override.", Verb.unfreeze: "Only approvers and admins lift a freeze."}
+
+
+def lifts_freezes(person: Person) -> bool:
+    """The approver, by role or by grant, and the admin. A role of one's own decides about what asks for it and nothing else."""
+    return person.may(Right.administer) or person.may_approve("approver")
+
+
+def may_ask(person: Person, verb: Verb) -> bool:
+    if verb is Verb.unfreeze:
+        return lifts_freezes(person)
+    return verb in (Verb.approve, Verb.deny) or any(person.may(right) for right in NEEDED.get(verb, (Right.respond,)))
 
 
 def permission(rules: Rules, who: Who, verb: Verb) -> Decision:
     """Whether they may ask for that at all. Whose word counts for what waits depends on what it is: see approval.py."""
     if who.person is not None:
-        if verb in (Verb.approve, Verb.deny) or any(who.person.may(right) for right in NEEDED.get(verb, (Right.respond,))):
+        if may_ask(who.person, verb):
             return DONE
         return refused(Why.not_allowed, f"{who.person.name} is {who.person.role} here. {ONLY_FOR[verb]}" if verb in ONLY_FOR else
                        f"{who.person.name} is {who.person.role} here and may only look.")

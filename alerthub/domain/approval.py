@@ -12,7 +12,7 @@ from enum import StrEnum
 from alerthub.domain.answer import DONE, Decision, Why, refused
 from alerthub.domain.command import Outcome
 from alerthub.domain.local_time import clock_time
-from alerthub.domain.person import Person
+from alerthub.domain.person import Person, Right
 from alerthub.domain.rules import Approval
 
 REFERENCE = 13      # characters: `t` and half a word of a hash; a run's code has no `t` in it
@@ -86,7 +86,11 @@ def approvers(people: Mapping[str, Person], approval: Approval, asked_by: str = 
 
 
 def voting(asked: Asked, person: Person, verdict: Verdict, now: datetime) -> Decision:
-    """What becomes of a word of this person. Who has agreed may still deny; nothing else is said twice."""
+    """What becomes of a word of this person. Who has agreed may still deny; nothing else is said twice. That a target stays safe
+    may be said by anybody who may respond or approve, and by whoever asked."""
+    if asked.is_release and verdict is Verdict.deny and (
+            person.name == asked.asked_by or person.may(Right.respond) or person.may(Right.approve)):
+        return DONE
     if not person.may_approve(asked.approval.role):
         return refused(Why.not_allowed, f"About {asked.what} people with the role {asked.approval.role} decide; {person.name} is "
                        f"{person.role} here. Nothing was done.")
@@ -104,6 +108,8 @@ def voting(asked: Asked, person: Person, verdict: Verdict, now: datetime) -> Dec
 
 def said_by(person: str, verdict: Verdict, asked: Asked, counted: Tally) -> str:
     """The line of history about one vote."""
+    if verdict is Verdict.deny and person == asked.asked_by:
+        return f"{person} calls off {asked.what}"
     if verdict is Verdict.deny:
         return f"{person} denies {asked.what}"
     return f"{person} agrees to {asked.what} ({len(counted.approved)} of {asked.approval.count})"

@@ -74,9 +74,13 @@ class Command:
     # of a freeze: an action, or nothing for all.
     subject: str = ""
     said_at: datetime | None = None      # when it was done there, by the provider's own clock
+    service: str = ""                    # where there: its name at the provider, for what comes from one of several
 
 
 Ask = Press | Typed | Command
+
+
+UNKNOWN = "unknown"      # the database has not said in time whether it was stored
 
 
 class Outcome(StrEnum):
@@ -87,7 +91,7 @@ class Outcome(StrEnum):
     held = "held"                # a question comes back: ask again with force
     refused = "refused"
     told = "told"                # only words were asked for: a list, who is on call
-    busy = "busy"                # not stored; to be asked again
+    busy = "busy"                # not stored, or not known to be (`why` is UNKNOWN); to be asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class Answer:
     text: str
     number: int = 0
     force: str = ""
-    why: str = ""                # of a refusal: its name, for machines
+    why: str = ""                # of a refusal: its name, for machines; of a busy one UNKNOWN, or nothing
 
 
 def press_of_link(token: str) -> Press:

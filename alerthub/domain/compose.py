@@ -77,7 +77,7 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
         possible_duplicate=lane.was_leased, acknowledged_at=incident.acknowledged_at, silenced_until=telling.silenced_until,
         flaps=incident.flaps, time_zone=rules.answers.time_zone,
         standing=(*standing(incident, telling.waiting, telling.calls, destination, rules, routes_of(telling, rules), now),
-                  *of_people(telling.asked, telling.latched, rules, now, is_asked=is_asked(destination, telling))),
+                  *of_people(telling.asked, telling.latched, rules, now, is_asked=is_asked(destination.key, telling))),
         buttons=buttons_for(incident, lane, destination, rules, key, now,
                             has_policy=can_escalate(telling.waiting, rules),
                             asked=telling.asked, latched=telling.latched),
@@ -127,12 +127,12 @@ def is_called(destination: Destination, telling: Telling) -> bool:
             called = called or destination.key in event.data.get("told", ())
         elif takes(event) or event.kind in (EventKind.resolved, EventKind.reopened):
             called = False
-    return called or is_asked(destination, telling)
+    return called or is_asked(destination.key, telling)
 
 
-def is_asked(destination: Destination, telling: Telling) -> bool:
-    """Whether it is new here that somebody must agree, and asked of whoever is reached here."""
-    return bool(telling.asked) and any(event.kind in QUESTIONS and destination.key in event.data.get("told", ())
+def is_asked(place: str, telling: Telling) -> bool:
+    """Whether it is new there that somebody must agree, and asked of whoever is reached there. `place`: a destination's key."""
+    return bool(telling.asked) and any(event.kind in QUESTIONS and place in event.data.get("told", ())
                                        for event in telling.events)
 
 
@@ -180,8 +180,9 @@ def incident_url(rules: Rules, incident: Incident) -> str:
 def digest(tellings: Iterable[Telling], lanes: Sequence[Lane], rules: Rules, now: datetime,
            calls: Collection[str] = ()) -> Message:
     """A storm in one message: every incident by name. It has no live message of its own and is never edited. `calls`: the
-    incidents that its reader is called for; they come first, the gravest and newest of them before the others."""
+    incidents that its reader is called for, or asked about; they come first, the gravest and newest of them before the others."""
     told = list(tellings)
+    asked = {telling.incident.id for telling, lane in zip(told, lanes, strict=True) if is_asked(lane.destination, telling)}
     incidents = [telling.incident for telling in told]
     first = incidents[0]
     still_open = sum(1 for incident in incidents if incident.is_open)
@@ -189,16 +190,16 @@ def digest(tellings: Iterable[Telling], lanes: Sequence[Lane], rules: Rules, now
     return Message(
         delivery_id=digest_id(lanes, incidents), incident_id=first.id, number=first.number, episode=first.episode,
         why=Why.digest, status=next((incident.status for incident in incidents if incident.is_open), first.status),
-        severity=worst, title=call_title(told, calls) or (
+        severity=worst, title=call_title(told, calls, asked) or (
             f"{len(incidents)} incidents: {still_open} open, {len(incidents) - still_open} resolved"),
         at=now, opened_at=min(incident.opened_at for incident in incidents),
         firing=sum(incident.firing for incident in incidents), source=first.source,
         links=(Link("All incidents", f"{rules.public_url}/"),), is_degraded=any(lane.is_degraded for lane in lanes),
         possible_duplicate=any(lane.was_leased for lane in lanes),
         time_zone=rules.answers.time_zone,
-        digest=tuple(DigestLine(incident.number, digest_title(telling), incident.status, incident.severity, incident.firing,
-                                incident_url(rules, incident)) for telling in by_call(told, calls)
-                     for incident in (telling.incident,)),
+        digest=tuple(DigestLine(incident.number, digest_title(telling, asked), incident.status, incident.severity,
+                                incident.firing, incident_url(rules, incident))
+                     for telling in by_call(told, {*calls, *asked}) for incident in (telling.incident,)),
     )
 
 
@@ -212,16 +213,25 @@ def by_call(told: Iterable[Telling], calls: Collection[str]) -> list[Telling]:
     return sorted(told, key=rank)
 
 
-def call_title(told: Iterable[Telling], calls: Collection[str]) -> str:
-    """`YOU ARE CALLED for 30 incidents: TradingHalted, DiskFull (host=a), DiskFull (host=b) …`; empty without a call."""
-    names = [one_line(telling.incident.title, NAME_IN_TITLE) for telling in by_call(told, calls) if telling.incident.id in calls]
+def call_title(told: Sequence[Telling], calls: Collection[str], asked: Collection[str] = ()) -> str:
+    """`YOU ARE CALLED for 30 incidents: TradingHalted, DiskFull (host=a), DiskFull (host=b) …`; before it where the
+    reader is asked to agree to something, which waits for their word. Empty without both."""
+    parts = [headed("YOU ARE ASKED to approve or deny in", told, asked),
+             headed("YOU ARE CALLED for", told, [key for key in calls if key not in asked])]
+    return ". ".join(part for part in parts if part)
+
+
+def headed(what: str, told: Sequence[Telling], which: Collection[str]) -> str:
+    names = [one_line(telling.incident.title, NAME_IN_TITLE) for telling in by_call(told, which) if telling.incident.id in which]
     rest = " …" if len(names) > NAMES_IN_TITLE else ""
-    called = "1 incident" if len(names) == 1 else f"{len(names)} incidents"
-    return f"YOU ARE CALLED for {called}: {', '.join(names[:NAMES_IN_TITLE])}{rest}" if names else ""
+    incidents = "1 incident" if len(names) == 1 else f"{len(names)} incidents"
+    return f"{what} {incidents}: {', '.join(names[:NAMES_IN_TITLE])}{rest}" if names else ""
 
 
-def digest_title(telling: Telling) -> str:
+def digest_title(telling: Telling, asked: Collection[str] = ()) -> str:
     """What nobody may miss is said in a summary too."""
+    if telling.incident.id in asked:
+        return f"WAITS FOR YOUR APPROVAL: {telling.incident.title}"
     ran_out = telling.incident.is_open and any("ran_out" in event.data for event in telling.events)
     return f"NOBODY ANSWERED: {telling.incident.title}" if ran_out else telling.incident.title
 

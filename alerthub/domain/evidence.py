@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from alerthub.domain.record import Row, anchor_hash, judge_history, sha256
-from alerthub.domain.story import is_not_done, story
+from alerthub.domain.story import Fate, fate_of, story
 
 VERSION = "alerthub-evidence-v1"
 DIGEST = "sha256"
@@ -22,16 +22,17 @@ def sealed(pack: Mapping[str, Any]) -> dict[str, Any]:
 
 def faults(pack: Mapping[str, Any]) -> Iterator[str]:
     """Everything in a pack that is not as the hub exported it; nothing when all is. Raises ValueError for what is no pack."""
+    check_format(pack)
     try:
-        if pack["format"] != VERSION:
-            raise ValueError(f"it is of the format {str(pack['format'])[:40]!r}; this program reads {VERSION}")
         number, last = int(pack["incident"]["number"]), int(pack["incident"]["seq"])
         rows = [Row(**{name: event[name] for name in ROW}) for event in pack["record"]["events"]]
         anchors = [(entry["n"], entry["at"], entry["position"], entry["content"], entry["before"], entry["hash"])
                    for entry in pack["record"]["anchors"]]
         given = pack[DIGEST]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is no evidence of this hub: {error!r:.60}") from None
+    except KeyError as error:
+        raise ValueError(f"it is no evidence of this hub: it has no {str(error.args[0])[:40]}") from None
+    except (TypeError, AttributeError, ValueError):
+        raise ValueError("it is no evidence of this hub: its parts have another form") from None
     if sha256({name: value for name, value in pack.items() if name != DIGEST}) != given:
         yield "the pack was changed since it was exported: its digest is wrong"
     yield from (str(finding) for finding in judge_history(rows, number, last))
@@ -40,11 +41,18 @@ def faults(pack: Mapping[str, Any]) -> Iterator[str]:
             yield f"anchor {n} was changed"
 
 
+def check_format(pack: Any) -> None:
+    found = pack.get("format") if isinstance(pack, Mapping) else None
+    if found is None:
+        raise ValueError("it is no evidence of this hub: it has no format")
+    if found != VERSION:
+        raise ValueError(f"it is of the format {str(found)[:40]}; this program reads {VERSION}")
+
+
 def summary(runs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What was done, and what was not and why: one line each."""
-    done: list[str] = []
-    undone: list[str] = []
+    """What was done, what was not and why, and what is not decided or not finished: one line each."""
+    found: dict[str, list[str]] = {fate.value: [] for fate in Fate}
     for run in runs:
         headline, why, *_ = story(run)
-        (undone if is_not_done(run) else done).append(f"{headline} {why}")
-    return {"done": done, "not_done": undone}
+        found[fate_of(run).value].append(f"{headline} {why}")
+    return found

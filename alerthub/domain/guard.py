@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from alerthub.domain.action import REASON_TEXT, Reason, RunState
 from alerthub.domain.approval import Tally
 from alerthub.domain.latch import LatchState, minutes
+from alerthub.domain.local_time import clock_time
 from alerthub.domain.rules import ActionRule, Direction, Guards, RunMode
 
 # A neutral action answers what was true when it was proposed; after an outage of the hub longer than this it is a person's
@@ -30,6 +31,7 @@ class Facts:
     rule_version: str                       # of the configuration now; empty when the action is no longer there
     proposed_version: str
     proposed_at: datetime
+    started_at: datetime | None = None      # when it was, if it has been begun
     target: str = ""
     frozen: str = ""                        # by whom and why; empty: it is not
     last_started: datetime | None = None    # this action on this target
@@ -104,7 +106,7 @@ def circuit_open(rule: ActionRule, facts: Facts, guards: Guards, now: datetime) 
     until = facts.last_failed + circuit.reset
     if now < until:
         return refused(Reason.circuit_open, f"its last {circuit.failures} runs failed or are unconfirmed; repair the cause: it "
-                                            f"is tried again after {until:%H:%M} UTC")
+                                            f"is tried again after {clock_time(until, guards.time_zone, now)}")
     return refused(Reason.circuit_open, "its last runs failed, and another run is trying it now") if facts.is_under_way else None
 
 
@@ -157,12 +159,19 @@ def too_old(rule: ActionRule, facts: Facts, guards: Guards, now: datetime) -> De
     return Decision(RunState.expired, Reason.too_old, REASON_TEXT[Reason.too_old]) if is_old else None
 
 
+def begun_long_ago(rule: ActionRule, facts: Facts, guards: Guards, now: datetime) -> Decision | None:
+    """What was true when it was begun need not be after a long outage."""
+    is_old = facts.started_at is not None and now - facts.started_at > START_WITHIN
+    return Decision(RunState.expired, Reason.too_old, REASON_TEXT[Reason.too_old]) if is_old else None
+
+
 FOR_NEUTRAL: tuple[Guard, ...] = (changed, closed, denied, frozen, circuit_open, cooling_down, over_hourly_limit,
                                   over_limit_of_all, beyond_blast, unapproved, too_old)
 FOR_RELAX: tuple[Guard, ...] = (changed, moved, unproved, frozen, over_limit_of_all, too_old)
 # What was begun before a crash is gone on with only while nobody wants it otherwise.
 TO_GO_ON: dict[Direction, tuple[Guard, ...]] = {
-    Direction.tighten: (), Direction.neutral: (changed, frozen), Direction.relax: (changed, moved, unproved, frozen)}
+    Direction.tighten: (), Direction.neutral: (changed, closed, frozen, begun_long_ago),
+    Direction.relax: (changed, moved, unproved, frozen)}
 
 
 def first(guards: Iterable[Guard], rule: ActionRule, facts: Facts, limits: Guards, now: datetime) -> Decision | None:

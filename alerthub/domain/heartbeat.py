@@ -24,6 +24,7 @@ UNWATCHED = timedelta(seconds=60)   # nobody has watched for longer: down, stopp
 A_MOMENT = timedelta(minutes=1)     # senders that were refused take some time to come again
 # A replica's clock may be behind by this much. What is further ahead was written by a clock that has jumped back since.
 SKEW = timedelta(minutes=5)
+MOST_GAPS = 3
 
 
 class State(StrEnum):
@@ -77,10 +78,20 @@ def is_ahead(last: datetime | None, now: datetime) -> bool:
 
 
 def given_time(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> Heartbeat:
-    """One full gap from now at least, and at least a minute, because nobody may have listened."""
+    """One full gap from now at least, and at least a minute, because nobody may have listened; but not later than `longest`."""
     if heartbeat.due_at is None:
         return heartbeat
-    return replace(heartbeat, due_at=max(heartbeat.due_at, deadline(rule, now), now + A_MOMENT))
+    given = max(deadline(rule, now), now + A_MOMENT)
+    return replace(heartbeat, due_at=max(heartbeat.due_at, min(given, longest(rule, heartbeat.due_at, heartbeat, now))))
+
+
+def longest(rule: HeartbeatRule, due_at: datetime, heartbeat: Heartbeat, now: datetime) -> datetime:
+    """Three gaps since it was heard, or as many minutes, are the most that is given: else a hub that stumbles for ever would
+    never raise the alarm. What is past its time was not seen to be so: the hub was away since, and that does not count."""
+    at = first = deadline(rule, heartbeat.seen_at or heartbeat.since)
+    for _ in range(MOST_GAPS - 1):
+        at = deadline(rule, at - rule.grace)
+    return max(at, first + MOST_GAPS * A_MOMENT) + max(now - due_at, timedelta(0))
 
 
 def spared(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime) -> Heartbeat:

@@ -235,7 +235,7 @@ def shift_text(incident: Incident, shift: Shift, kind: EventKind, observer: str)
     if shift.fired:
         parts.append(f"{counted(shift.fired)} {'fired again' if shift.reopened else 'firing'}: {named(shift.fired)}")
     if shift.cleared:
-        found = ", found cleared at the source by reconciliation" if observer == "reconciler" else ""
+        found = ", as the source itself says when asked" if observer == "reconciler" else ""
         parts.append(f"{counted(shift.cleared)} cleared{found}: {named(shift.cleared)}")
     if shift.severity_rose and not (shift.opened or shift.reopened):
         parts.append(f"severity rose to {incident.severity.value}")

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from alerthub.domain.event import Event
+from alerthub.domain.incident import OWN_SOURCE
 from alerthub.domain.rules import Release
 
 BLIND_AFTER = timedelta(minutes=5)      # without a look at the source, what it said is no proof any more
@@ -33,7 +34,8 @@ class LatchState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Latch:
     """`seq` counts the changes of state, `generation` how often it was latched anew. `incident_id` is where its story is told:
-    the incident that latched it last. `asked_by` asks for the release, or overrode."""
+    the incident that latched it last. `asked_by` asks for the release, or overrode. `due_at`: when the request is over; while
+    it is safe, when it is looked at whether it must be told so once more."""
 
     target: str
     state: LatchState = LatchState.armed
@@ -63,8 +65,10 @@ def tightened(latch: Latch, action: str, incident_id: str, now: datetime) -> Lat
     if latch.state is LatchState.safe:
         return latch
     is_anew = latch.state is not LatchState.release_requested
+    verified_at = None if is_anew else latch.verified_at
     return replace(latch, state=LatchState.safe, seq=latch.seq + 1, generation=latch.generation + is_anew, since=now,
-                   action=action, incident_id=incident_id, asked_by="", why="", due_at=None, verified_at=None)
+                   action=action, incident_id=incident_id, asked_by="", why="", verified_at=verified_at,
+                   due_at=now if not is_anew and verified_at is None else None)
 
 
 def changed(latch: Latch, state: LatchState, now: datetime, **fields: Any) -> Latch:
@@ -87,7 +91,8 @@ class Lack(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One incident that latched the target since it was last armed. `clear_since`: since when the source's own list shows none
-    of its alerts; `looked_at`: when that list was last seen whole. A cause whose incident is not kept any more is clear."""
+    of its alerts, or its heartbeat comes again; `looked_at`: when that was last seen. `witness`: who must say that it is over. A
+    cause whose incident is not kept any more (`number` 0) is never proved to be over."""
 
     incident_id: str
     number: int
@@ -97,6 +102,7 @@ class Cause:
     clear_since: datetime | None
     looked_at: datetime | None
     can_be_asked: bool = True
+    witness: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +114,28 @@ class Refusal:
 def lacking(causes: Iterable[Cause], release: Release, now: datetime) -> Refusal | None:
     """What is missing in the proof that all that latched it is over; None when it is proved."""
     for cause in sorted(causes, key=lambda cause: cause.number):
-        name = f"#{cause.number}"
+        name, witness = f"#{cause.number}", cause.witness or cause.source
+        if not cause.number:
+            return Refusal(Lack.cannot_be_asked, "an incident that latched it is not kept any more, so that nothing can "
+                                                 "prove that it is over")
         if cause.is_open:
             return Refusal(Lack.still_fires, f"{name}, which latched it, is still open")
         if not cause.can_be_asked:
-            return Refusal(Lack.cannot_be_asked, f"{cause.source} cannot be asked whether {name} is over (no reconcile)")
+            return Refusal(Lack.cannot_be_asked, f"{witness} cannot be asked whether {name} is over ({unasked(cause)})")
         if cause.clear_since is None or cause.looked_at is None:
-            return Refusal(Lack.not_looked, f"{cause.source} has not yet confirmed that {name} is over")
+            return Refusal(Lack.not_looked, f"{witness} has not yet confirmed that {name} is over")
         if now - cause.looked_at > BLIND_AFTER:
-            return Refusal(Lack.blind, f"{cause.source} has not been asked for {minutes(now - cause.looked_at)}")
+            return Refusal(Lack.blind, f"{witness} has not been asked for {minutes(now - cause.looked_at)}")
         if cause.looked_at - now > BLIND_AFTER:
-            return Refusal(Lack.blind, f"{cause.source} has not been asked since the clock was set back")
+            return Refusal(Lack.blind, f"{witness} has not been asked since the clock was set back")
         clear = cause.looked_at - cause.clear_since
         if clear < release.clear_for:
             return Refusal(Lack.not_long_enough, f"{name} has been clear for {minutes(clear)} of {minutes(release.clear_for)}")
     return None
+
+
+def unasked(cause: Cause) -> str:
+    return "no reconcile" if cause.source != OWN_SOURCE else "it is not in the configuration any more"
 
 
 def minutes(span: timedelta) -> str:

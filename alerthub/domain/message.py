@@ -64,12 +64,15 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class ActionLine:
     """How one automatic action ended, for people. Its text is untrusted too: an agent's answer may be in it. `facts` is the same
-    at length, for a letter: what became of it, why, and the rest, line by line."""
+    at length, for a letter: what became of it, why, and the rest, line by line. `is_pending`: it is not decided or not finished
+    yet; `in_doubt`: it may have been done."""
 
     text: str
     is_bad: bool
     is_done: bool = True
     facts: tuple[str, ...] = ()
+    is_pending: bool = False
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,12 +78,16 @@ def circuit_open(action: str, detail: str) -> Alert:
     return own_alert(CIRCUIT_OPEN, "critical", f"{action} failed too often in a row and is not run now", detail, action=action)
 
 
-def actions_frozen(scope: str, by: str, why: str) -> Alert:
-    """`scope`: an action; empty: all of them."""
-    what = f"{scope} is" if scope else "All actions are"
+def actions_frozen(scope: str, by: str, why: str, *, only_releases: bool = False) -> Alert:
+    """`scope`: an action; empty: all of them. `only_releases`: the action makes targets safe, which nothing holds back."""
+    what, held = "All actions are", "Nothing starts but what makes a target safe,"
+    if scope:
+        what, held = f"{scope} is", f"{scope} does not start, all other actions do,"
+    if only_releases:
+        what, held = f"The releases of {scope} are", f"No target that {scope} made safe is released; it goes on making safe,"
     return own_alert(ACTIONS_FROZEN, "warning", f"{what} frozen by {by}",
-                     f"Why: {why or 'not said'}. Nothing but tightening starts until a person lifts the freeze, and what is "
-                     "refused meanwhile is not made up for.", action=scope or ALL_ACTIONS)
+                     f"Why: {why or 'not said'}. {held} until a person lifts the freeze, and what is refused meanwhile is not "
+                     "made up for.", action=scope or ALL_ACTIONS)
 
 
 def action_without_target(action: str, wanted: str, incident_id: str, detail: str) -> Alert:

@@ -100,6 +100,7 @@ class Guards:
 
     max_per_hour: int = 60
     mode: RunMode = RunMode.live
+    time_zone: str = "UTC"      # of the times in what they say
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 proved. The evidence, its page and the mails all tell it from here, so that they never differ. Pure.
 
 A run is plain JSON here, as flow/stories.py makes it: times are ISO 8601, texts may come from a label and are escaped elsewhere.
+A request to release a target that came to no run has the same form; its `line` is its place in the history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from alerthub.domain.action import REASON_TEXT, Reason, RunState
@@ -16,6 +18,18 @@ from alerthub.domain.latch import LatchState
 from alerthub.domain.rules import Direction
 
 Run = Mapping[str, Any]
+
+
+class Fate(StrEnum):
+    """What became of it, as far as it is known. In the order in which it is told."""
+
+    not_done = "not_done"       # or nobody knows that it was
+    pending = "pending"         # not decided, or not finished
+    done = "done"
+
+
+HEADINGS = {Fate.not_done: "What was not done, and why", Fate.pending: "What is not decided or not finished yet",
+            Fate.done: "What was done"}
 ENDED = {
     RunState.succeeded: "was done", RunState.failed: "FAILED: it was not done",
     RunState.unknown: "is UNCONFIRMED: it may have been done", RunState.refused: "was NOT done", RunState.expired: "was NOT done",
@@ -33,12 +47,34 @@ ONLY_TRIED = {
     Reason.dry_run: "it was only rehearsed (dry run), so nothing was changed. The rehearsal",
 }
 NO_REASON = frozenset({Reason.tighten.value, Reason.allowed.value})     # why it may start, not why it was not done
+REHEARSED = {Reason.shadow: "shadow", Reason.dry_run: "dry run"}
 KNOWN_BY = {"slack": "their Slack account", "telegram": "their Telegram account", "pagerduty": "their PagerDuty account"}
 
 
-def is_not_done(run: Run) -> bool:
-    """Whether its effect was not caused, or nobody knows that it was."""
-    return bool(run["state"] != RunState.succeeded.value)
+def fate_of(run: Run) -> Fate:
+    state = RunState(run["state"])
+    if not state.is_final:
+        return Fate.pending
+    return Fate.done if state is RunState.succeeded else Fate.not_done
+
+
+def may_be_done(run: Run) -> bool:
+    """Whether nobody knows if its effect was caused."""
+    return run["state"] in (RunState.unknown.value, RunState.started.value, RunState.verifying.value)
+
+
+def none_of(fate: Fate, others: Collection[Fate], *, in_doubt: bool) -> str:
+    """What is said where nothing has this fate. `others`: the fates of all that was called for; `in_doubt`: something may have
+    been done."""
+    if not others:
+        return "Nothing: no action was called for."
+    if fate is Fate.pending:
+        return "Nothing: all that was called for is decided and has ended."
+    if fate is Fate.done:
+        return "Nothing that is confirmed." if in_doubt else "Nothing was done."
+    if Fate.pending in others:
+        return "Nothing so far, but not all that was called for is decided and has ended."
+    return "Nothing was left undone: every action that was called for was done."
 
 
 def story(run: Run) -> tuple[str, ...]:
@@ -48,15 +84,31 @@ def story(run: Run) -> tuple[str, ...]:
     return tuple(line for line in found if line)
 
 
+def short(run: Run) -> str:
+    """What became of it in a few words, for a live message."""
+    state, reason, what = RunState(run["state"]), Reason(run["reason"]), named(run["action"], run["target"], run["direction"])
+    detail = run["report"].get("detail") or REASON_TEXT[reason]
+    if state.is_final and reason in REHEARSED:
+        works = run["report"].get("outcome", RunState.succeeded.value) == RunState.succeeded.value
+        return f"{what}: would {'have been run' if works else 'NOT have worked'} ({REHEARSED[reason]}): {detail}"
+    if state in (RunState.refused, RunState.expired):
+        return f"{what}: NOT RUN: {detail}"
+    released = f"; {run['why']}" if state is RunState.succeeded and run["direction"] == Direction.relax.value else ""
+    return f"{what}: {state.value.replace('_', ' ')}" + (f", {detail}{released}" if state.is_final else "")
+
+
 def headline(run: Run) -> str:
-    return f"{what(run)} {ENDED[RunState(run['state'])]}."
+    what = named(run["action"], run["target"], run["direction"])
+    beginning = f"The {what}" if run["direction"] == Direction.relax.value else what
+    return f"{beginning} {ENDED[RunState(run['state'])]}."
 
 
-def what(run: Run) -> str:
-    target = run["target"].removeprefix("?")
-    if run["direction"] == Direction.relax.value:
-        return f"The release of {target}"
-    return f"{run['action']} on {target}" if target else str(run["action"])
+def named(action: str, target: str, direction: str) -> str:
+    """`retrain on drl`; what a release of a target is called is not its action's name, which may be `safe-mode`."""
+    shown = target.removeprefix("?")
+    if direction == Direction.relax.value:
+        return f"release of {shown}"
+    return f"{action} on {shown}" if shown else action
 
 
 def why(run: Run) -> str:
@@ -83,7 +135,7 @@ def purpose(run: Run) -> str:
     if run["direction"] != Direction.tighten.value:
         return ""
     text = f"What it is: it makes {target} safe"
-    is_lost = RunState(run["state"]).is_final and is_not_done(run)
+    is_lost = fate_of(run) is Fate.not_done
     return f"{text}. {target} may STILL BE ACTING: look at it, and make it safe by hand." if is_lost else f"{text}."
 
 
@@ -96,6 +148,9 @@ def called_for(run: Run) -> str:
 
 
 def times(run: Run) -> str:
+    if run.get("line"):
+        ended = f", ended {moment(run['finished_at'])}" if run["finished_at"] else ", not decided yet"
+        return f"When: asked for {moment(run['created_at'])}{ended}."
     started = f", started {moment(run['started_at'])}" if run["started_at"] else ", never started"
     ended = f", ended {moment(run['finished_at'])}" if run["finished_at"] else ", not ended yet"
     return f"When: called for {moment(run['created_at'])}{started}{ended}."
@@ -109,12 +164,13 @@ def moment(text: str) -> str:
 def people(run: Run) -> Iterator[str]:
     """Who asked and who agreed, and how the hub knew that it was they."""
     if run["asked_by"]:
-        overrode = " It is an override: an admin alone decided." if run.get("is_forced") else ""
-        yield f"Asked for by {run['asked_by']}{how_known(run.get('asked_account', ''))}.{overrode}"
+        overrode = " It is an override: an admin alone decided, and nobody else agreed." if run.get("is_forced") else ""
+        yield f"Asked for by {run['asked_by']}{how_known(run.get('asked_account', ''), run.get('asked_via', ''))}.{overrode}"
     for vote in run["votes"]:
         verdict, account = Verdict(vote["verdict"]), vote["account"]
         said = "agreed" if verdict is Verdict.approve else "said no"
-        yield f"{vote['person']} {said} at {moment(vote['at'])}{how_known(account, is_proved=verdict is Verdict.approve)}."
+        known = how_known(account, vote["via"], is_proved=verdict is Verdict.approve)
+        yield f"{vote['person']} {said} at {moment(vote['at'])}{known}."
     if not run["votes"] and not run.get("is_forced"):
         yield nobody(run)
 
@@ -127,14 +183,16 @@ def nobody(run: Run) -> str:
     return "Who agreed: nobody." if run["reason"] in (Reason.needs_approval.value, Reason.not_approved.value) else ""
 
 
-def how_known(account: str, *, is_proved: bool = True) -> str:
-    """` (known by their Slack account U012AB3CD)`"""
+def how_known(account: str, via: str = "", *, is_proved: bool = True) -> str:
+    """` (known by their Slack account U012AB3CD, in slack:#alerts)`"""
     kind, _, name = account.partition(":")
+    where = "" if via in ("", account) else ", over the API" if via == "api" else f", in {via}"
     if kind == "token":
-        return " (known by their own token)"
+        return f" (known by their own token{where})"
     if kind == "email":         # to agree, the page that the mail leads to asks for the token as well
-        return f" (known by a link mailed to {name}{', and by their own token' if is_proved else ''})"
-    return f" (known by {KNOWN_BY[kind]} {name})" if kind in KNOWN_BY else f" (known as {account})" if account else ""
+        return f" (known by a link mailed to {name}{', and by their own token' if is_proved else ''}{where})"
+    known = f"known by {KNOWN_BY[kind]} {name}" if kind in KNOWN_BY else f"known as {account}" if account else ""
+    return f" ({known}{where})" if known else ""
 
 
 def sent(run: Run) -> str:
@@ -148,6 +206,8 @@ def verified(run: Run) -> str:
         return f"Verified: the target was asked afterwards, and said: {said}."
     if run["state"] != RunState.succeeded.value:
         return ""
+    if run.get("line"):
+        return "Verified: no. Nothing was sent to the target; the hub does not keep it safe any more."
     return "Verified: no. This target cannot be asked, and its answer was taken for it."
 
 
@@ -177,6 +237,8 @@ def undo(run: Run) -> str:
 
 def place(run: Run) -> str:
     """Where it is found in the record, and under which word."""
-    is_said = RunState(run["state"]).is_final and is_not_done(run) and run["reason"] not in NO_REASON
+    if run.get("line"):
+        return f"In the record: line {run['line']} of the history."
+    is_said = fate_of(run) is Fate.not_done and run["reason"] not in NO_REASON
     word = f", as {run['reason']}" if is_said else ""
     return f"In the record: run {run['id']}{word}."

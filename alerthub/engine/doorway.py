@@ -19,7 +19,7 @@ from alerthub.flow import beat
 from alerthub.flow.intake import Taken, take_in
 from alerthub.metrics import Metrics
 from alerthub.store.database import Store
-from alerthub.store.tx import Tx
+from alerthub.store.tx import BRIEFLY, Locked, Tx, briefly
 
 logger = logging.getLogger("alerthub.intake")
 TOGETHER_ALERTS = 2000      # in one transaction: bounds how long the first webhook waits for the last
@@ -27,6 +27,8 @@ TOGETHER_BATCHES = 128
 WAITING_ALERTS = 60_000     # more than this waiting is overload: 503, the sender retries
 LARGE_AT_ONCE = 16
 LARGE_KEPT = 60.0           # seconds for which the sender's next try is answered by what became of it
+ALONE = 50                  # milliseconds; the group has waited for the lock already
+AT_ONCE = 2                 # of those that are tried alone: the other connections are for others
 CHUNK_ALERTS = 5000         # a larger webhook takes several transactions; it is answered after the last
 
 
@@ -105,9 +107,9 @@ class Doorway:
             alerts += len(waiting.batch.alerts)
         return group
 
-    async def commit(self, group: list[Waiting]) -> None:
+    async def commit(self, group: list[Waiting], patience: int = BRIEFLY) -> None:
         rules, batches = self.rules(), [waiting.batch for waiting in group]
-        work = self.store.write(lambda tx: taken_in(tx, rules, batches, self.clock.now()))
+        work = self.store.write(briefly(lambda tx: taken_in(tx, rules, batches, self.clock.now()), patience))
         (outcome,) = await asyncio.gather(work, return_exceptions=True)
         if isinstance(outcome, Taken):
             for waiting in group:
@@ -118,9 +120,20 @@ class Doorway:
             # Each on its own: a webhook that breaks the fold must not take its neighbours with it.
             for waiting in group:
                 await self.commit([waiting])
+        elif isinstance(outcome, Locked) and len(apart := kindred(group)) > 1:
+            await self.commit_apart(apart)
         else:
             for waiting in group:
                 fail(waiting, outcome)
+
+    async def commit_apart(self, groups: list[list[Waiting]]) -> None:
+        """One incident that another transaction holds must not keep the others out: only its own senders are answered 503."""
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def commit(group: list[Waiting]) -> None:
+            async with slots:
+                await self.commit(group, ALONE)
+        await asyncio.gather(*(commit(group) for group in groups))
 
     def note(self, taken: Taken) -> None:
         for verdict, count in taken.verdicts.items():
@@ -157,6 +170,17 @@ def weight(batch: Batch) -> int:
 def fail(waiting: Waiting, error: BaseException) -> None:
     if not waiting.future.done():
         waiting.future.set_exception(error)
+
+
+def kindred(group: Sequence[Waiting]) -> list[list[Waiting]]:
+    """Webhooks that speak of the same alert stay together, in their order: a resolve must not overtake its firing."""
+    found: list[tuple[set[str], list[Waiting]]] = []
+    for waiting in group:
+        names = {f"{waiting.batch.source}/{alert.identity}" for alert in waiting.batch.alerts}
+        related = [one for one in found if one[0] & names]
+        found = [one for one in found if not one[0] & names]
+        found.append((names.union(*(one[0] for one in related)), [*(each for one in related for each in one[1]), waiting]))
+    return [members for _, members in found]
 
 
 def parts(batch: Batch) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from alerthub.channels.base import Listener
 from alerthub.clock import Clock
-from alerthub.domain.command import Answer, Ask, Outcome
+from alerthub.domain.command import UNKNOWN, Answer, Ask, Outcome
 from alerthub.domain.rules import Rules
 from alerthub.errors import Busy
 from alerthub.flow.respond import hear
@@ -24,6 +24,7 @@ RENEW_SECONDS = 5.0
 AGAIN_SECONDS = 10.0                # after a listener that ended with an error
 HEAR_SECONDS = 2.5                  # Slack waits for 3 s, PagerDuty for 5
 NOT_NOW = "The hub cannot store that now. Nothing was done; try again."
+NOT_KNOWN = "The hub does not know yet whether that was done; look at the message before you try again."
 
 
 class Ear:
@@ -41,7 +42,8 @@ class Ear:
         except (Busy, TimeoutError) as error:
             logger.warning("an answer could not be stored: %s", str(error) or "the database did not commit in time", extra={
                 "event": "answer.busy", "account": ask.by.key})
-            answer = Answer(Outcome.busy, NOT_NOW)
+            is_unknown = isinstance(error, TimeoutError)        # it may be committed all the same
+            answer = Answer(Outcome.busy, NOT_KNOWN, why=UNKNOWN) if is_unknown else Answer(Outcome.busy, NOT_NOW)
         except Exception:
             # One answer that nobody foresaw must not end the listening for all others.
             self.metrics.errors.labels("listening").inc()

@@ -130,7 +130,7 @@ class Rounds:
         stale = await self.store.write(lambda tx: watch.mark_stale(tx, rules, now))
         over = await self.store.write(lambda tx: watch.expire_own(tx, rules, now))
         calm = await self.store.write(lambda tx: flapping.calm(tx, rules, now))
-        freed = await self.store.write(lambda tx: silencing.free_orphans(tx, now))
+        freed = await self.store.write(lambda tx: silencing.free_orphans(tx, now, rules.answers.time_zone))
         stuck: list[Event] = []
         if now - self.began >= escalate.STUCK_AFTER:      # what fell due while nobody ran is done first
             stuck = await self.store.write(lambda tx: escalate.audit(tx, rules, now))

@@ -14,7 +14,7 @@ from alerthub.flow import beat, escalate, latch, silencing
 from alerthub.flow.intake import Taken
 from alerthub.store import latches, silences, timers
 from alerthub.store.database import Store
-from alerthub.store.tx import Tx
+from alerthub.store.tx import Tx, briefly
 
 
 def next_due(tx: Tx, rules: Rules) -> datetime | None:
@@ -34,10 +34,10 @@ class Timed:
         """Do what is due, each kind in a transaction of its own; what happened, for the log."""
         rules = self.rules()
         called, ended, over, missed = await asyncio.gather(
-            self.store.write(lambda tx: escalate.run_due(tx, rules, now)),
-            self.store.write(lambda tx: silencing.run_due(tx, rules, now)),
-            self.store.write(lambda tx: latch.run_due(tx, rules, now)),
-            self.store.write(lambda tx: beat.run_due(tx, rules, now)), return_exceptions=True)
+            self.store.write(briefly(lambda tx: escalate.run_due(tx, rules, now))),
+            self.store.write(briefly(lambda tx: silencing.run_due(tx, rules, now))),
+            self.store.write(briefly(lambda tx: latch.run_due(tx, rules, now))),
+            self.store.write(briefly(lambda tx: beat.run_due(tx, rules, now))), return_exceptions=True)
         for outcome in (called, ended, over, missed):     # none keeps the others from being done
             if isinstance(outcome, BaseException):
                 raise outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from alerthub.metrics import Metrics
 from alerthub.store import leases
 from alerthub.store.columns import EPOCH
 from alerthub.store.database import Store
+from alerthub.store.tx import Urgent, briefly
 
 logger = logging.getLogger("alerthub.engine")
 CHANNEL_SLOTS = 32          # attempts under way per channel: a hanging provider fills its own slots only
@@ -31,6 +32,7 @@ ACTION_SLOTS = 16
 IDLE_SECONDS = 5.0          # the longest sleep without a nudge: another replica's work, a lease that ended
 SHORT_PAUSE = 0.05          # for what is due but another replica has just locked
 JUMP_SECONDS = 5.0
+HISTORY = timedelta(days=1)     # what ended longer ago keeps its times when the clock jumps
 BUG_PAUSE = 1.0             # after a claim that failed unexpectedly
 
 
@@ -56,6 +58,7 @@ class Worker:
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
     busy: Counter[str] = field(default_factory=Counter)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
     next_due: datetime | None = None
     next_timed: datetime | None = EPOCH      # not known yet: look at once
@@ -64,15 +67,18 @@ class Worker:
     def nudge(self) -> None:
         """Something may be due: look now."""
         self.wake.set()
+        self.called.set()
 
     async def run(self) -> None:
-        """Until stopped. No error ends it."""
+        """Until stopped. No error ends it. What tightens has a loop of its own: nothing that the other waits for delays it."""
+        await asyncio.gather(self.keep_on(self.look, self.wake), self.keep_on(self.look_for_tightening, self.called))
+
+    async def keep_on(self, look: Callable[[], Awaitable[float]], wake: asyncio.Event) -> None:
+        """Look, and again after the pause that it asks for, or as soon as something may be due."""
         while not self.is_stopping:
-            self.wake.clear()
+            wake.clear()
             try:
-                await self.follow_clock()
-                started = await self.run_once()
-                pause = 0.0 if started else self.until_due()
+                pause = await look()
             except Busy as error:
                 logger.warning("cannot claim work: %s", error, extra={"event": "claim.busy"})
                 pause = BUG_PAUSE
@@ -81,7 +87,15 @@ class Worker:
                 logger.exception("claiming work failed", extra={"event": "claim.failed"})
                 pause = BUG_PAUSE
             if pause > 0:
-                await self.sleep(pause)
+                await sleep(pause, wake)
+
+    async def look(self) -> float:
+        await self.follow_clock()
+        return 0.0 if await self.run_once() else self.until_due()
+
+    async def look_for_tightening(self) -> float:
+        await self.follow_clock()      # or a jump would end the lease of what is under way
+        return 0.0 if await self.claim_tightening(self.plant(), self.clock.now()) else IDLE_SECONDS
 
     async def follow_clock(self) -> None:
         """When the wall clock has jumped, everything that waits jumps with it: nothing freezes, and no lease ends under its
@@ -92,14 +106,8 @@ class Worker:
         jump = (self.seen[0] - before[0]).total_seconds() - (self.seen[1] - before[1])
         if abs(jump) > JUMP_SECONDS:
             logger.warning("the clock jumped by %.0f s; what waits is moved with it", jump, extra={"event": "clock.jumped"})
-            await self.store.write(lambda tx: leases.shift(tx, timedelta(seconds=jump)))
-
-    async def sleep(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.wake.wait()
-        except TimeoutError:
-            pass
+            since = before[0] - HISTORY
+            await self.store.write(lambda tx: leases.shift(tx, timedelta(seconds=jump), since))
 
     def until_due(self) -> float:
         """How long there is nothing to do, as far as the last claim saw."""
@@ -134,14 +142,25 @@ class Worker:
         note_events(self.metrics, events)
         return len(events)
 
+    async def claim_tightening(self, plant: Plant, now: datetime) -> int:
+        """What tightens is claimed by itself, and started before anything that may wait for others is looked at."""
+        claimed = await self.store.write(Urgent(
+            lambda tx: act.claim_tightening(tx, plant.rules, plant.actions, self.owner, now)))
+        self.start_runs(plant, claimed)
+        if not claimed.ending:
+            return claimed.runs
+        ended = await self.store.write(briefly(
+            lambda tx: act.end_tightening(tx, plant.rules, plant.actions, self.owner, now)))
+        self.start_runs(plant, ended)
+        return claimed.runs + ended.runs
+
     async def claim_runs(self, plant: Plant, now: datetime) -> int:
-        # What tightens is claimed by itself, and started before anything else is looked at.
-        tightening = await self.store.write(lambda tx: act.claim_tightening(tx, plant.rules, plant.actions, self.owner, now))
-        self.start_runs(plant, tightening)
+        tightening = await self.claim_tightening(plant, now)
         slots = ACTION_SLOTS - self.busy["actions"]
-        others = await self.store.write(lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, now))
-        self.start_runs(plant, others)
-        return tightening.runs + others.runs
+        claimed = await self.store.write(briefly(
+            lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, now)))
+        self.start_runs(plant, claimed)
+        return tightening + claimed.runs
 
     def start_runs(self, plant: Plant, claimed: act.Claimed) -> None:
         for action, reason in claimed.refused:
@@ -154,8 +173,8 @@ class Worker:
         channels = {destination.channel for destination in plant.rules.destinations().values()}
         slots = {channel: CHANNEL_SLOTS - self.busy[channel] for channel in channels}
         under_way = dict(self.busy)
-        claimed, due, self.next_timed = await self.store.write(lambda tx: (
-            deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), leases.next_due(tx), next_due(tx, plant.rules)))
+        claimed, due, self.next_timed = await self.store.write(briefly(lambda tx: (
+            deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), leases.next_due(tx), next_due(tx, plant.rules))))
         self.next_due = min((moment for moment in (due, self.next_timed) if moment is not None), default=None)
         for sending in claimed.sendings:
             self.start(self.send(plant, sending), sending.destination.channel, sending.destination.key)
@@ -172,7 +191,7 @@ class Worker:
         self.busy.subtract(kinds)
         self.busy += Counter()      # what is at zero is forgotten
         self.under_way.discard(task)
-        self.nudge()
+        self.wake.set()
 
     async def send(self, plant: Plant, sending: Sending) -> None:
         channel = plant.channels[sending.destination.key]
@@ -257,3 +276,11 @@ class Worker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+
+async def sleep(seconds: float, wake: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        pass

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from alerthub.actions.base import Action, ActionSettings, Call, Outcome, Rehearsing, Report, parameters_for
 from alerthub.clock import Clock
-from alerthub.domain.action import REASON_TEXT, Reason, RunState, after_crash
+from alerthub.domain.action import REASON_TEXT, Reason, RunState
 from alerthub.domain.approval import tally
 from alerthub.domain.guard import REHEARSED, Decision, Facts, may_go_on, may_start, mode_of, refused
 from alerthub.domain.latch import LatchState
@@ -18,14 +18,16 @@ from alerthub.errors import ActionFailed, Busy
 from alerthub.flow import latch
 from alerthub.flow.asking import call_approvers
 from alerthub.flow.finish import beginning, finish, tell
+from alerthub.flow.serving import Due, is_in_doubt, is_lost, rule_of, sorted_out
 from alerthub.store import alerts as alert_store
 from alerthub.store import freezes, latches, leases, runs, votes
 from alerthub.store.database import Store
 from alerthub.store.schema import action_runs
-from alerthub.store.tx import AnyRow, Tx
+from alerthub.store.tx import Tx
 
 LEASE_BEYOND = timedelta(seconds=15)     # a lease ends this long after the run's own deadline
 TOGETHER = 200     # tightening runs started by one claim; more follow at once
+LEFT = timedelta(seconds=2)             # when to look again at a tighten that is left to another replica
 SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 2.0)     # seconds
 FINAL = {Outcome.succeeded: RunState.succeeded, Outcome.failed: RunState.failed, Outcome.unknown: RunState.unknown}
 NOT_RUN = (RunState.refused, RunState.expired)
@@ -55,17 +57,30 @@ class Started:
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What is to be run now, and how many runs were decided about: the end of one may have made messages due. `refused`: the
-    action and the reason of each that is not run."""
+    action and the reason of each that is not run. `ending`: how many tightens cannot be run, and are still to be ended."""
 
     started: Sequence[Started] = ()
     runs: int = 0
     refused: Sequence[tuple[str, Reason]] = ()
+    ending: int = 0
 
 
 def claim_tightening(tx: Tx, rules: Rules, arsenal: Arsenal, owner: str, now: datetime) -> Claimed:
     """Commit the start of the runs that tighten and are due. In a transaction of its own, and without slots: nothing that
-    hangs or breaks may keep an agent from its safe mode."""
-    return decide(tx, rules, arsenal, runs.due(tx, now, TOGETHER, tighten=True), owner, now)
+    hangs or breaks may keep an agent from its safe mode. Nothing here waits for an incident that somebody holds: what cannot be
+    run is ended by `end_tightening`."""
+    found = runs.due(tx, now, TOGETHER, tighten=True)
+    ours, over, left = sorted_out(rules, arsenal.keys(), found, now)
+    put_back = runs.leave(tx, [run.id for run in left], now, now + LEFT)
+    claimed = decide(tx, rules, arsenal, ours, owner, now)
+    more = put_back if len(found[0]) == TOGETHER else 0     # behind them may be what can be run
+    return replace(claimed, runs=claimed.runs + more, ending=len(over[0]))
+
+
+def end_tightening(tx: Tx, rules: Rules, arsenal: Arsenal, owner: str, now: datetime) -> Claimed:
+    """End the tightens that no replica can run, and those whose fate a crash has left in doubt: a person is paged."""
+    _, over, _ = sorted_out(rules, arsenal.keys(), runs.due(tx, now, TOGETHER, tighten=True), now)
+    return decide(tx, rules, arsenal, over, owner, now)
 
 
 def claim(tx: Tx, rules: Rules, arsenal: Arsenal, slots: int, owner: str, now: datetime) -> Claimed:
@@ -77,17 +92,18 @@ def claim(tx: Tx, rules: Rules, arsenal: Arsenal, slots: int, owner: str, now: d
     return decide(tx, rules, arsenal, due, owner, now)
 
 
-def decide(tx: Tx, rules: Rules, arsenal: Arsenal, due: tuple[list[runs.Run], Sequence[AnyRow]], owner: str,
-           now: datetime) -> Claimed:
+def decide(tx: Tx, rules: Rules, arsenal: Arsenal, due: Due, owner: str, now: datetime) -> Claimed:
     started: list[Started] = []
     against: list[tuple[str, Reason]] = []
     for run, row in zip(*due, strict=True):
-        rule = rules.actions.get(run.action)
+        rule = rule_of(rules, arsenal.keys(), run)
         decision = decision_about(tx, rules, rule, run, now)
-        begun = (start(tx, rules, arsenal, rule, run, decision, now)
+        begun = (prepared(tx, rules, arsenal, rule, run, now)
                  if rule is not None and decision.state is RunState.approved else decision)
         if isinstance(begun, Started):
-            leases.lease(tx, action_runs, "id", [row], owner, now + begun.rule.deadline + LEASE_BEYOND)
+            leases.lease(tx, action_runs, "id", [row], owner, now + begun.rule.deadline + LEASE_BEYOND,
+                         state=RunState.started.value, started_at=run.started_at or now, mode=begun.run.mode,
+                         reason=decision.reason.value)
             started.append(begun)
             continue
         obey(tx, rules, rule, run, begun, now)
@@ -96,31 +112,27 @@ def decide(tx: Tx, rules: Rules, arsenal: Arsenal, due: tuple[list[runs.Run], Se
     return Claimed(started, len(due[0]), against)
 
 
-def start(tx: Tx, rules: Rules, arsenal: Arsenal, rule: ActionRule, run: runs.Run, decision: Decision,
-          now: datetime) -> Started | Decision:
-    """Commit that it is begun. Not for a label that says what the action does not allow."""
+def prepared(tx: Tx, rules: Rules, arsenal: Arsenal, rule: ActionRule, run: runs.Run, now: datetime) -> Started | Decision:
+    """What is to be run. Not for a label that says what the action does not allow."""
     resumes = run.state is RunState.started
     try:
         call = call_of(tx, rules, run, rule, arsenal, now)
     except ActionFailed as error:
         return refused(Reason.bad_label, error.detail)
     mode = RunMode(run.mode) if resumes else mode_of(rule, Direction(run.direction), rules.guards)
-    runs.decide(tx, run.id, state=RunState.started.value, started_at=run.started_at or now, mode=mode.value,
-                reason=decision.reason.value)
     return Started(replace(run, mode=mode.value), rule, call, run.attempt + 1)
 
 
 def decision_about(tx: Tx, rules: Rules, rule: ActionRule | None, run: runs.Run, now: datetime) -> Decision:
     """Whether a due run is started now. One that was found started, its holder dead, goes on only with set semantics, and
     only while nobody wants it otherwise."""
-    is_lost = run.state is RunState.started and run.mode == RunMode.live.value
-    if is_lost and (rule is None or after_crash(rule) is RunState.unknown):
+    if is_in_doubt(rule, run):
         return Decision(RunState.unknown, Reason.crashed, REASON_TEXT[Reason.crashed])
     if rule is None:
         return refused(Reason.rule_changed)
     if run.state is not RunState.started:
         return may_start(rule, facts_of(tx, rules, rule, run, now), now, rules.guards)
-    against = may_go_on(rule, facts_of(tx, rules, rule, run, now), now) if is_lost else None
+    against = may_go_on(rule, facts_of(tx, rules, rule, run, now), now) if is_lost(run) else None
     if against is not None:
         return Decision(RunState.unknown, against.reason, f"{REASON_TEXT[Reason.crashed]}, and it was not gone on with: "
                                                           f"{against.text}")
@@ -140,7 +152,8 @@ def facts_of(tx: Tx, rules: Rules, rule: ActionRule, run: runs.Run, now: datetim
     known = runs.facts(tx, run, rule, rules.actions, mode_of(rule, direction, rules.guards), now)
     if direction is Direction.tighten:
         return known
-    known = replace(known, frozen=", ".join(freeze.text for freeze in freezes.standing(tx) if freeze.holds(run.action)))
+    known = replace(known, frozen=", ".join(freeze.text(rules.answers.time_zone) for freeze in freezes.standing(tx)
+                                            if freeze.holds(run.action)))
     if direction is Direction.relax:
         return with_latch(tx, rules, run, known, now)
     if rule.approval is None:
@@ -176,11 +189,11 @@ def obey(tx: Tx, rules: Rules, rule: ActionRule | None, run: runs.Run, decision:
 
 def call_of(tx: Tx, rules: Rules, run: runs.Run, rule: ActionRule, arsenal: Arsenal, now: datetime) -> Call:
     """What the target will be told. Raises ActionFailed for a label value that the action does not allow."""
-    armed = arsenal.get((run.action, run.target))
+    armed = arsenal.get((rule.name, run.target))
     parameters = parameters_for(armed.settings, run.labels) if armed else {}
     incident = alert_store.find_incident(tx, run.incident_id)
     release = rules.releases.get(run.target, Release()).mode if run.direction == Direction.relax.value else ""
-    return Call(id=run.id, action=run.action, target=run.target or None, reason=run.why, incident_id=run.incident_id,
+    return Call(id=run.id, action=rule.name, target=run.target or None, reason=run.why, incident_id=run.incident_id,
                 number=incident.number if incident else 0, created_at=run.created_at, deadline=now + rule.deadline,
                 parameters=parameters, resumed=run.state is RunState.started, release=release)
 
@@ -201,11 +214,13 @@ async def run_one(store: Store, rules: Rules, arsenal: Arsenal, started: Started
     """Cause the effect and settle. The start is committed already, so nobody will start it again."""
     began = clock.monotonic()
     run = started.run
-    armed = arsenal.get((run.action, run.target))
+    armed = arsenal.get((started.rule.name, run.target))
     call = replace(started.call, deadline=clock.now() + started.rule.deadline)
     report = (Report(Outcome.failed, "the action or its target is no longer in the configuration") if armed is None else
               await armed.action.run(call) if run.mode == RunMode.live.value else
               await rehearsed(armed.action, started.rule, call, RunMode(run.mode)))
+    if started.rule.name != run.action:
+        report = replace(report, detail=f"{report.detail} (run by {started.rule.name}; {run.action} is no longer configured)")
     await settle_later(store, rules, started, report, clock)
     state, reason = ending(run, report)
     return Acted(run.action, run.target, state, report.detail, clock.monotonic() - began, reason)

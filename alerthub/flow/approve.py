@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerthub.domain.action import REASON_TEXT, Reason, RunState
 from alerthub.domain.answer import NEEDS_PERSON, Decision, Who, Why, permission, refused
@@ -29,10 +29,12 @@ from alerthub.store import lanes, latches, runs, votes
 from alerthub.store.tx import Tx
 
 LATEST = 200        # runs among which a code is looked for that waits no more
+A_SECOND = timedelta(seconds=1)
 SHOWN = 80          # characters of what somebody wrote
 LONGEST, LONGEST_WHY = 300, 2_000
 Ending = tuple[Decision, int]       # and the incident's number, 0 where none is known
-NOTHING_WAITS = "Nothing waits under {!r}. Write runs or latches to see what does."
+NOTHING_WAITS = ("Nothing waits under {!r}. What does is said by runs and latches, in a terminal by "
+                 "alerthub actions and alerthub latches.")
 
 
 def guarded(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime) -> Ending:
@@ -94,7 +96,7 @@ def vote_on_run(tx: Tx, rules: Rules, subject: str, command: Command, who: Who, 
         return done(f"Denied: {asked.what} will not be run."), incident.number
     if after.tally(rules.people).is_enough:
         runs.decide(tx, run.id, due_at=now)
-    return done(agreed_text(after, rules)), incident.number
+    return done(agreed_text(after, rules) + asking.under_freeze(tx, rules, run.action)), incident.number
 
 
 def decided(tx: Tx, code: str) -> runs.Run | None:
@@ -135,8 +137,10 @@ def vote_on_release(tx: Tx, rules: Rules, target: str, command: Command, who: Wh
     if asked is None or is_other:
         return refused(Why.is_decided, f"Nobody asks for the release of {target} now: it is {state_of(latch)}." if asked is None
                        else f"That request to release {target} is over. Use the newest message."), number
+    if incident is not None and latch_room.is_void(rules, latch):
+        return refused(Why.is_decided, latch_room.void(tx, incident, latch, now).text), number
     verdict = Verdict(command.verb.value)
-    decision = voting(asked, person, verdict, now)
+    decision = too_early(latch, verdict, command) or voting(asked, person, verdict, now)
     if not decision.is_done:
         return decision, number
     after = cast(tx, rules, incident, EventKind.latch, asked, command, who, now, **latch.data())
@@ -145,7 +149,16 @@ def vote_on_release(tx: Tx, rules: Rules, target: str, command: Command, who: Wh
     counted = after.tally(rules.people)
     if counted.is_enough:
         return agreed(tx, rules, latch, list(counted.approved), now), number
-    return done(agreed_text(after, rules)), number
+    return done(agreed_text(after, rules) + asking.under_freeze(tx, rules, latch.action)), number
+
+
+def too_early(latch: Latch, verdict: Verdict, command: Command) -> Decision | None:
+    """Words are about what was asked when they were said, not about what was asked while they were on their way. Providers tell
+    whole seconds."""
+    if verdict is Verdict.deny or command.said_at is None or latch.since is None or command.said_at + A_SECOND > latch.since:
+        return None
+    return refused(Why.is_decided, f"You wrote that before this request to release {latch.target} was made. Look at it, and "
+                                   "write it again.")
 
 
 def agreed(tx: Tx, rules: Rules, latch: Latch, names: list[str], now: datetime) -> Decision:

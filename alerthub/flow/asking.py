@@ -13,7 +13,7 @@ from alerthub.domain.approval import Asked, Vote, approvers, reference
 from alerthub.domain.incident import Incident
 from alerthub.domain.latch import Latch, LatchState
 from alerthub.domain.rules import Approval, Release, Rules
-from alerthub.store import lanes, latches, votes
+from alerthub.store import freezes, lanes, latches, votes
 from alerthub.store.runs import Run
 from alerthub.store.tx import Tx
 
@@ -58,6 +58,21 @@ def waiting(tx: Tx, rules: Rules, incidents: Mapping[str, Incident], runs_of: Ma
         if request := request_of(rules, latch, said):
             asked.setdefault(latch.incident_id, []).insert(0, request)
     return asked, safe
+
+
+def too_few(rules: Rules, approval: Approval, asked_by: str) -> str:
+    """Why nobody need be asked: fewer may agree, without whoever asks, than must. Empty when there are enough."""
+    able = len(approvers(rules.people, approval, asked_by))
+    if able >= approval.count:
+        return ""
+    return (f"{approval.count} of {approval.role} must agree, and without {asked_by} there {'is' if able == 1 else 'are'} only "
+            f"{able}; let somebody ask who is not of {approval.role}")
+
+
+def under_freeze(tx: Tx, rules: Rules, action: str) -> str:
+    """What whoever agrees to it has to know besides; empty while nothing holds it."""
+    found = next((freeze for freeze in freezes.standing(tx) if freeze.holds(action)), None)
+    return f" But actions are frozen ({found.text(rules.answers.time_zone)}): it does not start while they are." if found else ""
 
 
 def with_vote(asked: Asked, given: Vote) -> Asked:

@@ -10,24 +10,27 @@ shorter stumble must be sent again by the sender (README). Price: after a hole w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from alerthub.domain import heartbeat as domain
 from alerthub.domain.alert import Alert, AlertStatus, Batch
 from alerthub.domain.event import Event
 from alerthub.domain.heartbeat import TICK, Heartbeat, State
-from alerthub.domain.incident import OWN_SOURCE, Incident
+from alerthub.domain.incident import OWN_SOURCE, AlertState, Incident
 from alerthub.domain.own import cleared, own_batch
-from alerthub.domain.rules import HeartbeatRule, Rules
+from alerthub.domain.rules import ActionRule, HeartbeatRule, Rules
 from alerthub.flow.intake import Taken, take_in
 from alerthub.flow.keep import keep as write
+from alerthub.flow.proof import heartbeats_said
 from alerthub.flow.propose import Row, called_by, run_row
 from alerthub.flow.tighten import is_latching, tighten
 from alerthub.store import alerts as alert_store
 from alerthub.store import heartbeats as store
-from alerthub.store import lanes, runs
+from alerthub.store import lanes, latches, runs
 from alerthub.store.tx import Tx
+
+Pair = tuple[ActionRule, str]       # with its target
 
 
 def seen(tx: Tx, rules: Rules, name: str, at: datetime, now: datetime) -> Taken | None:
@@ -39,8 +42,12 @@ def seen(tx: Tx, rules: Rules, name: str, at: datetime, now: datetime) -> Taken 
     if domain.is_late(known, at, now):
         return None
     store.save(tx, [domain.beaten(rule, known, at)])
+    if known.state is State.alive:
+        return None
     again = f"It came again at {domain.moment(at, rules.answers.time_zone)}."
-    return end(tx, rules, name, again, now) if known.state is State.missing else None
+    ended = end(tx, rules, name, again, now) if known.state is State.missing else None
+    heartbeats_said(tx, [name], now)
+    return ended
 
 
 def match(tx: Tx, rules: Rules, batch: Batch, now: datetime) -> Taken | None:
@@ -58,6 +65,7 @@ def over(tx: Tx, rules: Rules, rule: HeartbeatRule, at: datetime, now: datetime)
     if known.state is State.missing or domain.is_late(known, at, now):
         return None
     store.save(tx, [domain.lost(known, at)])
+    heartbeats_said(tx, [rule.name], None)
     return alarm(tx, rules, rule, domain.missing(rule, known, now, was_resolved=True, zone=rules.answers.time_zone), now)
 
 
@@ -83,6 +91,7 @@ def run_due(tx: Tx, rules: Rules, now: datetime) -> Taken | None:
         watch_again(tx, rules, last, now)
     lost = store.due(tx, rules.heartbeats, now)
     store.save(tx, [domain.lost(one) for one in lost])
+    heartbeats_said(tx, [one.name for one in lost], None)
     return joined(alarm(tx, rules, rule, domain.missing(rule, one, now, zone=rules.answers.time_zone), now)
                   for one in lost for rule in [rules.heartbeats[one.name]])
 
@@ -90,6 +99,8 @@ def run_due(tx: Tx, rules: Rules, now: datetime) -> Taken | None:
 def watch_again(tx: Tx, rules: Rules, last: datetime, now: datetime) -> None:
     """At each tick: after a while in which nobody watched they all get time; after a clock that jumped back none waits for
     the time it showed; and one that another replica's older configuration has removed is watched again."""
+    if domain.unwatched(last, now) or domain.is_ahead(last, now):      # nobody knows that they have come all the while
+        latches.begin_anew(tx, OWN_SOURCE, now)
     if domain.unwatched(last, now):
         give_time(tx, rules, now)
     elif domain.unwatched(last, now, domain.HOLE):
@@ -107,6 +118,9 @@ def start(tx: Tx, rules: Rules, now: datetime) -> Taken | None:
     known = store.lock(tx)
     gone = sorted(known.keys() - rules.heartbeats.keys())
     store.forget(tx, [*gone, *([] if rules.heartbeats else [store.WATCH])])
+    heartbeats_said(tx, gone, None)
+    if domain.unwatched(last, now, TICK * 2):
+        latches.begin_anew(tx, OWN_SOURCE, now)
     if rules.heartbeats:
         store.add(tx, [domain.born(rule, now) for rule in rules.heartbeats.values()])
         # Two ticks without a word: there is no other replica. What fell due in a shorter pause was nobody's to see either.
@@ -114,8 +128,25 @@ def start(tx: Tx, rules: Rules, now: datetime) -> Taken | None:
         keep(tx, [(one, fresh(rule, one, now, was_down=was_down, hole=hole)) for rule, one in watched(tx, rules)])
         if not store.begin(tx, now) and hole:
             store.tick(tx, now)
-    return joined(end(tx, rules, name, "It is not in the configuration any more.", now)
-                  for name in gone if known[name].state is State.missing)
+    ended = [end(tx, rules, name, "It is not in the configuration any more.", now)
+             for name in gone if known[name].state is State.missing]
+    return joined([*ended, *(late(tx, rules, rule, now) for rule, one in watched(tx, rules) if one.state is State.missing)])
+
+
+def late(tx: Tx, rules: Rules, rule: HeartbeatRule, now: datetime) -> Taken | None:
+    """Latch what it calls for since this configuration, and did not when its alarm was raised. What is known as a cause is left
+    alone: an admin may have overridden it."""
+    pairs = [(action, target) for action, target in called_for(rules, rule) if is_latching(rules, action, target)]
+    known = latches.known_causes(tx, {target for _, target in pairs}) if pairs else set()
+    taken = Taken()
+    for state, alert in alarms(tx, rule.name) if pairs else ():
+        new = [(action, target) for action, target in pairs if (target, state.incident_id) not in known]
+        for incident in alert_store.incidents_for_change(tx, [state.incident_id or ""]).values() if new else ():
+            rows, events = run_rows(tx, rules, new, incident, alert, now)
+            write(tx, [incident] if events else [], events, now)
+            taken.events += events
+            taken.runs += runs.propose(tx, rows)
+    return taken if taken.runs or taken.events else None
 
 
 def fresh(rule: HeartbeatRule, heartbeat: Heartbeat, now: datetime, *, was_down: bool, hole: bool) -> Heartbeat:
@@ -145,19 +176,22 @@ def alarm(tx: Tx, rules: Rules, rule: HeartbeatRule, alert: Alert, now: datetime
     for incident in alert_store.incidents_for_change(tx, [state.incident_id] if state.incident_id else []).values():
         told = rules.receivers[rule.receiver].destinations
         lanes.ensure(tx, [lanes.Opening(incident.id, destination, now) for destination in told])
-        rows, events = run_rows(tx, rules, rule, incident, alert, now)
+        rows, events = run_rows(tx, rules, called_for(rules, rule), incident, alert, now)
         write(tx, [incident], events, now)
         taken.events += events
         taken.runs += runs.propose(tx, rows)
     return taken
 
 
-def run_rows(tx: Tx, rules: Rules, rule: HeartbeatRule, incident: Incident, alert: Alert, now: datetime,
+def called_for(rules: Rules, rule: HeartbeatRule) -> list[Pair]:
+    """What the heartbeat's own configuration asks for. Without targets: on all that the action may act on."""
+    return [(action, target) for name, targets in rule.actions if (action := rules.actions.get(name)) is not None
+            for target in targets or action.targets or ("",)]
+
+
+def run_rows(tx: Tx, rules: Rules, pairs: Sequence[Pair], incident: Incident, alert: Alert, now: datetime,
              ) -> tuple[list[Row], list[Event]]:
-    """What the heartbeat's own configuration asks for. Without targets: on all that the action may act on. To be blind is not
-    safe: what a tighten names is latched."""
-    pairs = [(action, target) for name, targets in rule.actions if (action := rules.actions.get(name)) is not None
-             for target in targets or action.targets or ("",)]
+    """To be blind is not safe: what a tighten names is latched."""
     latching = [(incident, action.name, target) for action, target in pairs if is_latching(rules, action, target)]
     rounds, events = tighten(tx, rules, latching, now)
     rows = [run_row(tx.new_id(), rules, incident, action, target, now, round=rounds[target] if is_latching(
@@ -167,10 +201,15 @@ def run_rows(tx: Tx, rules: Rules, rule: HeartbeatRule, incident: Incident, aler
 
 def end(tx: Tx, rules: Rules, name: str, text: str, now: datetime) -> Taken | None:
     """Resolve the alarm, whatever its severity was when it was raised."""
-    firing = [json.loads(state.content) for state in alert_store.firing_of_source(tx, OWN_SOURCE)]
-    over = [Alert(content["labels"], AlertStatus.firing, content["annotations"]) for content in firing
-            if domain.is_about(content["labels"], name)]
+    over = [alert for _, alert in alarms(tx, name)]
     return say(tx, rules, [cleared(alert, now, text) for alert in over], now) if over else None
+
+
+def alarms(tx: Tx, name: str) -> list[tuple[AlertState, Alert]]:
+    """Those that stand and say that it is missing."""
+    firing = [(state, json.loads(state.content)) for state in alert_store.firing_of_source(tx, OWN_SOURCE)]
+    return [(state, Alert(content["labels"], AlertStatus.firing, content["annotations"])) for state, content in firing
+            if domain.is_about(content["labels"], name)]
 
 
 def say(tx: Tx, rules: Rules, alerts: list[Alert], now: datetime) -> Taken:

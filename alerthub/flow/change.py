@@ -117,20 +117,22 @@ def kept_open(tx: Tx, incident: Incident, command: Command, who: Who, why: str, 
     if lately:
         if not any(text.startswith(LEFT_CLOSED) for text in lately):
             there = replace(command, via=command.by.kind)       # not told there, or that would open it
-            show(tx, incident, [happened(incident, EventKind.changed, f"{LEFT_CLOSED} {fires}", there, who, now)], now)
+            left = happened(incident, EventKind.changed, f"{LEFT_CLOSED} {fires}", there, who, now, service=command.service)
+            show(tx, incident, [left], now)
         return
     if incident.status is IncidentStatus.acknowledged:
         give_back(tx, incident)
         timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
     text = f"{BY_ITSELF if is_automatic(command) else f'{who.name} resolved it there.'} {fires}"
-    event = happened(incident, EventKind.changed, text, replace(command, via=""), who, now)
+    event = happened(incident, EventKind.changed, text, replace(command, via=""), who, now, service=command.service)
     show(tx, incident, [event], now)
 
 
 def kept_open_lately(tx: Tx, incident: Incident, command: Command, now: datetime) -> list[str]:
-    """What was said of it."""
+    """What was said of it; of several services each has rules of its own."""
     return [event.text for event in event_store.after(tx, incident.id, incident.seq - LOOKED_BACK)
-            if event.kind is EventKind.changed and event.data.get("account") == command.by.key and event.at > now - ECHO_SPAN]
+            if event.kind is EventKind.changed and event.data.get("account") == command.by.key
+            and event.data.get("service", "") == command.service and event.at > now - ECHO_SPAN]
 
 
 def silence(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
@@ -162,7 +164,7 @@ def is_held(tx: Tx, incident: Incident) -> bool:
 def escalate_now(tx: Tx, rules: Rules, incident: Incident, command: Command, who: Who, now: datetime) -> str:
     """The next step; one for two people who press at once, before either could see what the other has done."""
     lately = [event for event in event_store.after(tx, incident.id, incident.seq - LOOKED_BACK)
-              if event.kind is EventKind.escalated and timedelta(0) <= now - event.at < AT_ONCE]
+              if event.kind is EventKind.escalated and abs(now - event.at) < AT_ONCE]      # replicas' clocks differ
     asked = next((event for event in lately if "account" in event.data), None)
     if asked is not None and asked.data["account"] != command.by.key:
         raise DoneAlready(f"Done already, {asked.text} a moment ago. {lately[-1].text}")

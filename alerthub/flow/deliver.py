@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from alerthub.channels.base import ATTEMPT_SECONDS, Channel
 from alerthub.clock import Clock
 from alerthub.domain import own
-from alerthub.domain.compose import DIGEST_LINES, Telling, compose, digest
+from alerthub.domain.compose import DIGEST_LINES, Telling, compose, digest, is_asked
 from alerthub.domain.delivery import LEASE, Lane, is_wanted, spend, tokens
 from alerthub.domain.incident import Incident
 from alerthub.domain.message import IncidentStatus, Receipt, Why
@@ -36,6 +36,7 @@ SEND_WITHIN = LEASE - timedelta(seconds=ATTEMPT_SECONDS)
 PLACES = 64     # destinations looked at in one claim
 SLOTS_EACH = 4  # attempts under way for one destination, an eighth of what its channel has
 URGENT = 64     # live messages hurried by one claim
+ASKED_ALONE = 10    # questions that are told one by one in a storm
 LOOK = 50       # due lanes of one destination looked at: enough to see a storm
 
 
@@ -68,6 +69,8 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
         if allowed <= 0:
             continue
         chosen, is_storm = choose(rules, destination, group, allowed)
+        if is_storm and (asked := asked_of(tx, rules, destination, chosen)):
+            chosen, is_storm = asked[:allowed], False
         free_slots[destination.channel] -= 1 if is_storm else len(chosen)
         taken.append((destination, chosen, is_storm))
     rows = [due.row for _, chosen, _ in taken for due in chosen]
@@ -135,6 +138,16 @@ def choose(rules: Rules, destination: Destination, group: Sequence[lanes.DueLane
     if destination.digests and len(loose) > max(rules.storm, allowed) and loose[0] is group[0]:
         return loose[:DIGEST_LINES], True
     return group[:allowed], False
+
+
+def asked_of(tx: Tx, rules: Rules, destination: Destination, chosen: Sequence[lanes.DueLane]) -> Sequence[lanes.DueLane]:
+    """Where a person is asked to agree to something: of a few each is told before the summary, by a message of its own, since
+    only that has the buttons. Empty for many: the summary says so."""
+    if not any(destination.key == address.key for addresses in rules.contacts.values() for address in addresses):
+        return ()
+    tellings = read_tellings(tx, rules, [due.lane for due in chosen])
+    asked = [due for due in chosen if is_asked(destination.key, tellings[due.lane.id])]
+    return asked if len(asked) <= ASKED_ALONE else ()
 
 
 def close(tx: Tx, rules: Rules, key: str, group: Sequence[lanes.DueLane], now: datetime) -> None:

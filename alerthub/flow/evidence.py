@@ -25,12 +25,13 @@ def pack(tx: Tx, reference: str, now: datetime) -> dict[str, Any] | None:
     if found is None:
         return None
     rows = record_store.history(tx, found["id"])
-    mine = list(stories.views(tx, runs.of_incident(tx, found["id"])).values())
+    its_runs = runs.of_incident(tx, found["id"])
+    mine, asked = list(stories.views(tx, its_runs).values()), stories.requests(tx, its_runs).get(found["id"], [])
     held = [latch for latch in latches.read(tx).values() if latch.incident_id == found["id"]]
     return sealed({
         "format": VERSION, "made_at": now.isoformat(),
         "incident": {**{name: found[name] for name in INCIDENT}, "seq": rows[-1].seq if rows else 0},
-        "summary": summary(mine), "runs": mine, "alerts": found["alert_list"],
+        "summary": summary([*mine, *asked]), "runs": mine, "requests": asked, "alerts": found["alert_list"],
         "latches": [{name: reading.text(value) for name, value in asdict(latch).items()} for latch in held],
         "deliveries": found["deliveries"],
         "record": {"events": [asdict(row) for row in rows], "anchors": anchors_of(tx, found["id"], rows)},

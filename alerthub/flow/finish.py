@@ -71,7 +71,8 @@ def raised(tx: Tx, run: runs.Run, incident: Incident, state: RunState, reason: R
         return []
     if reason is Reason.circuit_open:
         return [own.circuit_open(run.action, detail)]
-    found = [own.actions_frozen(freeze.scope, freeze.by, freeze.why) for freeze in freezes.standing(tx)
+    found = [own.actions_frozen(freeze.scope, freeze.by, freeze.why, only_releases=freeze.scope != "" and
+                                run.direction == Direction.relax.value) for freeze in freezes.standing(tx)
              if freeze.holds(run.action)] if reason is Reason.frozen else []
     if run.direction == Direction.relax.value:
         return [*found, own.release_failed(run.action, run.target, incident.id, WORDS[state], detail)]

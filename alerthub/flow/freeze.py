@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from alerthub.domain.alert import Alert
-from alerthub.domain.answer import TRUSTED, Who
+from alerthub.domain.answer import TRUSTED, Who, lifts_freezes
 from alerthub.domain.event import Actor, EventKind
 from alerthub.domain.incident import OWN_SOURCE
 from alerthub.domain.own import actions_frozen, cleared, own_batch
@@ -35,26 +35,26 @@ def freeze(tx: Tx, rules: Rules, scope: str, who: Who, why: str, now: datetime) 
         raise NotPossible(f"{scope} tightens, and nothing may hold that back.")
     new = Freeze(scope, who.name, who.account.key, " ".join(why.split())[:LONGEST], now)
     if not freezes.add(tx, new):
-        raise NotPossible(f"{named(scope)} frozen already.")
-    say(tx, rules, actions_frozen(scope, new.by, new.why), who, f"{new.text}", now)
-    only = "Its releases do not start; tightening does" if rule is not None and rule.direction is Direction.tighten else (
-        "Nothing of that starts" if scope else "Nothing but tightening starts")
-    return f"{named(scope)} frozen. {only}, until a person lifts it. What is refused meanwhile is not made up for."
+        raise NotPossible(f"{named(rules, scope)} frozen already.")
+    say(tx, rules, alarm_of(rules, new), who, new.text(rules.answers.time_zone), now)
+    only = "No target that it made safe is released; it goes on making safe" if is_tighten(rules, scope) else (
+        "It does not start" if scope else "Nothing but tightening starts")
+    return f"{named(rules, scope)} frozen. {only}, until a person lifts it. What is refused meanwhile is not made up for."
 
 
 def lift(tx: Tx, rules: Rules, scope: str, who: Who, now: datetime) -> str:
     """End a freeze. Raises NotPossible, also for whoever is nobody in particular."""
-    if who.person is None or not (who.person.may(Right.administer) or who.person.may(Right.approve)):
+    if who.person is None or not lifts_freezes(who.person):
         raise NotPossible("Only a person whom the hub knows, with the role admin or approver, lifts a freeze.")
     standing = {found.scope: found for found in freezes.standing(tx)}
     if scope not in standing or not freezes.lift(tx, scope, who.name, now):
         also = ", ".join(found or "all actions" for found in standing) or "none"
-        raise NotPossible(f"{named(scope[:LONGEST])} not frozen by itself; what is frozen: {also}.")
+        raise NotPossible(f"{named(rules, scope[:LONGEST])} not frozen by itself; what is frozen: {also}.")
     found = standing.pop(scope)
-    alarm = cleared(actions_frozen(scope, found.by, found.why), now, f"{who.name} lifted the freeze")
+    alarm = cleared(alarm_of(rules, found), now, f"{who.name} lifted the freeze")
     say(tx, rules, alarm, who, f"{who.name} lifted the freeze of {scope or 'all actions'}", now)
     left = ", ".join(other or "all actions" for other in standing)
-    return f"{named(scope)} not frozen any more.{f' Still frozen: {left}.' if left else ''}"
+    return f"{named(rules, scope)} not frozen any more.{f' Still frozen: {left}.' if left else ''}"
 
 
 def may_freeze(who: Who) -> bool:
@@ -64,7 +64,19 @@ def may_freeze(who: Who) -> bool:
     return who.person.may(Right.respond) or who.person.may(Right.approve)
 
 
-def named(scope: str) -> str:
+def is_tighten(rules: Rules, scope: str) -> bool:
+    """Whether a freeze of it holds its releases only."""
+    rule = rules.actions.get(scope)
+    return rule is not None and rule.direction is Direction.tighten
+
+
+def alarm_of(rules: Rules, found: Freeze) -> Alert:
+    return actions_frozen(found.scope, found.by, found.why, only_releases=is_tighten(rules, found.scope))
+
+
+def named(rules: Rules, scope: str) -> str:
+    if is_tighten(rules, scope):
+        return f"The releases of {scope} are"
     return f"{scope} is" if scope else "All actions are"
 
 

@@ -31,7 +31,7 @@ from alerthub.domain.own import own_batch
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Conflict
-from alerthub.flow import flapping, silencing
+from alerthub.flow import flapping, late, silencing
 from alerthub.flow.propose import run_rows, say_refused
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
@@ -69,6 +69,7 @@ class Folding:
         self.proposed: list[tuple[str, Proposal, Batch]] = []
         self.policies: set[tuple[str, str]] = set()
         self.worse: set[str] = set()
+        self.repeated: list[tuple[str, str, Alert]] | None = [] if late.tightens(rules) else None
         self.taken = Taken()
 
     def load_states(self, batches: Sequence[Batch]) -> None:
@@ -196,6 +197,8 @@ class Folding:
         state.ends_at = alert.ends_at or batch.arrived_at
 
     def repeat(self, batch: Batch, alert: Alert, state: AlertState, shifts: dict[str, Shift]) -> None:
+        if self.repeated is not None and alert.is_firing and batch.source != OWN_SOURCE:
+            self.repeated.append((state.incident_id or "", batch.source, alert))
         incident = self.incidents.get(state.incident_id or "")
         if incident is not None and incident.is_open:
             shift = shifts.setdefault(incident.id, Shift())
@@ -288,6 +291,10 @@ def take_in(tx: Tx, rules: Rules, batches: Sequence[Batch], now: datetime) -> Ta
     for batch in sorted(batches, key=lambda batch: batch.arrived_at):
         folding.fold(batch)
     folding.save()
+    if folding.repeated:
+        events, new = late.catch_up(tx, rules, folding.repeated, now)
+        folding.taken.events += events
+        folding.taken.runs += new
     if folding.taken.alarms and batches[0].source != OWN_SOURCE:
         take_in(tx, rules, [own_batch(folding.taken.alarms, now)], now)
     return folding.taken

@@ -1,5 +1,5 @@
 """The room of latched targets: what is missing for a release, who asks for it, and what becomes of it when people, the time or
-the target have spoken. In doubt a target stays safe. How targets are latched is in tighten.py.
+the target have spoken. In doubt a target stays safe. How targets are latched is in tighten.py, the proof in proof.py.
 
 Every function locks the latch's incident and then the latch, reads both anew and stores what it changes: the caller must not
 save an incident that it read before.
@@ -7,25 +7,37 @@ save an incident that it read before.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from alerthub.domain.action import Reason, RunState
+from alerthub.domain.action import RunState
 from alerthub.domain.answer import Who
-from alerthub.domain.approval import tally
-from alerthub.domain.event import Actor, Event, EventKind
-from alerthub.domain.incident import OWN_SOURCE, Incident
-from alerthub.domain.latch import Cause, Latch, LatchState, Refusal, changed, lacking
+from alerthub.domain.approval import Tally, tally
+from alerthub.domain.event import Event, EventKind
+from alerthub.domain.incident import Incident
+from alerthub.domain.latch import Latch, LatchState
+from alerthub.domain.local_time import clock_time
 from alerthub.domain.person import Right
 from alerthub.domain.rules import Direction, Rules
-from alerthub.errors import Conflict
 from alerthub.flow import change
-from alerthub.flow.asking import call_approvers, release_of
-from alerthub.flow.propose import run_row
-from alerthub.flow.tighten import ACTOR
-from alerthub.store import alerts as alert_store
+from alerthub.flow.asking import call_approvers, release_of, too_few
+from alerthub.flow.latching import (
+    again,
+    arm,
+    confirm,
+    held,
+    let_go,
+    locked,
+    moved,
+    releaser,
+    stay_safe,
+    tell_again,
+    told_in_vain,
+    untold,
+)
+from alerthub.flow.proof import causes_of as causes_of
+from alerthub.flow.proof import missing as missing
 from alerthub.store import events as event_store
 from alerthub.store import freezes, latches, runs, votes
 from alerthub.store.runs import Run
@@ -36,38 +48,21 @@ SAYS_SO_AGAIN = "it stays safe; ask again when that is done"
 REACHED = frozenset({RunState.succeeded, RunState.failed, RunState.unknown})
 
 
-# -- the proof
+# -- what speaks against a release
 
-def causes_of(tx: Tx, rules: Rules, target: str, now: datetime) -> list[Cause]:
-    """What latched it since it was last armed, and whether that is over."""
-    return [judged(tx, rules, cause, now) for cause in latches.causes(tx, [target]).get(target, ())]
-
-
-def judged(tx: Tx, rules: Rules, cause: Cause, now: datetime) -> Cause:
-    """Of its own alarms the hub knows by itself whether they are over; a person's word that they are is no proof."""
-    if cause.source != OWN_SOURCE:
-        source = rules.sources.get(cause.source)
-        return replace(cause, can_be_asked=source is not None and bool(source.reconcile_urls))
-    ends = event_store.of_kind(tx, EventKind.resolved, [cause.incident_id])
-    is_over = not cause.is_open and bool(ends) and ends[-1].actor.kind == "hub"
-    return replace(cause, clear_since=ends[-1].at if is_over else None, looked_at=now)
-
-
-def missing(tx: Tx, rules: Rules, target: str, now: datetime) -> Refusal | None:
-    """What is missing in the proof that all that latched it is over; None when nothing is."""
-    return lacking(causes_of(tx, rules, target, now), release_of(rules, target), now)
-
-
-def frozen(tx: Tx, latch: Latch) -> str:
+def frozen(tx: Tx, rules: Rules, latch: Latch) -> str:
     """Why nothing may be released at all; empty when it may. Without an action there is nothing that could be frozen later."""
-    found = next((freeze for freeze in freezes.standing(tx) if freeze.scope in ("", latch.action)), None)
+    teller = releaser(rules, latch)
+    names = {"", latch.action, teller.name if teller is not None else ""}
+    found = next((freeze for freeze in freezes.standing(tx) if freeze.scope in names), None)
     return f"actions are frozen by {found.by}: {found.why}" if found is not None else ""
 
 
 def against(tx: Tx, rules: Rules, latch: Latch, now: datetime) -> str:
     """What speaks against a release now; empty when nothing does."""
     lack = missing(tx, rules, latch.target, now)
-    return frozen(tx, latch) or (lack.text if lack is not None else "") or tightening(tx, latch)
+    unproved = lack.text if lack is not None else ""
+    return frozen(tx, rules, latch) or unproved or tightening(tx, latch) or untold(rules, latch)
 
 
 def tightening(tx: Tx, latch: Latch) -> str:
@@ -87,8 +82,10 @@ def ask(tx: Tx, rules: Rules, target: str, who: Who, why: str, via: str, now: da
     if lack := against(tx, rules, latch, now):
         raise change.NotPossible(f"{target} is not released: {lack}; {SAYS_SO_AGAIN}.")
     approval = release_of(rules, target).approval
+    if few := too_few(rules, approval, who.name):
+        raise change.NotPossible(f"The release of {target} is not asked for: {few}.")
     due_at = now + approval.within
-    need = f"{approval.count} of {approval.role} must agree until {due_at:%H:%M} UTC"
+    need = f"{approval.count} of {approval.role} must agree until {clock_time(due_at, rules.answers.time_zone, now)}"
     called = call_approvers(tx, rules, incident, approval, who.name, now)
     text = f"{who.name} asks to release {target}{given(why)}: {need}"
     waiting, event = moved(incident, latch, LatchState.release_requested, text, now, who, via, called, asked_by=who.name, why=why,
@@ -107,20 +104,23 @@ def override(tx: Tx, rules: Rules, target: str, who: Who, why: str, via: str, no
         raise change.NotPossible("An override needs a reason, for the record; write why.")
     if latch.state is LatchState.releasing:
         raise change.NotPossible(f"{target} is being released already.")
-    if held_by := frozen(tx, latch) or tightening(tx, latch):
+    if held_by := frozen(tx, rules, latch) or tightening(tx, latch):
         raise change.NotPossible(f"{target} is not released: {held_by}. Ask again when that is over.")
     lack = missing(tx, rules, target, now)
     although = f" although {lack.text}" if lack is not None else ""
     text = f"{who.name} overrides the latch of {target}{although}{given(why)}"
     let_go(tx, rules, incident, latch, text, now, who, via, {"forced": True}, asked_by=who.name, why=why)
+    if why_not := untold(rules, latch):
+        return f"You have overridden the latch of {target}{although}. It was NOT told so: {why_not}. Tell it by hand."
     return f"You have overridden the latch of {target}{although}: it is being released."
 
 
 def denied(tx: Tx, rules: Rules, target: str, who: Who, via: str, now: datetime) -> str:
-    """Who must agree does not: it stays safe, and whoever asked may ask again."""
+    """Somebody does not agree, or whoever asked calls it off: it stays safe, and may be asked for again."""
     incident, latch = held(tx, target, now)
     requested(latch)
-    stay_safe(tx, incident, latch, f"{who.name} does not agree: {target} stays safe", now, who, via)
+    said = "calls it off" if who.name == latch.asked_by else "does not agree"
+    stay_safe(tx, incident, latch, f"{who.name} {said}: {target} stays safe", now, who, via)
     return f"{target} stays safe."
 
 
@@ -128,23 +128,43 @@ def agreed(tx: Tx, rules: Rules, target: str, names: Collection[str], now: datet
     """People have agreed, and their votes are stored: prove it once more (R-42), and let it go."""
     incident, latch = held(tx, target, now)
     requested(latch)
+    if is_void(rules, latch):
+        return void(tx, incident, latch, now).text
     if latch.due_at is not None and latch.due_at < now:
         return expire(tx, rules, incident, latch, now).text
     if not have_agreed(tx, rules, latch.subject, latch):
         raise change.NotPossible(f"Not enough people have agreed to the release of {target} yet.")
-    people = " and ".join(names)
+    return released_by(tx, rules, incident, latch, " and ".join(names), now)
+
+
+def released_by(tx: Tx, rules: Rules, incident: Incident, latch: Latch, people: str, now: datetime) -> str:
+    target = latch.target
     if lack := against(tx, rules, latch, now):
         text = f"{people} agreed, but {lack}: {target} stays safe"
         stay_safe(tx, incident, latch, text, now)
         return f"{text}."
-    let_go(tx, rules, incident, latch, f"{people} agreed to release {target}, as {latch.asked_by} asked", now)
+    let_go(tx, rules, incident, latch, f"{people} agreed to release {target}, as {latch.asked_by} asked{given(latch.why)}", now)
     return f"{target} is being released."
 
 
 def have_agreed(tx: Tx, rules: Rules, subject: str, latch: Latch) -> bool:
     """Whether enough people who are still here, and still have the role, agree to this request."""
+    return counted_for(tx, rules, subject, latch).is_enough
+
+
+def counted_for(tx: Tx, rules: Rules, subject: str, latch: Latch) -> Tally:
     said = votes.of(tx, [subject]).get(subject, [])
-    return tally(said, release_of(rules, latch.target).approval, rules.people, latch.asked_by).is_enough
+    return tally(said, release_of(rules, latch.target).approval, rules.people, latch.asked_by)
+
+
+def is_void(rules: Rules, latch: Latch) -> bool:
+    """Whoever asked has left, or has another name now: nobody can say any more whether they agree to their own wish."""
+    return latch.asked_by not in rules.people
+
+
+def void(tx: Tx, incident: Incident, latch: Latch, now: datetime) -> Event:
+    text = f"{latch.asked_by}, who asked, is not in the configuration any more: {latch.target} stays safe. Ask again."
+    return stay_safe(tx, incident, latch, text, now)
 
 
 def requested(latch: Latch) -> None:
@@ -160,19 +180,33 @@ def given(why: str) -> str:
 # -- what the time says
 
 def run_due(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
-    """Requests for release to which too few people have agreed in time."""
+    """Requests for release to which too few people have agreed in time; and targets that have not confirmed to be safe."""
     events = []
     for target in latches.due(tx, now):
         incident, latch = held(tx, target, now)
-        if latch.state is LatchState.release_requested and latch.due_at is not None and latch.due_at <= now:
-            events.append(expire(tx, rules, incident, latch, now))
+        if latch.due_at is None or latch.due_at > now:
+            continue
+        if latch.state is LatchState.release_requested:
+            events += over(tx, rules, incident, latch, now)
+        elif latch.state is LatchState.safe:
+            tell_again(tx, rules, incident, latch, now)
     return events
+
+
+def over(tx: Tx, rules: Rules, incident: Incident, latch: Latch, now: datetime) -> list[Event]:
+    """The time of a request is over. Where people have agreed in time to what the configuration now asks for, they have."""
+    if is_void(rules, latch):
+        return [void(tx, incident, latch, now)]
+    if not have_agreed(tx, rules, latch.subject, latch):
+        return [expire(tx, rules, incident, latch, now)]
+    counted = counted_for(tx, rules, latch.subject, latch)
+    released_by(tx, rules, incident, latch, " and ".join(counted.approved), now)
+    return []
 
 
 def expire(tx: Tx, rules: Rules, incident: Incident, latch: Latch, now: datetime) -> Event:
     approval = release_of(rules, latch.target).approval
-    said = votes.of(tx, [latch.subject]).get(latch.subject, [])
-    count = len(tally(said, approval, rules.people, latch.asked_by).approved)
+    count = len(counted_for(tx, rules, latch.subject, latch).approved)
     text = f"Too few agreed in time ({count} of {approval.count}): {latch.target} stays safe. Ask again."
     return stay_safe(tx, incident, latch, text, now)
 
@@ -187,6 +221,8 @@ def release_stands(tx: Tx, rules: Rules, run: Run, now: datetime) -> str:
         return f"{run.target} was made safe again after people agreed"
     if is_forced(tx, latch):
         return ""
+    if is_void(rules, latch):
+        return f"{latch.asked_by}, who asked, is not in the configuration any more"
     request = replace(latch, seq=latch.seq - 1).subject
     if not have_agreed(tx, rules, request, latch):
         return "who agreed may not do so any more"
@@ -208,91 +244,14 @@ def ended(tx: Tx, rules: Rules, run: Run, state: RunState, now: datetime) -> Non
     if known is None:
         return
     if run.direction == Direction.tighten.value:
-        if state is RunState.succeeded and known.state.is_safe and known.generation == run.round:
-            confirm(tx, run, now)
+        if known.state.is_safe and known.generation == run.round:
+            confirm(tx, rules, run.target, now) if state is RunState.succeeded else told_in_vain(tx, run.target, now)
         return
     incident, latch = locked(tx, known, now)
     stands = latch.state is LatchState.releasing and latch.seq == run.round
     if stands and state is RunState.succeeded:
-        arm(tx, incident, latch, now)
+        arm(tx, rules, incident, latch, now)
     elif stands:
         again(tx, rules, incident, latch, f"The release of {run.target} was not confirmed", now)
     elif state in REACHED and latch.state in (LatchState.safe, LatchState.release_requested):
         again(tx, rules, incident, latch, f"A release that was called off may have reached {run.target}", now)
-
-
-def confirm(tx: Tx, run: Run, now: datetime) -> None:
-    """The target says itself that it is safe."""
-    latch = latches.lock(tx, [run.target], now)[run.target]
-    if latch.state.is_safe and latch.generation == run.round:
-        latches.save(tx, replace(latch, verified_at=now))
-
-
-def arm(tx: Tx, incident: Incident, latch: Latch, now: datetime) -> None:
-    released, event = moved(incident, latch, LatchState.released, f"{latch.target} is released: it may act again", now,
-                            asked_by=latch.asked_by, verified_at=now)
-    latches.save(tx, released)
-    latches.forget_causes(tx, latch.target)
-    change.show(tx, incident, [event], now)
-
-
-def again(tx: Tx, rules: Rules, incident: Incident, latch: Latch, text: str, now: datetime) -> None:
-    """Latch it anew and tell it to be safe once more."""
-    safe, event = moved(incident, latch, LatchState.safe, f"{text}: it is told again to be safe", now,
-                        generation=latch.generation + 1, asked_by="", why="", verified_at=None)
-    latches.save(tx, safe)
-    if (rule := rules.actions.get(latch.action)) is not None and rule.direction is Direction.tighten:
-        runs.propose(tx, [run_row(tx.new_id(), rules, incident, rule, latch.target, now, round=safe.generation)])
-    change.show(tx, incident, [event], now)
-
-
-# -- how a latch moves
-
-def held(tx: Tx, target: str, now: datetime) -> tuple[Incident, Latch]:
-    """A latched target and the incident that tells its story. NotPossible for one that is not latched."""
-    known = latches.find(tx, target)
-    if known is None or not known.state.is_safe:
-        raise change.NotPossible(f"{target} is not latched: there is nothing to release.")
-    incident, latch = locked(tx, known, now)
-    if not latch.state.is_safe:
-        raise change.NotPossible(f"{target} has just been released.")
-    return incident, latch
-
-
-def locked(tx: Tx, known: Latch, now: datetime) -> tuple[Incident, Latch]:
-    incidents = alert_store.incidents_for_change(tx, [known.incident_id])
-    latch = latches.lock(tx, [known.target], now)[known.target]
-    if latch.incident_id not in incidents:
-        raise Conflict(f"{known.target} was latched by another incident meanwhile")
-    return incidents[latch.incident_id], latch
-
-
-def moved(incident: Incident, latch: Latch, state: LatchState, text: str, now: datetime, who: Who | None = None, via: str = "",
-          more: Mapping[str, Any] | None = None, **fields: Any) -> tuple[Latch, Event]:
-    """The latch after the change, and the event that says so: who, by which account, through which door."""
-    new = changed(latch, state, now, **fields)
-    actor = ACTOR if who is None else Actor("person" if who.person else "account", who.name)
-    by = {"account": who.account.key, "via": via} if who is not None else {}
-    return new, incident.happened(EventKind.latch, actor, text, now, {**new.data(), **by, **(more or {})})
-
-
-def stay_safe(tx: Tx, incident: Incident, latch: Latch, text: str, now: datetime, *said: Any) -> Event:
-    """Its request is over. It has been safe all the time, so that nobody need tell it."""
-    safe, event = moved(incident, latch, LatchState.safe, text, now, *said, asked_by="", why="")
-    latches.save(tx, safe)
-    change.show(tx, incident, [event], now)
-    return event
-
-
-def let_go(tx: Tx, rules: Rules, incident: Incident, latch: Latch, text: str, now: datetime, *said: Any, **fields: Any) -> None:
-    """Tell the target that it may act again, where its action can; it counts as safe until it confirms that."""
-    releasing, event = moved(incident, latch, LatchState.releasing, text, now, *said, **fields)
-    latches.save(tx, releasing)
-    change.show(tx, incident, [event], now)
-    rule = rules.actions.get(latch.action)
-    if rule is None or not rule.releases or not release_of(rules, latch.target).mode:
-        arm(tx, *locked(tx, releasing, now), now)
-        return
-    runs.propose(tx, [run_row(
-        tx.new_id(), rules, incident, rule, latch.target, now, direction=Direction.relax.value, reason=Reason.allowed.value,
-        round=releasing.seq, why=text, asked_by=releasing.asked_by)])

@@ -60,7 +60,7 @@ def hear(tx: Tx, rules: Rules, ask: Ask, now: datetime) -> Answer:
         return Answer(Outcome.refused, "That is not an account that the hub can know.")
     known = people.first_heard(tx, ask.key, now)
     if known is not None:
-        return replace(known, outcome=Outcome.already, text=USED) if is_link(ask) else known
+        return used(tx, ask, known) if isinstance(ask, Press) and is_link(ask) else known
     if isinstance(ask, Press):
         answer = pressed(tx, rules, ask, now)
     elif isinstance(ask, Typed):
@@ -71,9 +71,17 @@ def hear(tx: Tx, rules: Rules, ask: Ask, now: datetime) -> Answer:
     return answer
 
 
-def is_link(ask: Ask) -> bool:
+def is_link(press: Press) -> bool:
     """The same link pressed later is not the same click: what it did may have changed since."""
-    return isinstance(ask, Press) and ask.by.kind == "link"
+    return press.by.kind == "link"
+
+
+def used(tx: Tx, press: Press, known: Answer) -> Answer:
+    """What it did, for whoever has clicked twice and sees only this answer; and where to look."""
+    place = lanes.place_of(tx, read_token(press.token, people.signing_key(tx)).lane)
+    incident = alert_store.find_incident(tx, place.incident_id) if place else None
+    text = f"Done before: {known.text} {USED}" if known.text else USED
+    return Answer(Outcome.already, text, incident.number if incident else 0)
 
 
 def who_is(tx: Tx, rules: Rules, account: Account) -> Who:

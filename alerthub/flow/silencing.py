@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from alerthub.domain.alert import Labels
 from alerthub.domain.event import Actor, Event, EventKind
@@ -32,10 +32,13 @@ from alerthub.domain.silence import (
 from alerthub.domain.wording import typed_line
 from alerthub.flow.keep import keep
 from alerthub.store import alerts as alert_store
+from alerthub.store import events as event_store
 from alerthub.store import silences, timers
 from alerthub.store.tx import Tx
 
 HUB = Actor("hub", "silences")
+LOOKED_BACK = 100   # events
+A_MOMENT = timedelta(minutes=1)
 DETAIL = 300        # characters that are kept of why a source did not take one
 
 
@@ -43,7 +46,9 @@ def judge(tx: Tx, incident: Incident, active: Sequence[Silence], now: datetime, 
           by: Actor = HUB, over: str = "", zone: str = "UTC") -> Event | None:
     """Hold the incident, or let it go, by what fires in it. `active` are the hub's silences that hold now; `states` are alerts
     that the caller has changed and not stored yet. Sets `silence_id`; the caller stores the incident and the event. What is let
-    go and nobody has is escalated from the first step again, as when an acknowledgement has expired.
+    go and nobody has is escalated from the first step again, as when an acknowledgement has expired; but where the silence
+    goes on beside an alert that it does not cover, or was there for a moment, only an escalation that has run out is: what comes
+    and goes would else ring the first for ever, and never the second.
 
     `over` says what ended when it is let go; else the alert is named that nothing covers. `zone`: of the times in the text.
     """
@@ -61,11 +66,24 @@ def judge(tx: Tx, incident: Incident, active: Sequence[Silence], now: datetime, 
     if found is None:
         text = over or uncovered_text(active, firing, now)
         if incident.status is IncidentStatus.triggered:     # whoever was called before it may have left it at that
-            timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now)
+            is_over = bool(over) or before not in {silence.id for silence in active}
+            only = "" if is_over and not is_moment(tx, incident, now) else timers.RAN_OUT
+            timers.restart(tx, incident.id, timers.ESCALATION, incident.episode, now, only=only)
         return incident.happened(EventKind.unsilenced, by, text, now, {"silence": "", "was": before})
     data: dict[str, object] = {"silence": found.id, "until": found.ends_at.isoformat()}
     text = f"{'Still silenced' if before else 'Silenced'} {found.about(zone)}"
     return incident.happened(EventKind.silenced, by, text, now, data)
+
+
+def is_moment(tx: Tx, incident: Incident, now: datetime) -> bool:
+    """Whether it was held so shortly, by whatever silences, that nobody can have relied on it."""
+    since = None
+    for event in event_store.after(tx, incident.id, incident.stored_seq - LOOKED_BACK):
+        if event.kind is EventKind.silenced:
+            since = since or event.at
+        elif event.kind in (EventKind.unsilenced, EventKind.reopened):
+            since = None
+    return since is not None and now - since < A_MOMENT
 
 
 def firing_labels(tx: Tx, incident: Incident, active: Sequence[Silence], unsaved: dict[tuple[str, str], AlertState],
@@ -123,9 +141,9 @@ def run_due(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
     return judge_all(tx, held, now, over="Silence ended: it still fires", zone=rules.answers.time_zone)
 
 
-def free_orphans(tx: Tx, now: datetime) -> list[Event]:
+def free_orphans(tx: Tx, now: datetime, zone: str = "UTC") -> list[Event]:
     """Let go what a silence holds that is over: a webhook may have read it in the moment in which it ended."""
-    return judge_all(tx, silences.held_by_none(tx, now), now, over="Silence ended: it still fires")
+    return judge_all(tx, silences.held_by_none(tx, now), now, over="Silence ended: it still fires", zone=zone)
 
 
 def judge_all(tx: Tx, ids: Collection[str], now: datetime, *, by: Actor = HUB, over: str = "",

@@ -13,6 +13,7 @@ from alerthub.domain.local_time import clock_time, day_and_time
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.rules import Rules
 from alerthub.domain.schedule import next_change, on_call
+from alerthub.domain.story import named
 from alerthub.domain.words import Said, usage
 from alerthub.flow.asking import question_of, request_of
 from alerthub.store import alerts as alert_store
@@ -51,7 +52,7 @@ def latest_runs(tx: Tx, rules: Rules, now: datetime) -> str:
 
 
 def run_line(run: runs.Run, rules: Rules, now: datetime) -> str:
-    what = f"{run.action} on {run.target.removeprefix('?')}" if run.target else run.action
+    what = named(run.action, run.target, run.direction)
     at = clock_time(run.created_at, rules.answers.time_zone, now)
     return f"{at} {what}: {run.state.value.replace('_', ' ')} ({run.reason.replace('_', ' ')})"
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from alerthub.domain.action import REASON_TEXT, Reason, RunState
+from alerthub.domain.action import RunState
 from alerthub.domain.compose import ALERTS_SHOWN, Telling, alert_line, is_aside, is_called, is_quiet
 from alerthub.domain.delivery import Lane, is_wanted
 from alerthub.domain.event import Event, EventKind
@@ -18,7 +18,7 @@ from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus
 from alerthub.domain.route import Route, resolve
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.standing import Waiting
-from alerthub.domain.story import is_not_done, story
+from alerthub.domain.story import Fate, fate_of, may_be_done, short, story
 from alerthub.flow import asking, stories
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
@@ -67,17 +67,17 @@ def acted_for(tx: Tx, incidents: Mapping[str, Incident], runs_of: Mapping[str, S
         str, tuple[ActionLine, ...]]:
     """What became of the actions of these incidents' present episodes."""
     present = {key: [run for run in found if run.episode == incidents[key].episode] for key, found in runs_of.items()}
-    views = stories.views(tx, [run for found in present.values() for run in found])
-    return {key: tuple(action_line(run, views[run.id]) for run in found) for key, found in present.items()}
+    runs_now = [run for found in present.values() for run in found]
+    views, asked = stories.views(tx, runs_now), stories.requests(tx, runs_now)
+    return {key: (*(action_line(views[run.id]) for run in found), *map(action_line, asked.get(key, ())))
+            for key, found in present.items()}
 
 
-def action_line(run: runs.Run, view: Mapping[str, Any]) -> ActionLine:
-    """What became of an action, as the live message shows it, and as a mail tells it."""
-    what = f"{run.action} on {run.target.removeprefix('?')}" if run.target else run.action
-    said = run.report.get("detail") or REASON_TEXT[Reason(run.reason)]
-    is_bad = run.state in (RunState.failed, RunState.unknown) or (run.direction == "tighten" and run.state is RunState.refused)
-    text = f"{what}: {run.state.value.replace('_', ' ')}" + (f", {said}" if run.state.is_final else "")
-    return ActionLine(text, is_bad, not is_not_done(view), story(view))
+def action_line(run: Mapping[str, Any]) -> ActionLine:
+    """What became of an action, or of a request to release, as the live message shows it, and as a mail tells it."""
+    state = RunState(run["state"])
+    is_bad = state in (RunState.failed, RunState.unknown) or (run["direction"] == "tighten" and state is RunState.refused)
+    return ActionLine(short(run), is_bad, fate_of(run) is Fate.done, story(run), fate_of(run) is Fate.pending, may_be_done(run))
 
 
 def readable(states: Iterable[AlertState]) -> Iterator[AlertLine]:
@@ -138,7 +138,7 @@ def turn_of(tx: Tx, rules: Rules, destination: Destination, routes: Sequence[Rou
         # The end of the silence makes it due; this is for the case that nobody saw that end.
         lanes.settle(tx, lane.id, attempt, due_at=telling.silenced_until + AFTER_THE_END if telling.silenced_until else now)
     elif routes and all(route.is_muted(now) for route in routes):
-        if can_edit and any(event.actor.kind in PEOPLE for event in telling.events):
+        if can_edit and all(event.actor.kind in PEOPLE for event in telling.events):     # other news waits, and is told then
             return Turn.edit
         if lane.is_first and not incident.is_open:
             lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq)

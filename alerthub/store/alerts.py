@@ -59,6 +59,14 @@ def firing_of_source(tx: Tx, source: str) -> list[AlertState]:
     return [alert_state(row) for row in tx.conn.execute(query)]
 
 
+def firing_elsewhere(tx: Tx, source: str) -> list[AlertState]:
+    """Of all other sources, in open incidents."""
+    query = (select(*ALERT_COLUMNS).join(incidents, incidents.c.id == alerts.c.incident_id)
+             .where(alerts.c.source != source, alerts.c.status == "firing", alerts.c.is_current,
+                    incidents.c.status != "resolved"))
+    return [alert_state(row) for row in tx.conn.execute(query)]
+
+
 def save_alerts(tx: Tx, states: Sequence[AlertState], retired: Sequence[int]) -> None:
     """Insert the new, update the changed; `retired` are rows that are no longer the latest state of their alert.
 

@@ -18,7 +18,7 @@ def closed_at(tx: Tx, incident_id: str, channel: str, now: datetime) -> datetime
         lanes.c.incident_id == incident_id, lanes.c.channel == channel)
     found = []
     for row in tx.conn.execute(query):
-        if row.lease_until is not None or row.failures:
+        if row.receipt and (row.lease_until is not None or row.failures):     # without one it was never open there
             return now
         if at := json.loads(row.receipt or "{}").get("closed_at"):
             found.append(datetime.fromisoformat(at))

@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 from alerthub.clock import SystemClock
 from alerthub.errors import Busy, Conflict
 from alerthub.store.file import Presence, lock_file
-from alerthub.store.tx import Tx, is_away
+from alerthub.store.tx import LOCKED, Locked, Tx, Urgent, is_away
 from alerthub.store.writer import Writer
 
 T = TypeVar("T")
@@ -65,11 +65,13 @@ class Store:
             self.reading = {"alerthub_readonly": True}
             self.writer: Writer | None = Writer(self._begin)
             self.pool = ThreadPoolExecutor(2, "alerthub-read")
+            self.first = self.pool
         else:
             self.engine = postgres_engine(self.url)
             self.reading = {"isolation_level": "REPEATABLE READ"}   # by default every statement would see its own moment
             self.writer = None
             self.pool = ThreadPoolExecutor(POOL, "alerthub-db")
+            self.first = ThreadPoolExecutor(1, "alerthub-first")
 
     @property
     def path(self) -> str:
@@ -88,10 +90,13 @@ class Store:
 
     async def write(self, unit: Unit[T]) -> T:
         """Run in a transaction and return after COMMIT. Raises Busy when the database cannot take it now."""
+        pool = self.first if isinstance(unit, Urgent) else self.pool
         try:
             if self.trouble is None:
-                return await self._write(unit)
-            result, has_written = await self._write(lambda tx: noticed(tx, unit))
+                return await self._write(unit, pool)
+            result, has_written = await self._write(lambda tx: noticed(tx, unit), pool)
+        except Locked:
+            raise
         except Busy as error:
             self.trouble = Trouble(self.trouble.since if self.trouble else self.now(), str(error))
             raise
@@ -99,10 +104,10 @@ class Store:
             self.trouble = None
         return result
 
-    async def _write(self, unit: Unit[T]) -> T:
+    async def _write(self, unit: Unit[T], pool: ThreadPoolExecutor) -> T:
         if self.writer is not None:
             return await self.writer.run(unit)
-        return await asyncio.get_running_loop().run_in_executor(self.pool, self.write_now, unit)
+        return await asyncio.get_running_loop().run_in_executor(pool, self.write_now, unit)
 
     async def read(self, unit: Unit[T]) -> T:
         """Run in a transaction that sees one moment and is not kept. Raises Busy."""
@@ -134,6 +139,7 @@ class Store:
         if self.writer is not None:
             self.writer.close()
         self.pool.shutdown(wait=True)
+        self.first.shutdown(wait=True)
         self.engine.dispose()
         if self.lock is not None:
             self.lock.close()
@@ -182,6 +188,8 @@ def busy_or(error: SQLAlchemyError) -> Exception:
         return Busy(f"database: {name}") if type(error).__name__ == "TimeoutError" else error
     if isinstance(original, sqlite3.Error):
         return Busy(f"database: {original}") if is_away(original) else error
+    if getattr(original, "sqlstate", None) == LOCKED:
+        return Locked(f"database: {name}")
     if type(error).__name__ in ("OperationalError", "InterfaceError", "InternalError"):
         return Busy(f"database: {name}")
     return error

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
+from alerthub.domain.local_time import dated
 from alerthub.store.schema import freezes
 from alerthub.store.tx import Tx
 
@@ -24,11 +25,10 @@ class Freeze:
     def holds(self, action: str) -> bool:
         return self.scope in ("", action)
 
-    @property
-    def text(self) -> str:
-        """As a reason."""
+    def text(self, zone: str) -> str:
+        """As a reason, at the time of the place where people read it."""
         why = f": {self.why}" if self.why else ""
-        return f"{self.by} froze {self.scope or 'all actions'} at {self.at:%Y-%m-%d %H:%M} UTC{why}"
+        return f"{self.by} froze {self.scope or 'all actions'} at {dated(self.at, zone)}{why}"
 
 
 def standing(tx: Tx) -> list[Freeze]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
+from alerthub.domain.action import RunState
 from alerthub.domain.latch import Cause, Latch, LatchState
-from alerthub.store.schema import Instant, incidents, latch_causes, latches, looks
+from alerthub.store.schema import Instant, action_runs, incidents, latch_causes, latches, looks
 from alerthub.store.tx import AnyRow, Tx, chunks
 
 NAMES = tuple(field.name for field in fields(Latch))
@@ -71,23 +72,31 @@ def add_causes(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
     tx.many(new.on_conflict_do_update(index_elements=["target", "incident_id"], set_=anew), list(rows))
 
 
-def forget_causes(tx: Tx, target: str) -> None:
-    """It is armed again."""
-    tx.conn.execute(delete(latch_causes).where(latch_causes.c.target == target))
+def forget_causes(tx: Tx, target: str, incident_ids: Iterable[str]) -> None:
+    """They are over, and it is armed again."""
+    for chunk in chunks(incident_ids):
+        tx.conn.execute(delete(latch_causes).where(latch_causes.c.target == target, latch_causes.c.incident_id.in_(chunk)))
+
+
+def known_causes(tx: Tx, targets: Iterable[str]) -> set[tuple[str, str]]:
+    """(target, incident) of all that holds them safe, and of what an admin has overridden."""
+    return {(row.target, row.incident_id) for chunk in chunks(targets) for row in tx.conn.execute(
+        select(latch_causes.c.target, latch_causes.c.incident_id).where(latch_causes.c.target.in_(chunk)))}
 
 
 def causes(tx: Tx, targets: Iterable[str]) -> dict[str, list[Cause]]:
-    """By target, oldest first, with the last look at each one's source. A cause whose incident is not kept any more is left
-    out. `can_be_asked` is the caller's to say."""
+    """By target, oldest first, with the last look at each one's source. One whose incident is not kept any more has the number 0.
+    `can_be_asked` is the caller's to say."""
     found: dict[str, list[Cause]] = {}
     for chunk in chunks(targets):
         query = (select(latch_causes, incidents.c.number, incidents.c.source, incidents.c.status, looks.c.at.label("looked_at"))
-                 .join(incidents, incidents.c.id == latch_causes.c.incident_id)
+                 .outerjoin(incidents, incidents.c.id == latch_causes.c.incident_id)
                  .outerjoin(looks, looks.c.source == incidents.c.source)
                  .where(latch_causes.c.target.in_(chunk)).order_by(latch_causes.c.at, incidents.c.number))
         for row in tx.conn.execute(query):
             found.setdefault(row.target, []).append(Cause(
-                row.incident_id, row.number, row.source, row.action, row.status != "resolved", row.clear_since, row.looked_at))
+                row.incident_id, row.number or 0, row.source or "", row.action, row.status != "resolved", row.clear_since,
+                row.looked_at))
     return found
 
 
@@ -109,6 +118,13 @@ def holds_of_source(tx: Tx, source: str) -> list[Hold]:
     return [Hold(row.target, row.incident_id, row.at, row.clear_since) for row in tx.conn.execute(query)]
 
 
+def begin_anew(tx: Tx, source: str, now: datetime) -> None:
+    """Of what is clear of a source nobody knows what was meanwhile: it counts from now."""
+    theirs = select(incidents.c.id).where(incidents.c.source == source)
+    tx.conn.execute(update(latch_causes).where(
+        latch_causes.c.incident_id.in_(theirs), latch_causes.c.clear_since.is_not(None)).values(clear_since=now))
+
+
 def set_clear(tx: Tx, hold: Hold, since: datetime | None) -> None:
     """Since when the source shows none of the incident's alerts; None while it shows one."""
     mine = (latch_causes.c.target == hold.target) & (latch_causes.c.incident_id == hold.incident_id)
@@ -123,3 +139,33 @@ def looked(tx: Tx, source: str, at: datetime) -> None:
     """The source's own list was seen whole."""
     new = tx.insert(looks).values(source=source, at=at)
     tx.conn.execute(new.on_conflict_do_update(index_elements=["source"], set_={"at": at}))
+
+
+# -- whether it was told
+
+IN_VAIN = tuple(state.value for state in RunState if state.is_final and state is not RunState.succeeded)
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What became of telling a target that it is safe, since it was latched last: the actions that did it, and of those that did
+    not, although nothing is under way, the run that was proposed last."""
+
+    confirmed: frozenset[str]
+    in_vain: Mapping[str, str]
+
+
+def telling(tx: Tx, target: str, generation: int) -> Telling:
+    mine = (action_runs.c.target == target, action_runs.c.direction == "tighten", action_runs.c.round == generation)
+    rows = tx.conn.execute(select(action_runs).where(*mine).order_by(action_runs.c.created_at, action_runs.c.id)).all()
+    confirmed = frozenset(row.action for row in rows if row.state == RunState.succeeded.value)
+    under_way = {row.action for row in rows if row.state not in IN_VAIN}
+    return Telling(confirmed, {row.action: row.id for row in rows if row.action not in under_way})
+
+
+def tell_again(tx: Tx, run_ids: Iterable[str], now: datetime) -> None:
+    """Make runs that have ended due once more: to be told to be safe is the same however often."""
+    anew = {"state": RunState.proposed.value, "due_at": now, "lease_until": now, "finished_at": None, "report": ""}
+    for chunk in chunks(run_ids):
+        ended = (action_runs.c.id.in_(chunk), action_runs.c.direction == "tighten", action_runs.c.state.in_(IN_VAIN))
+        tx.conn.execute(update(action_runs).where(*ended).values(anew))

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     func,
+    or_,
     select,
     type_coerce,
     union_all,
@@ -25,6 +27,7 @@ from alerthub.store.schema import (
     MICROSECOND,
     Instant,
     action_runs,
+    alerts,
     destinations,
     lanes,
     latch_causes,
@@ -32,6 +35,7 @@ from alerthub.store.schema import (
     leaders,
     looks,
     timers,
+    votes,
 )
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
@@ -47,11 +51,13 @@ def pick(tx: Tx, query: AnySelect, table: Table) -> Sequence[AnyRow]:
     return tx.conn.execute(query.with_for_update(skip_locked=True, of=table)).all()
 
 
-def lease(tx: Tx, table: Table, key: str, rows: Sequence[AnyRow], owner: str, until: datetime) -> None:
-    """Take rows that `pick` locked. Their attempt number moves on: results of earlier holders no longer count."""
+def lease(tx: Tx, table: Table, key: str, rows: Sequence[AnyRow], owner: str, until: datetime, **columns: Any) -> None:
+    """Take rows that `pick` locked, and write these columns with it. Their attempt number moves on: results of earlier holders
+    no longer count. In one UPDATE: a second one of the same row makes PostgreSQL check its foreign keys again, and so wait for
+    whoever holds the incident."""
     statement = update(table).where(table.c[key] == bindparam("the_key"))
     tx.many(statement, [{"the_key": row._mapping[key], "lease_until": until, "due_at": until, "owner": owner,
-                         "attempt": row._mapping["attempt"] + 1} for row in rows])
+                         "attempt": row._mapping["attempt"] + 1, **columns} for row in rows])
 
 
 def next_due(tx: Tx) -> datetime | None:
@@ -100,8 +106,27 @@ TIMES = {lanes: ("due_at", "not_before", "lease_until", "failing_since", "urgent
          latch_causes: ("at", "clear_since"), looks: ("at",)}       # the time that has been clear has not jumped either
 
 
-def shift(tx: Tx, by: timedelta) -> None:
-    """Move everything that waits by so much: the clock has jumped, the time that is left has not."""
+def shift(tx: Tx, by: timedelta, since: datetime | None = None) -> None:
+    """Move everything that waits by so much: the clock has jumped, the time that is left has not. And what is compared with the
+    time of day: when actions ran last and what waits for people was asked and answered, and when alerts were heard. What is
+    older than `since` is history, and stays."""
     for table, names in TIMES.items():
-        tx.conn.execute(update(table).values(
-            {name: type_coerce(type_coerce(table.c[name], BigInteger) + by // MICROSECOND, Instant()) for name in names}))
+        move(tx, table, names, by)
+    # A run that is under way keeps the time at which it was called for: its target may tell by it that this is still the same.
+    is_open = action_runs.c.finished_at.is_(None)
+    move(tx, votes, ("at",), by, votes.c.subject.in_(select("run:" + action_runs.c.id).where(is_open)))
+    move(tx, action_runs, ("created_at",), by, or_(is_open & action_runs.c.started_at.is_(None), ~is_open & newer(
+        action_runs.c.created_at, since)))
+    move(tx, action_runs, ("started_at", "finished_at"), by, newer(action_runs.c.started_at, since))
+    is_firing = alerts.c.status == "firing"
+    move(tx, alerts, ("changed_at", "seen_at", "missing_since"), by, alerts.c.is_current.is_(True),
+         or_(is_firing, newer(alerts.c.changed_at, since)))
+
+
+def newer(column: ColumnElement[datetime], since: datetime | None) -> ColumnElement[bool]:
+    return column.is_not(None) if since is None else column >= since
+
+
+def move(tx: Tx, table: Table, names: Sequence[str], by: timedelta, *which: ColumnElement[bool]) -> None:
+    tx.conn.execute(update(table).where(*which).values(
+        {name: type_coerce(type_coerce(table.c[name], BigInteger) + by // MICROSECOND, Instant()) for name in names}))

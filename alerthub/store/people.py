@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select
 
 from alerthub.domain.command import Answer, Outcome
+from alerthub.domain.heartbeat import SKEW
 from alerthub.store.schema import heard, identities, keys, link_codes
 from alerthub.store.tx import Tx
 
@@ -16,6 +17,7 @@ KEY_BYTES = 32
 CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"      # nothing that looks like something else
 CODE_LENGTH = 10
 ANSWER_KEPT = 500
+POSTED = "pagerduty:"       # the keys of its webhooks
 
 
 def signing_key(tx: Tx) -> bytes:
@@ -43,8 +45,9 @@ def was_heard(tx: Tx, key: str) -> bool:
 
 
 def answered(tx: Tx, key: str, answer: Answer) -> None:
-    """Keep how it ended. What changed nothing may be asked again: it may end otherwise then."""
-    if answer.outcome in (Outcome.held, Outcome.refused, Outcome.already):
+    """Keep how it ended. What changed nothing may be asked again: it may end otherwise then. Not so a webhook, whose key is of
+    what was done there: nobody asks again, it is only posted again, and what was held has changed something (R-31)."""
+    if answer.outcome in (Outcome.held, Outcome.refused, Outcome.already) and not key.startswith(POSTED):
         tx.conn.execute(delete(heard).where(heard.c.key == key))
         return
     tx.conn.execute(heard.update().where(heard.c.key == key).values(
@@ -55,7 +58,8 @@ def pressed_lately(tx: Tx, key: str, now: datetime, within: timedelta) -> bool:
     """Whether this was pressed so shortly ago; else take note that it is pressed now. One statement: of two replicas that are
     asked at once, the second waits for what the first has done."""
     new = tx.insert(heard).values(key=key, at=now, outcome=Outcome.already.value, answer="")
-    is_old = or_(heard.c.at <= now - within, heard.c.at >= now + within)      # also one of a clock that has jumped back
+    # Further ahead than replicas' clocks may differ it was written by one that has jumped back since.
+    is_old = or_(heard.c.at <= now - within, heard.c.at >= now + SKEW)
     first = new.on_conflict_do_update(index_elements=["key"], set_={"at": now}, where=is_old).returning(heard.c.key)
     return tx.conn.execute(first).first() is None
 

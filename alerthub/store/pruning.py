@@ -1,5 +1,5 @@
-"""SQL of forgetting. An open incident, one that somebody must still be told of, or one that holds a target in its safe state, is
-never forgotten."""
+"""SQL of forgetting. An open incident, one that somebody must still be told of, or one that holds a target in its safe state or
+did so until an admin overrode that, is never forgotten."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, or_, select
 
 from alerthub.domain.latch import LatchState
-from alerthub.store.schema import action_runs, alerts, events, incidents, lanes, latches, pruned, quarantine
+from alerthub.store.schema import action_runs, alerts, events, incidents, lanes, latch_causes, latches, pruned, quarantine
 from alerthub.store.tx import Tx
 
 OPEN_LATCHES = [state.value for state in LatchState if not state.is_safe]
@@ -19,8 +19,11 @@ def forget_incidents(tx: Tx, before: datetime, limit: int) -> int:
     waiting = select(lanes.c.id).where(lanes.c.incident_id == incidents.c.id, or_(lanes.c.due_at.is_not(None), lanes.c.is_dead))
     running = select(action_runs.c.id).where(action_runs.c.incident_id == incidents.c.id, action_runs.c.due_at.is_not(None))
     latching = select(latches.c.target).where(latches.c.incident_id == incidents.c.id, latches.c.state.not_in(OPEN_LATCHES))
+    # Also what an admin has overridden: the next release must prove that it is over, and an incident that is gone proves nothing.
+    causing = select(latch_causes.c.target).where(latch_causes.c.incident_id == incidents.c.id)
     old = (select(incidents.c.number).where(incidents.c.resolved_at < before, incidents.c.status == "resolved",
-                                            ~waiting.exists(), ~running.exists(), ~latching.exists())
+                                            ~waiting.exists(), ~running.exists(), ~latching.exists(),
+                                            ~causing.exists())
            .order_by(incidents.c.resolved_at).limit(limit))
     numbers = [number for number, in tx.conn.execute(old)]
     if numbers:

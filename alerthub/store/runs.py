@@ -115,8 +115,17 @@ def due(tx: Tx, now: datetime, limit: int, *, tighten: bool) -> tuple[list[Run],
 def is_pressing(now: datetime) -> ColumnElement[bool]:
     """Tightens. One that nobody holds waits for no time, and none for long: else a clock that was set back would delay it."""
     waits = action_runs.c.due_at.is_not(None) & (action_runs.c.direction == "tighten")
-    is_free = action_runs.c.lease_until.is_(None) | (action_runs.c.due_at > now + LONGEST_HELD)
+    was_left = action_runs.c.due_at > action_runs.c.lease_until
+    is_free = action_runs.c.lease_until.is_(None) | was_left | (action_runs.c.due_at > now + LONGEST_HELD)
     return waits & (is_due(action_runs, now) | is_free)
+
+
+def leave(tx: Tx, ids: Iterable[str], now: datetime, until: datetime) -> int:
+    """Tightens that this transaction has locked and does not take: any other replica may at any time, and this one looks again
+    then. How many were not left already."""
+    still = (action_runs.c.due_at <= now) & action_runs.c.finished_at.is_(None)
+    return sum(tx.conn.execute(update(action_runs).where(action_runs.c.id.in_(chunk), still).values(due_at=until)).rowcount
+               for chunk in chunks(ids))
 
 
 def is_tightening(tx: Tx, target: str) -> bool:
@@ -138,7 +147,8 @@ def facts(tx: Tx, run: Run, rule: ActionRule, actions: Iterable[str], mode: RunM
     people said and what holds the target is read by the caller."""
     status = tx.conn.execute(select(incidents.c.status).where(incidents.c.id == run.incident_id)).scalar()
     known = Facts(Direction(run.direction), is_open=status != "resolved", rule_version=rule.version,
-                  proposed_version=run.rule_version, proposed_at=run.created_at, target=run.target, round=run.round)
+                  proposed_version=run.rule_version, proposed_at=run.created_at, started_at=run.started_at, target=run.target,
+                  round=run.round)
     if known.direction is Direction.tighten:
         return known
     others = (action_runs.c.id != run.id, action_runs.c.direction != Direction.tighten.value, action_runs.c.mode == mode.value)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Row, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
+
+from alerthub.errors import Busy
 
 T = TypeVar("T")
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -19,7 +22,13 @@ AWAY = frozenset({
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_NOTADB,
 })
+LOCKED = "55P03"        # lock_not_available: PostgreSQL's lock_timeout
+BRIEFLY = 500           # milliseconds
 CHUNK = 400     # SQLite's oldest limit on variables is 999, and two columns may be asked for at once
+
+
+class Locked(Busy):
+    """Another transaction holds what this one must change: the database itself is well."""
 
 
 class Tx:
@@ -36,9 +45,33 @@ class Tx:
         """An INSERT that can say ON CONFLICT, in this database's dialect."""
         return inserting(table, self.is_postgres)
 
+    def wait_at_most(self, milliseconds: int) -> None:
+        """From here on, raise Locked rather than wait longer for a row that another transaction holds."""
+        if self.is_postgres:
+            self.conn.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds:d}")
+
     def many(self, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
         """Run once per row; how many rows of the table that touched."""
         return self.conn.execute(statement, rows).rowcount if rows else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Urgent(Generic[T]):
+    """A unit of work that does not queue behind those that wait for locks: for what is short, and waits for none itself."""
+
+    unit: Callable[[Tx], T]
+
+    def __call__(self, tx: Tx) -> T:
+        return self.unit(tx)
+
+
+def briefly(unit: Callable[[Tx], T], milliseconds: int = BRIEFLY) -> Callable[[Tx], T]:
+    """The same unit of work, but it waits for no lock for long: a replica that is stopped in the midst of a transaction keeps
+    others from the rows that it holds, and from nothing else."""
+    def impatient(tx: Tx) -> T:
+        tx.wait_at_most(milliseconds)
+        return unit(tx)
+    return impatient
 
 
 def inserting(table: Table, is_postgres: bool) -> Any:

@@ -91,8 +91,8 @@ async def asked(request: Request, verb: Verb, subject: str, *known: str) -> Resp
         return problem(400, str(error))
     about = typed_line(fields.get("action", "") or subject, NAME_LIMIT)
     by = caller(request.scope, typed_line(fields.get("by", ""), NAME_LIMIT))
-    command = Command(verb, "", by, key_of(request, hub, by, verb, about), text=typed_line(fields.get("why", ""), WHY_LIMIT),
-                      subject=about)
+    command = Command(verb, "", by, key_of(request, hub, by, verb, about), via="api",
+                      text=typed_line(fields.get("why", ""), WHY_LIMIT), subject=about)
     return said(await hub.hear(command))
 
 

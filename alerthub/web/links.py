@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.domain.answer import Why
-from alerthub.domain.command import Answer, Outcome, press_of_link
+from alerthub.domain.command import UNKNOWN, Answer, Outcome, press_of_link
 from alerthub.domain.person import Account
 from alerthub.errors import Busy
 from alerthub.web.access import PERSON, person_by
@@ -32,6 +32,7 @@ VERBS = {       # the question, and the button
 PROOF_LIMIT = 4_096     # bytes of the form
 TITLES = {Outcome.done: "Done", Outcome.already: "Nothing to do", Outcome.held: "Really?", Outcome.refused: "Not done",
           Outcome.told: "AlertHub", Outcome.busy: "Not done yet"}
+NOT_KNOWN = "Perhaps done"
 STATUSES = {Outcome.refused: 403, Outcome.busy: 503}
 NOT_OURS = "This link is not valid. Perhaps it was cut in two: copy the whole address from the mail."
 TOO_LARGE = "What came with this press is not what the page sends. Open the link from the mail again."
@@ -97,7 +98,8 @@ def answered(answer: Answer, token: str, *, is_proved: bool = False) -> Response
         needs_proof = token[:1] in PROVED_CODES and not is_proved
     elif needs_proof:
         post_to, button = token, "Try again"
-    return told(STATUSES.get(answer.outcome, 200), TITLES[answer.outcome], answer.text, answer.number, post_to, button,
+    title = NOT_KNOWN if answer.why == UNKNOWN else TITLES[answer.outcome]
+    return told(STATUSES.get(answer.outcome, 200), title, answer.text, answer.number, post_to, button,
                 needs_proof=needs_proof)
 
 

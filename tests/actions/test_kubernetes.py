@@ -225,6 +225,12 @@ class TestRestart(Base):
         assert report.detail.startswith("refused: the deployment is paused")
         assert [request.method for request in requests] == ["GET"]
 
+    async def test_what_is_scaled_to_nothing_is_refused(self) -> None:
+        requests, report = await self.run(lambda server: server.deployment["spec"].update(replicas=0))  # type: ignore[index]
+        assert report.outcome is Outcome.failed
+        assert report.detail.startswith("refused: there is nothing to restart, it is scaled to 0; kubectl scale deployment/")
+        assert [request.method for request in requests] == ["GET"]
+
     async def test_a_later_restart_is_not_undone_by_a_run_that_is_taken_up_again(self) -> None:
         later = "2026-11-21T12:00:07+00:00"
         requests, report = await self.run(lambda server: server.annotated(later), resumed=True)

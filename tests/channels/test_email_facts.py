@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerthub.channels import email_body as body
-from alerthub.channels.email_facts import DONE, NOT_DONE, NOTHING_DONE, NOTHING_LEFT, told_html, told_text
+from alerthub.channels.email_facts import told_html, told_text
 from alerthub.domain.message import ActionLine, Button, Message
+from alerthub.domain.story import HEADINGS
 from tests.channels.test_email_body import part, shown, wired
 from tests.kit.messages import HOSTILE, giant_message, message
 
+NOT_DONE, PENDING, DONE = HEADINGS.values()
+NOTHING_LEFT, NOTHING_DONE = "Nothing was left undone: every action that was called for was done.", "Nothing was done."
 FACTS = ("safe-mode on agent-btc was done.", "How it went: it says safe.", "Who agreed: nobody had to.")
 WHY = ("retrain on drl was NOT done.", "Why: actions are frozen.", "When: never started.")
 GOOD = ActionLine("safe-mode on agent-btc: succeeded", is_bad=False, facts=FACTS)
@@ -41,6 +44,26 @@ def test_nothing_left_undone_is_said_and_nothing_done_too() -> None:
     for text in both(message(actions=(BAD,))):
         assert NOTHING_DONE in text
         assert NOTHING_LEFT not in text
+
+
+WAITS = ActionLine("retrain on drl: awaiting approval", is_bad=False, is_done=False, is_pending=True, facts=(
+    "retrain on drl has NOT been done yet.", "Why not yet: people must agree first."))
+
+
+def test_what_waits_is_neither_done_nor_left_undone() -> None:
+    for text in both(message(actions=(GOOD, WAITS))):
+        order = [text.index(line) for line in (NOT_DONE, "Nothing so far, but not all", PENDING, *WAITS.facts, DONE, *FACTS)]
+        assert order == sorted(order)
+        assert NOTHING_LEFT not in text
+    for text in both(message(actions=(GOOD, BAD))):
+        assert "Nothing: all that was called for is decided and has ended." in text
+
+
+def test_what_may_have_been_done_is_not_said_to_be_nothing() -> None:
+    unknown = ActionLine("retry: unknown", is_bad=True, is_done=False, in_doubt=True, facts=("retry is UNCONFIRMED.", "Why: x."))
+    for text in both(message(actions=(unknown,))):
+        assert "Nothing that is confirmed." in text
+        assert NOTHING_DONE not in text
 
 
 def test_without_actions_nothing_is_said_of_them() -> None:

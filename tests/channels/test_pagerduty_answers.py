@@ -85,6 +85,13 @@ async def test_it_comes_from_the_only_service_or_from_none_in_particular(keys: l
     assert [command.via for command in ear.asked] == [f"pagerduty:{address}" if known else ""]
 
 
+@pytest.mark.parametrize(("data", "service"), [
+    ({}, "PF9KMXH"), ({"service": {"id": "PB\n\ud800"}}, "PB ?"), ({"service": 7}, "")])
+async def test_it_says_of_which_service_it_is(data: Any, service: str) -> None:
+    _, (command,) = await heard(webhook("incident.resolved", OURS, **data))
+    assert command.service == service
+
+
 @pytest.mark.parametrize(("length", "fits"), [(0, False), (15, False), (16, True), (64, True)])
 def test_a_secret_that_could_be_guessed_is_refused(length: int, fits: bool) -> None:
     secret = "c4nary-secret-of-pagerduty-0123456789-0123456789-0123456789-0123"[:length]

@@ -186,6 +186,13 @@ def test_an_action_is_told_with_its_outcome():
     assert action_lines(message()) == []
 
 
+def test_only_what_was_done_has_the_mark_of_it() -> None:
+    lines = (ActionLine("done", is_bad=False), ActionLine("failed", is_bad=True, is_done=False),
+             ActionLine("refused", is_bad=False, is_done=False),
+             ActionLine("waits", is_bad=False, is_done=False, is_pending=True))
+    assert action_lines(message(actions=lines)) == ["✔ done", "✖ failed", "✖ refused", "… waits"]
+
+
 def test_of_many_actions_the_failed_and_the_newest_are_told():
     told = message(actions=tuple(ActionLine(str(number), is_bad=number == 1) for number in range(9)))
     assert action_lines(told) == ["✖ 1", "✔ 5", "✔ 6", "✔ 7", "✔ 8", "… +4 more"]

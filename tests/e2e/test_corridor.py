@@ -178,7 +178,7 @@ def check_people(stage: Stage) -> None:
     """Who hears of what: each alert once, where the table says, and nowhere else."""
     assert titles(message.text for message in stage.slack.in_channels) == {
         "Watchdog", "EtlFailureRatioHigh", "FeatureDriftDetected", "OtherWarning", "OtherUnknown"}
-    assert {message.sent["channel"] for message in stage.slack.in_channels} <= {"#alerts", CHANNEL}     # an edit names it by its id
+    assert {message.sent["channel"] for message in stage.slack.in_channels} <= {"#alerts", CHANNEL}   # an edit names it by its id
     assert titles(stage.chats("")) == {"InferenceLatencyHigh"}
     assert {sent.chat for sent in stage.telegram.roots} == {ENVIRON["TELEGRAM_CHAT_ID"]}
     assert titles(entry.summary for entry in stage.pagerduty.incidents.values()) == {

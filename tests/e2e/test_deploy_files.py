@@ -199,7 +199,31 @@ class TestRoutes:
     def test_what_costs_hours_asks_the_ml_team_first(self) -> None:
         (retraining,) = [action for action in HUB["actions"] if action["name"] == "queue-retraining"]
         assert retraining["approve"] == {"role": "ml", "count": 1, "within": "12h"}
-        assert [person["role"] for person in HUB["people"]] == ["ml", "ml", "risk", "risk"]
+        assert [person["role"] for person in HUB["people"]] == ["ml", "ml", "risk", "risk", "risk"]
+
+    def test_blind_monitoring_is_not_safe(self) -> None:
+        """The interval is what the README says of Alertmanager's times: three times the gap between two webhooks."""
+        (watchdog,) = HUB["heartbeats"]
+        (route,) = tree(DEPLOY / "alertmanager.yml")["route"]["routes"]
+        every, repeat = (int(route[key].removesuffix("s")) for key in ("group_interval", "repeat_interval"))
+        gap = (repeat // every + 1) * every
+        assert watchdog["interval"] == f"{3 * gap // 60}m"
+        assert watchdog["matchers"] == route["matchers"]
+        assert watchdog["actions"] == [{"name": "safe-mode", "targets": ["agent-btc"]}]
+        assert len(RECEIVERS[watchdog["receiver"]]) > 1
+
+    def test_no_cooldown_of_one_agent_holds_back_the_next(self) -> None:
+        """It counts per target, and these are one for all agents."""
+        shared = [action for action in HUB["actions"] if action.get("labels") or action.get("model_label")]
+        assert {action["name"] for action in shared} == {"prefect-retry", "registry-warning", "queue-retraining"}
+        assert all("cooldown" not in action and action["flapping"] == "hold" and action["max_per_hour"] for action in shared)
+
+    def test_somebody_lifts_a_freeze_and_enough_can_release(self) -> None:
+        lifting = [person for person in HUB["people"] if "approver" in person.get("grants", ())]
+        assert len(lifting) > 1
+        (agent,) = [target for target in HUB["targets"] if target["type"] == "agent"]
+        risk = [person for person in HUB["people"] if person["role"] == agent["release"]["approve"]["role"]]
+        assert len(risk) > agent["release"]["approve"]["count"]
 
     def test_no_number_of_pods_is_beyond_what_its_target_allows(self) -> None:
         (target,) = [target for target in HUB["targets"] if target["type"] == "kubernetes"]

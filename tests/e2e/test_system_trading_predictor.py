@@ -26,7 +26,7 @@ ALERTS = frozenset({*CRITICAL, *WARNING, "LowCacheHitRatio"})
 CALLED = sorted([*CRITICAL, "ComponentUnhealthy"])
 # Of the critical ones those that the ML team deals with.
 IN_SLACK = sorted({*WARNING, "ConceptDriftDetected", "LowModelAccuracy", WATCHDOG})
-RUNS = [("daily-training", "succeeded"), ("fall-back", "awaiting_approval"), ("mark-drift", "succeeded"),
+RUNS = [("daily-training", "awaiting_approval"), ("fall-back", "awaiting_approval"), ("mark-drift", "succeeded"),
         ("mark-quality", "succeeded"), ("mark-quality", "succeeded"), ("queue-retraining", "awaiting_approval"),
         ("restart-component", "succeeded")]
 CHAT = "987654321"      # a private one: a group is told 10 times a minute only, and the test would last as long
@@ -132,7 +132,4 @@ def check_machines(system: System, mlflow: RealMlflow, prefect: PrefectServer) -
     assert mlflow.tags(MODEL, "2") == {"concept_drift": "detected", "quality": "below limit"}
     assert mlflow.tags(MODEL, "1") == {}
     assert mlflow.get("registered-models/alias", name=MODEL, alias="champion")["model_version"]["version"] == "2"
-    (flow_run,) = prefect.flow_runs()
-    assert flow_run["parameters"] == {"reason": "no training for a day", "model": MODEL}
-    assert flow_run["deployment_id"] == prefect.get(f"/deployments/name/retrain/{NAME}")["id"]
-    assert flow_run["state_type"] == "SCHEDULED"
+    assert prefect.flow_runs() == [], "hours of computing, and nobody has said yes"

@@ -384,6 +384,18 @@ async def test_a_hub_that_stumbles_all_the_time_still_raises_the_alarm(world: Wo
     assert await titles(world) == ["heartbeat etl is missing"]
 
 
+@pytest.mark.parametrize(("up", "down"), [(100, 25), (15, 300), (0, 61)])
+async def test_a_hub_that_is_restarted_for_ever_still_raises_the_alarm(world: World, up: int, down: int) -> None:
+    await begin(world, ETL)
+    await ping(world)
+    for _ in range(3 * 600 // (up + down) + 2):
+        await pass_time(world, seconds=up)
+        world.clock.advance(seconds=down)
+        await begin(world, ETL)
+    await pass_time(world, seconds=30)
+    assert await titles(world) == ["heartbeat etl is missing"]
+
+
 async def test_what_may_have_come_while_the_hub_was_down_is_not_missed_soon_after(world: World) -> None:
     await begin(world, ETL)
     await ping(world)

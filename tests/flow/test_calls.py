@@ -14,13 +14,13 @@ from alerthub.channels.pagerduty import PagerDuty, PagerdutyConfig, PagerdutyGlo
 from alerthub.domain.command import Outcome, Verb
 from alerthub.domain.message import IncidentStatus, Message
 from alerthub.domain.route import Route
-from alerthub.domain.rules import EscalationPolicy, Flapping
+from alerthub.domain.rules import ActionRule, Approval, Direction, EscalationPolicy, Flapping
 from alerthub.store.database import Store
 from tests.flow.test_people_corners import AYSE, BUTTONS, CONTACTS, MEHMET, MEHMETS_MAIL, PEOPLE, calling, fired, step
 from tests.kit.alerts import firing, resolved
 from tests.kit.providers.http import Answer
 from tests.kit.providers.pagerduty import FakePagerDuty
-from tests.kit.world import EMAIL, PAGERDUTY, SLACK, World, contact, destination, rules_for
+from tests.kit.world import EMAIL, PAGERDUTY, SLACK, World, contact, destination, person, rules_for
 
 pytestmark = pytest.mark.anyio
 KEY = "R0123456789ABCDEF0123456789ABCDE"
@@ -60,6 +60,44 @@ async def test_a_summary_of_calls_counts_as_told_and_is_not_told_again(store: St
     assert (told.title, len(told.digest)) == ("YOU ARE CALLED for 30 incidents: A00, A01, A02 …", 30)
     await world.settle_down(200, step=5)
     assert len(world.channels[AYSE].messages) == 1
+
+
+def asking(count: int) -> Any:
+    """An action on each of so many targets, which ayse must approve."""
+    names = tuple(f"t{number}" for number in range(count))
+    retrain = ActionRule("retrain", "prefect", Direction.neutral, target_label="agent", targets=names, version="1",
+                         approval=Approval("ml", 1, timedelta(minutes=15)), does=("x",))
+    route = Route("alerts", group_by=("alertname",), actions=("retrain",), escalation_policy="trading")
+    return rules_for(
+        route, receivers=BUTTONS, people={"ayse": person("ayse", "ml")}, actions=[retrain], targets=names,
+        contacts={"ayse": (contact(AYSE, answers="buttons", **SLOW),)},
+        policies={"trading": EscalationPolicy("trading", (step("person:ayse"),))})
+
+
+async def stormed(store: Store, questions: int) -> list[Message]:
+    """What ayse reads after a pause in which 30 incidents have called her, and so many of them asked."""
+    world = World(store, asking(questions))
+    await world.receive(*[firing(f"A{number:02}", severity="critical", agent=f"t{number}") for number in range(30)])
+    for free_at in (9_000_000_000_000_000, 0):
+        await store.write(lambda tx, free_at=free_at: tx.conn.exec_driver_sql(
+            "insert into destinations (key, channel, free_at, last_error, moved_to) "
+            f"values ('{AYSE}', 'telegram', {free_at}, '', '') on conflict (key) do update set free_at = {free_at}"))
+        await world.settle_down(12)
+    return world.channels[AYSE].messages
+
+
+async def test_who_is_asked_a_few_things_in_a_storm_is_asked_each_with_its_buttons_before_the_summary(store: Store) -> None:
+    *asked, summary = await stormed(store, 3)
+    assert len(asked) == 3
+    assert all(any(line.startswith("YOU ARE ASKED") for line in message.standing) for message in asked)
+    assert all(any(button.label.startswith("Approve retrain") for button in message.buttons) for message in asked)
+    assert summary.title.startswith("YOU ARE CALLED for 27 incidents")
+
+
+async def test_who_is_asked_many_things_in_a_storm_reads_in_the_summary_that_they_are(store: Store) -> None:
+    (told,) = await stormed(store, 30)
+    assert told.title.startswith("YOU ARE ASKED to approve or deny in 30 incidents: A")
+    assert all(line.title.startswith("WAITS FOR YOUR APPROVAL: A") for line in told.digest)
 
 
 async def test_a_grave_call_does_not_wait_behind_a_storm_of_others(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from alerthub.actions.base import Outcome, Report
 from alerthub.domain.evidence import faults, sealed
 from alerthub.domain.route import Route
-from alerthub.domain.rules import ActionRule, Direction
+from alerthub.domain.rules import ActionRule, Approval, Direction
 from alerthub.flow import evidence
 from alerthub.flow.audit import anchor
 from alerthub.store.database import Store
@@ -48,6 +49,7 @@ async def pack(store: Store) -> dict[str, Any]:
 
 async def test_it_says_what_was_done_and_what_was_not_and_why(pack: dict[str, Any]) -> None:
     (done,), (undone,) = pack["summary"]["done"], pack["summary"]["not_done"]
+    assert pack["summary"]["pending"] == []
     assert done.startswith("safe-mode on agent-btc was done.")
     assert undone.startswith("retrain on agent-btc FAILED: it was not done.")
     assert "the server said no" in undone
@@ -101,10 +103,14 @@ async def test_a_change_outside_the_record_is_found_by_the_digest(pack: dict[str
     assert list(faults(pack)) == ["the pack was changed since it was exported: its digest is wrong"]
 
 
-@pytest.mark.parametrize("pack", [{}, [], {"format": "x"}, {"format": "alerthub-evidence-v1", "incident": {}}])
+@pytest.mark.parametrize("pack", [
+    {}, [], 3, "x", {"format": "x"}, {"format": "alerthub-evidence-v1", "incident": {}},
+    {"format": "alerthub-evidence-v1", "incident": {"number": "x", "seq": 1}},
+    {"format": "alerthub-evidence-v1", "incident": []}])
 def test_what_is_no_pack_is_refused_plainly(pack: Any) -> None:
-    with pytest.raises(ValueError, match="it is"):
+    with pytest.raises(ValueError, match="it is") as caught:
         list(faults(pack))
+    assert not any(sign in str(caught.value) for sign in ("'", "Error", "invalid literal", "(")), "words of Python"
 
 
 async def test_the_page_needs_nothing_and_no_label_can_break_out(store: Store) -> None:
@@ -114,6 +120,27 @@ async def test_the_page_needs_nothing_and_no_label_can_break_out(store: Store) -
     assert "src=" not in page
     assert "href=" not in page
     assert page.index("What was not done, and why") < page.index("What was done")
+
+
+async def test_what_waits_for_people_is_neither_done_nor_left_undone(store: Store) -> None:
+    retrain = ActionRule("retrain", "prefect", Direction.neutral, targets=("agent-btc",), version="1",
+                         approval=Approval("risk", 2, timedelta(minutes=15)))
+    world = World(store, rules_for(Route("alerts", group_by=("alertname",), actions=("retrain",)), actions=[retrain],
+                                   targets=["agent-btc"]))
+    await world.receive(firing("Drift"))
+    await world.drain()
+    pack = await packed(world)
+    assert pack["summary"] == {"done": [], "not_done": [], "pending": [
+        "retrain on agent-btc has NOT been done yet. Why not yet: people must agree first."]}
+    page = page_of(pack)
+    assert "Nothing so far, but not all that was called for is decided and has ended." in page
+    assert "every action that was called for was done" not in page
+
+
+async def test_where_no_action_was_called_for_nothing_else_is_said(store: Store) -> None:
+    world = World(store)
+    await world.receive(firing("Drift"))
+    assert page_of(await packed(world)).count("Nothing: no action was called for.") == 3
 
 
 async def test_an_incident_that_is_not_there_has_no_evidence(store: Store) -> None:

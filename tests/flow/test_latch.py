@@ -183,7 +183,7 @@ async def test_one_webhook_latches_all_that_it_names(world: World) -> None:
 async def test_neither_a_silence_nor_a_freeze_nor_flapping_keeps_it_from_latching(world: World) -> None:
     now = world.clock.now()
     covers = Silence("", 0, parse_matchers('alertname="Reward"'), now, now + timedelta(hours=1), "ayse", "")
-    await world.store.write(lambda tx: silencing.create(tx, world.rules, covers, "ayse", now))
+    await world.store.write(lambda tx: silencing.create(tx, world.rules, covers, silencing.HUB, now))
     await world.store.write(lambda tx: freezes.add(tx, Freeze("", "ayse", "slack:AYSE", "quiet", now)))
     for _ in range(5):
         await fire(world)

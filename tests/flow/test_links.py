@@ -59,6 +59,13 @@ async def test_a_link_that_was_used_is_not_offered_again(world: World) -> None:
     assert (shown.problem.startswith("This link was used already"), shown.number) == (True, 1)
 
 
+async def test_who_clicks_a_link_twice_reads_what_the_first_click_did(world: World) -> None:
+    press = press_of_link(token(await mailed(world), "Silence 1 h"))
+    first, second = await world.ask(press), await world.ask(press)
+    assert (second.outcome, second.number) == (Outcome.already, 1)
+    assert second.text.startswith(f"Done before: {first.text} This link was used already")
+
+
 async def taken(world: World) -> None:
     await world.command(Verb.acknowledge, by="mehmet")
 

@@ -36,7 +36,7 @@ class Stage:
     """A hub that tells PagerDuty, and hears its webhooks."""
 
     def __init__(self, store: Store, provider: FakePagerDuty, http: httpx.AsyncClient) -> None:
-        self.provider, self.told, self.posts = provider, 0, 0
+        self.provider, self.told, self.posts, self.last = provider, 0, 0, b""
         told = [destination(SLACK, answers="buttons"), destination(PAGERDUTY, echoes=True)]
         self.world = World(store, rules_for(receivers={"alerts": told}, people={"ayse": person("ayse")}))
         channel = PagerDuty(PagerdutyConfig(routing_key=KEY), PagerdutyGlobal(pagerduty_url=provider.enqueue_url),
@@ -58,13 +58,16 @@ class Stage:
         await self.world.receive(firing("DiskFull", severity="critical"))
         await self.world.settle_down(2)
 
-    async def says(self, kind: str, *, agent: Any = None, at: datetime | None = None, number: int = 0) -> str:
+    async def says(self, kind: str, *, agent: Any = None, at: datetime | None = None, number: int = 0, **data: Any) -> str:
         """One webhook of PagerDuty's, and how the hub ended it."""
         self.posts += 1
         key = list(self.provider.incidents)[number]
-        body = json.loads(webhook(kind, key, agent=agent, event_id=f"E{self.posts}"))
+        body = json.loads(webhook(kind, key, agent=agent, event_id=f"E{self.posts}", **data))
         body["event"]["occurred_at"] = (at or self.world.clock.now()).isoformat().replace("+00:00", "Z")
-        raw = json.dumps(body).encode()
+        return await self.posted(json.dumps(body).encode())
+
+    async def posted(self, raw: bytes) -> str:
+        self.last = raw
         reply = await self.subscription.receive(Inbound("", signed(raw), raw, self.world.clock.now()), self.world.ask)
         assert reply.status == 200
         await self.world.settle_down(3)
@@ -238,3 +241,106 @@ async def test_a_person_there_is_held_as_before(stage: Stage) -> None:
     assert await stage.says("incident.resolved", agent=agent) == "held"
     assert "Mehmet (PagerDuty) resolved it there." in (await stage.world.history())[-1]
     assert stage.there.status == "triggered"
+
+
+# -- a webhook that is posted again
+
+async def test_a_webhook_that_pagerduty_repeats_is_not_taken_for_a_rule_that_closes_everything(stage: Stage) -> None:
+    await stage.fired()
+    await stage.world.advance(hours=4)
+    assert await stage.closes() == "held"
+    before = await stage.world.history()
+    assert await stage.posted(stage.last) == "held"
+    assert (await stage.world.history(), stage.there.status) == (before, "triggered")
+
+
+async def test_a_webhook_that_pagerduty_repeats_takes_no_acknowledgement_away(stage: Stage) -> None:
+    await stage.fired()
+    stage.there.status = "resolved"
+    assert await stage.says("incident.resolved", agent={"id": MEHMET.id, "type": "user_reference", "summary": "Mehmet"}) == "held"
+    repeated = stage.last
+    await stage.world.command(Verb.acknowledge)
+    await stage.world.settle_down(3)
+    assert await stage.posted(repeated) == "held"
+    assert (await stage.world.state()).acknowledged_by == "ayse"
+
+
+# -- two services
+
+SECOND = "pagerduty:second"
+
+
+class Broken:
+    async def send(self, message: Any, previous: Any) -> Any:
+        raise SendFailed(Failure.unavailable, "HTTP 503")
+
+    async def aclose(self) -> None: ...
+
+
+class TwoServices(Stage):
+    """One hub, two services; both post to the same subscription."""
+
+    def __init__(self, store: Store, first: FakePagerDuty, second: FakePagerDuty, http: httpx.AsyncClient) -> None:
+        super().__init__(store, first, http)
+        self.second = second
+        told = [destination(SLACK, answers="buttons"), destination(PAGERDUTY, echoes=True), destination(SECOND, echoes=True)]
+        self.world.configure(rules_for(receivers={"alerts": told}, people={"ayse": person("ayse")}))
+        channel = PagerDuty(PagerdutyConfig(routing_key=KEY), PagerdutyGlobal(pagerduty_url=second.enqueue_url),
+                            Wire(http, self.world.clock))
+        self.world.channels[SECOND] = channel  # type: ignore[assignment]
+        self.subscription.via = ""
+
+    @property
+    def states(self) -> list[str]:
+        return [paged.status for provider in (self.provider, self.second) for paged in provider.incidents.values()]
+
+    def close(self, provider: FakePagerDuty) -> None:
+        next(iter(provider.incidents.values())).status = "resolved"
+
+    async def say(self, service: str) -> str:
+        return await self.says("incident.resolved", service={"id": service, "type": "service_reference"})
+
+
+@pytest.fixture
+async def two(store: Store) -> AsyncIterator[TwoServices]:
+    async with FakePagerDuty(KEY) as first, FakePagerDuty(KEY) as second, httpx.AsyncClient(
+            trust_env=False, verify=False) as http:
+        yield TwoServices(store, first, second, http)
+
+
+async def test_two_services_with_the_same_auto_resolve_time_are_both_opened_again(two: TwoServices) -> None:
+    await two.fired()
+    await two.world.advance(hours=4)
+    two.close(two.provider)
+    assert await two.say("PFIRST") == "held"
+    two.close(two.second)
+    assert await two.say("PSECOND") == "held"
+    assert two.states == ["triggered", "triggered"]
+
+
+async def test_two_services_that_closed_before_either_has_said_so_are_both_opened_again(two: TwoServices) -> None:
+    await two.fired()
+    await two.world.advance(hours=4)
+    two.close(two.provider)
+    two.close(two.second)
+    await two.say("PFIRST")
+    await two.say("PSECOND")
+    assert two.states == ["triggered", "triggered"]
+    assert not any("left closed" in line for line in await two.world.history())
+
+
+async def test_a_service_that_closes_everything_is_left_closed_beside_another(two: TwoServices) -> None:
+    await two.fired()
+    for _ in range(2):
+        two.close(two.provider)
+        await two.say("PFIRST")
+    assert two.states == ["resolved", "triggered"]
+
+
+async def test_a_service_that_was_never_reached_makes_no_closing_of_another_ours(two: TwoServices) -> None:
+    two.world.channels[SECOND] = Broken()  # type: ignore[assignment]
+    await two.fired()
+    await two.world.advance(hours=4)
+    two.close(two.provider)
+    assert await two.say("PFIRST") == "held"
+    assert two.states == ["triggered"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from alerthub.domain.command import Outcome, Press, Typed, Verb
+from alerthub.domain.command import Command, Outcome, Press, Typed, Verb
 from alerthub.domain.event import Actor
-from alerthub.domain.interval import Period, TimeInterval
+from alerthub.domain.interval import Period, TimeInterval, parse_times
 from alerthub.domain.matcher import EQUAL, Matcher
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.person import Account
@@ -19,6 +19,7 @@ from alerthub.domain.route import Route
 from alerthub.domain.rules import Answers, EscalationPolicy, Flapping, HeartbeatRule, PolicyStep
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow import beat, escalate, silencing
+from alerthub.flow.respond import hear
 from alerthub.store import silences
 from alerthub.store.database import Store
 from tests.kit.alerts import firing, resolved
@@ -173,6 +174,59 @@ async def test_what_flaps_calls_nobody_until_it_stays(store: Store) -> None:
 
 # -- silences
 
+async def test_what_flaps_beside_a_silence_calls_the_second_in_the_end(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world, host="a")
+    now = world.clock.now()
+    held = silencing.Silence("", 0, (Matcher("host", EQUAL, "a"),), now, now + timedelta(hours=10), "ayse", "")
+    await store.write(lambda tx: silencing.create(tx, world.rules, held, Actor("person", "ayse"), now))
+    for _ in range(10):
+        await fired(world, host="b")
+        await world.settle_down(120, 10)
+        await world.receive(resolved("DiskFull", severity="critical", host="b"))
+        await world.settle_down(60, 10)
+    assert world.channels[MEHMET].told
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(50, 1), (70, 2)])
+async def test_a_silence_of_a_moment_does_not_call_again_who_was_called(store: Store, seconds: float, calls: int) -> None:
+    world = World(store, calling())
+    await fired(world)
+    await world.say("silence 1 1h")
+    await world.settle_down(seconds, 10)
+    now = world.clock.now()
+    await store.write(lambda tx: silencing.expire(tx, world.rules, 1, Actor("person", "ayse"), now))
+    await world.settle_down(10)
+    assert len([line for line in await world.history() if "called ayse" in line]) == calls
+
+
+async def test_what_a_silence_took_over_from_another_was_held_all_the_time(store: Store) -> None:
+    world = World(store, calling())
+    await fired(world)
+    await world.say("silence 1 1h")
+    await world.advance(minutes=4)
+    await world.say("silence 1 2h")
+    await world.advance(seconds=10)
+    now = world.clock.now()
+    for number in (1, 2):
+        await store.write(lambda tx, number=number: silencing.expire(tx, world.rules, number, Actor("person", "ayse"), now))
+    await world.settle_down(3)
+    assert len([line for line in await world.history() if "called ayse" in line]) == 2
+
+
+async def test_an_orphan_that_another_silence_holds_says_its_end_in_the_zone_of_the_hub(store: Store) -> None:
+    world = World(store, answering())
+    now = world.clock.now()
+    for hours in (1, 2):
+        held = silencing.Silence("", 0, (Matcher("alertname", EQUAL, "DiskFull"),), now, now + timedelta(hours=hours), "ayse", "")
+        await store.write(lambda tx, held=held: silencing.create(tx, world.rules, held, Actor("person", "ayse"), now))
+    await fired(world)
+    holds = (await world.state()).silence_id
+    await store.write(lambda tx: silences.end_now(tx, holds, now))
+    (event,) = await store.write(lambda tx: silencing.free_orphans(tx, now, "Europe/Istanbul"))
+    assert "+03" in event.text
+
+
 async def test_a_silence_of_one_own_alarm_is_about_that_one_only(store: Store) -> None:
     beats = {name: HeartbeatRule(name, 5 * MINUTE, "alerts") for name in ("backup", "watchdog")}
     world = World(store, rules_for(people=PEOPLE, heartbeats=beats))
@@ -243,6 +297,20 @@ async def test_a_click_shows_also_in_a_mute_time(store: Store) -> None:
     assert (shown.only_edit, shown.status) == (True, IncidentStatus.acknowledged)
 
 
+async def test_a_comment_in_a_mute_time_does_not_swallow_what_became_graver(store: Store) -> None:
+    mute = TimeInterval("night", (Period(times=(parse_times("03:03", "05:00"),)),))
+    world = World(store, answering(Route("alerts", group_by=("alertname",), mute=(mute,))))
+    await fired(world, severity="warning", host="a")
+    await world.advance(minutes=5)
+    await fired(world, severity="critical", host="b")
+    await world.command(Verb.comment, text="looking later")
+    await world.settle_down(5)
+    world.slack.told.clear()
+    await world.advance(hours=2)
+    told = world.slack.expect("looking later")
+    assert (told.severity.value, told.is_worse, told.only_edit) == ("critical", True, False)
+
+
 async def test_where_ends_are_not_told_the_buttons_go_all_the_same(store: Store) -> None:
     world = World(store, answering(receivers={"alerts": [destination(SLACK, answers="buttons", send_resolved=False)]}))
     await fired(world)
@@ -262,6 +330,17 @@ async def test_a_double_click_is_one_silence_and_one_call(store: Store) -> None:
         world.clock.advance(seconds=0.3)
     assert len(await store.read(lambda tx: silences.active(tx, world.clock.now()))) == 1
     assert not [line for line in await world.history() if "run out" in line]
+
+
+async def test_two_who_escalate_at_replicas_whose_clocks_differ_take_one_step(store: Store) -> None:
+    world = World(store, calling(*TWO, step("person:ayse"), receivers=BUTTONS))
+    await fired(world)
+    now = world.clock.now()
+    told = []
+    for name, at in (("AYSE", now), ("MEHMET", now - timedelta(milliseconds=1))):
+        command = Command(Verb.escalate, "1", Account("slack", name), name)
+        told.append(await store.write(lambda tx, command=command, at=at: hear(tx, world.rules, command, at)))
+    assert [answer.outcome for answer in told] == [Outcome.done, Outcome.already]
 
 
 async def test_a_link_that_was_used_does_not_say_that_it_is_done(store: Store) -> None:

@@ -151,7 +151,7 @@ async def test_what_still_fires_is_not_released_and_says_so(world: World) -> Non
 
 async def test_those_who_must_agree_are_called_although_the_incident_is_over(store: Store) -> None:
     own = {name: (contact(f"telegram:{name}", answers="buttons"),) for name in PEOPLE}
-    world = World(store, rules(contacts=own))
+    world = World(store, rules(contacts=own, people={**PEOPLE, "deniz": person("deniz", "risk")}))
     await over(world)
     assert not any(channel.told for key, channel in world.channels.items() if key.startswith("telegram:"))
     await world.say(f"release {BTC}", by="bora")
@@ -161,6 +161,34 @@ async def test_those_who_must_agree_are_called_although_the_incident_is_over(sto
     assert (message.calls, labels(message)) == (True, [APPROVE, DENY])
     answer = await world.say(f"approve {BTC}", by="bora")
     assert (answer.outcome, answer.why) == (Outcome.refused, "own_request")
+
+
+async def test_who_leaves_too_few_to_agree_does_not_ask(world: World) -> None:
+    await over(world)
+    answer = await world.say(f"release {BTC}", by="bora")
+    assert (answer.outcome, answer.why) == (Outcome.refused, "not_possible")
+    assert "2 of risk must agree, and without bora there is only 1; let somebody ask who is not of risk" in answer.text
+    assert (await world.say(f"release {BTC}", by="ayse")).outcome is Outcome.done
+
+
+async def test_a_role_of_ones_own_lifts_no_freeze_and_whoever_agrees_meanwhile_is_told_of_it(world: World) -> None:
+    await over(world)
+    await world.say(f"release {BTC}", by="ayse")
+    await world.say("freeze an audit", by="bora")
+    said = (await world.say(f"approve {BTC}", by="can")).text
+    assert "1 more of risk must agree. But actions are frozen (bora froze all actions at 2026-11-21 " in said
+    assert (await world.say("unfreeze", by="bora")).why == "not_allowed"
+    granted = replace(PEOPLE["bora"], grants=frozenset({"approver"}))
+    world.configure(rules(people={**PEOPLE, "bora": granted}))
+    assert (await world.say("unfreeze", by="bora")).outcome is Outcome.done
+
+
+async def test_a_frozen_release_is_not_told_as_if_nothing_could_be_made_safe(world: World) -> None:
+    said = (await world.say("freeze safe-mode an audit")).text
+    assert said.startswith("The releases of safe-mode are frozen. No target that it made safe is released; it goes on making "
+                           "safe,")
+    (alarm,) = [found for found in await world.incidents() if "frozen" in found["title"]]
+    assert alarm["title"] == "The releases of safe-mode are frozen by ayse"
 
 
 async def test_a_mailed_link_asks_for_a_release_only_with_proof(world: World) -> None:

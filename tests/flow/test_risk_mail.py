@@ -13,6 +13,7 @@ from sqlalchemy import event
 
 from alerthub.actions.base import Outcome, Report
 from alerthub.channels import email_body as body
+from alerthub.channels.text import action_lines
 from alerthub.domain.answer import Who
 from alerthub.domain.command import Verb
 from alerthub.domain.person import Account
@@ -30,9 +31,10 @@ from tests.kit.world import EMAIL, SLACK, World, destination, person, rules_for,
 pytestmark = pytest.mark.anyio
 BTC = "agent-btc"
 TWO = Approval("risk", 2, timedelta(minutes=15))
-UNDONE, DONE = "What was not done, and why", "What was done"
+UNDONE, PENDING, DONE = "What was not done, and why", "What is not decided or not finished yet", "What was done"
 OWN_TOKEN = replace(person("bora", "risk"), accounts=frozenset({("token", "bora")}))
-PEOPLE = {one.name: one for one in (person("ayse", "ml"), person("pia", "risk"), person("can", "risk"), OWN_TOKEN,
+PIA = replace(person("pia", "risk"), accounts=frozenset({("token", "pia"), ("slack", "PIA")}))
+PEOPLE = {one.name: one for one in (person("ayse", "ml"), PIA, person("can", "risk"), OWN_TOKEN,
                                     person("emre", "admin"))}
 JARGON = re.compile(r"\b(tighten|relax|neutral|latch_moved|cooling_down|awaiting_approval|needs_approval|episode|lane|rule)\w*",
                     re.IGNORECASE)
@@ -115,8 +117,9 @@ async def test_denied_says_who_said_no_and_how_they_were_known(world: World) -> 
     world.configure(rules(retrain(approval=Approval("ml", 1, timedelta(minutes=15)))))
     await fire(world)
     text = await mail(world)
-    assert "- retrain on drl has NOT been done yet.\n  Why not yet: people must agree first." in part(text, UNDONE)
-    assert "Who agreed: nobody." in part(text, UNDONE)
+    assert "- retrain on drl has NOT been done yet.\n  Why not yet: people must agree first." in part(text, PENDING)
+    assert "Who agreed: nobody." in part(text, PENDING)
+    assert part(text, UNDONE).endswith("Nothing so far, but not all that was called for is decided and has ended.")
     (run,) = await world.runs()
     await world.command(Verb.deny, by="ayse", subject=run.id)
     undone = part(await mail(world), UNDONE)
@@ -170,7 +173,7 @@ async def test_a_release_names_who_asked_who_agreed_and_how_they_were_known(worl
     text = await mail(world)
     done = part(text, f"{DONE}:")
     for line in ("- The release of agent-btc was done.", "What it is: permission for agent-btc to act again.",
-                 "Because: can and bora agreed to release agent-btc, as pia asked.",
+                 "Because: can and bora agreed to release agent-btc, as pia asked (the drift is over).",
                  "Asked for by pia (known by their Slack account PIA).", "(known by their Telegram account CAN).",
                  "bora agreed at 2026-11-21 03:0", "(known by their own token).", "Now: agent-btc is released since",
                  "It may act again."):
@@ -184,8 +187,73 @@ async def test_an_override_is_called_one(world: World) -> None:
     await world.command(Verb.override, by="emre", subject=BTC, text="a false alarm")
     await world.drain()
     done = part(await mail(world), f"{DONE}:")
-    assert ("Asked for by emre (known by their Slack account EMRE). It is an override: an admin alone decided.") in done
+    assert ("Asked for by emre (known by their Slack account EMRE). It is an override: an admin alone decided, "
+            "and nobody else agreed.") in done
     assert "Because: emre overrides the latch of agent-btc although #1, which latched it, is still open (a false alarm)." in done
+
+
+async def asked_to_release(world: World, **release: Any) -> None:
+    """An agent is latched, nothing speaks against its release any more, and pia asks for it over the API."""
+    world.configure(rules(safe_mode(releases=True), releases={BTC: Release(timedelta(0), TWO, **release)}))
+    await fire(world)
+    await world.store.write(lambda tx: tx.conn.exec_driver_sql("DELETE FROM latch_causes"))
+    pia = Account("token", "pia", "pia")
+    await world.command(Verb.release, by="pia", subject=BTC, text="the drift is over", account=pia, via="api")
+
+
+async def test_a_request_to_release_that_was_denied_is_told_and_who_asked_and_who_said_no(world: World) -> None:
+    await asked_to_release(world, mode="armed")
+    pending = part(await mail(world), PENDING)
+    assert "- The release of agent-btc has NOT been done yet.\n  Why not yet: people must agree first." in pending
+    await world.command(Verb.approve, by="can", subject=BTC, via="slack:#risk")
+    await world.command(Verb.deny, by="bora", subject=BTC, account=Account("token", "bora", "bora"), via="api")
+    text = await mail(world)
+    undone = part(text, UNDONE)
+    for line in ("- The release of agent-btc was NOT done.\n  Why: bora does not agree: agent-btc stays safe.",
+                 "Because: pia asks to release agent-btc (the drift is over)",
+                 "Asked for by pia (known by their own token, over the API).",
+                 "can agreed at 2026-11-21 03:0", "(known by their Slack account CAN, in slack:#risk).",
+                 "bora said no at 2026-11-21 03:0", "(known by their own token, over the API).",
+                 "In the record: line "):
+        assert line in undone, line
+    assert part(text, PENDING).endswith("Nothing: all that was called for is decided and has ended.")
+    assert not JARGON.search(text)
+    assert "✖ release of agent-btc: NOT RUN: bora does not agree: agent-btc stays safe" in action_lines(world.slack.messages[-1])
+
+
+async def test_a_request_to_release_that_nobody_answered_is_told(world: World) -> None:
+    await asked_to_release(world, mode="armed")
+    await world.advance(minutes=20)
+    undone = part(await mail(world), UNDONE)
+    assert "- The release of agent-btc was NOT done.\n  Why: Too few agreed in time (0 of 2): agent-btc stays safe." in undone
+    assert "Who agreed: nobody." in undone
+
+
+async def test_an_override_that_tells_the_target_nothing_is_told_all_the_same(world: World) -> None:
+    world.configure(rules(safe_mode(), releases={BTC: Release(timedelta(hours=1), TWO)}))
+    await fire(world)
+    await world.command(Verb.override, by="emre", subject=BTC, text="a false alarm", via="slack:#risk")
+    await world.drain()
+    done = part(await mail(world), f"{DONE}:")
+    for line in ("- The release of agent-btc was done.", "(a false alarm).",
+                 "Asked for by emre (known by their Slack account EMRE, in slack:#risk). It is an override: an admin alone "
+                 "decided, and nobody else agreed.", "Verified: no. Nothing was sent to the target"):
+        assert line in done, line
+
+
+async def test_a_release_that_led_to_a_run_is_told_once_and_by_its_own_name(world: World) -> None:
+    await asked_to_release(world, mode="armed")
+    for name in ("can", "bora"):
+        account = Account("token", "bora", "bora") if name == "bora" else Account("slack", "CAN", "can")
+        await world.command(Verb.approve, by=name, subject=BTC, account=account)
+    await world.drain()
+    pack = await world.store.read(lambda tx: evidence.pack(tx, "1", world.clock.now()))
+    assert pack is not None
+    assert pack["requests"] == []
+    assert "<h2>The release of agent-btc was done</h2>" in page_of(pack)
+    assert [line.partition(":")[0] for line in action_lines(world.slack.messages[-1])] == [
+        "✔ safe-mode on agent-btc", "✔ release of agent-btc"]
+    assert "release of agent-btc: succeeded (allowed)" in (await world.say("runs")).text
 
 
 async def test_mail_and_evidence_say_the_same(world: World) -> None:

@@ -39,7 +39,7 @@ async def test_a_resolve_that_was_never_sent_is_found_at_the_second_look(world: 
     await reconcile(world, peer())
     found = await world.incident(1)
     assert found["status"] == "resolved"
-    assert "reconciliation" in found["events"][-1]["text"]
+    assert "as the source itself says when asked" in found["events"][-1]["text"]
     assert found["events"][-1]["actor"] == "hub:reconciler"
 
 

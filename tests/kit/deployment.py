@@ -25,7 +25,8 @@ ENVIRON = {
     "SMTP_USERNAME": "hub", "TELEGRAM_CHAT_ID": "-1001234567890", "RISK_EMAIL": "risk@example.com",
     "TEAM_EMAIL": "team@example.com", "ML_LEAD_SLACK": "U012AB3CD", "ML_DEPUTY_SLACK": "U045EF6GH",
     "RISK_OFFICER_SLACK": "U078IJ9KL", "RISK_OFFICER_EMAIL": "officer@example.com", "RISK_DEPUTY_SLACK": "U0AB1CD2E",
-    "RISK_DEPUTY_EMAIL": "deputy@example.com", "SLACK_TEAM_ID": "T012AB3CD",
+    "RISK_DEPUTY_EMAIL": "deputy@example.com", "RISK_ANALYST_SLACK": "U0CD2EF3G", "RISK_ANALYST_EMAIL": "analyst@example.com",
+    "SLACK_TEAM_ID": "T012AB3CD",
     "PREFECT_API": "http://127.0.0.1:4200/api", "PREFECT_USERNAME": USER, "MLFLOW_URL": "http://127.0.0.1:5000",
     "MLFLOW_USERNAME": "alerthub", "KUBERNETES_API": "https://kubernetes.example.com:6443",
 }

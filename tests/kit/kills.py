@@ -61,6 +61,7 @@ OUTCOMES = {
     "relax": {step: ("unknown", 0) if step == STARTED else ("succeeded", 1) for step in STEPS},
 }
 RECOVERS_EVERY = 25     # kills
+Page = tuple[str, str, bool]    # about a run: its incident, its target, and whether it is a release
 LIFE_SECONDS = 30
 CONFIG = """
 server: {{listen: "127.0.0.1:8095"}}
@@ -274,7 +275,8 @@ class Ward:
     def kill_each(self) -> Tried:
         tried = Tried(normal_url(self.url).partition("+")[0].partition(":")[0], self.kind, self.step, self.kills)
         if self.kind == "relax":
-            self.must(0, prepares=True, numbers=tuple(range(self.kills)))
+            for first in range(0, self.kills, RECOVERS_EVERY):
+                self.must(0, prepares=True, numbers=tuple(range(first, min(first + RECOVERS_EVERY, self.kills))))
         for number in range(self.kills):
             if self.step == SENT:
                 self.strike_once()
@@ -311,12 +313,12 @@ def judged(ward: Ward, tried: Tried) -> Tried:
     if len(mine) != ward.kills:
         tried.broken.append(f"{len(mine)} runs for {ward.kills} alerts")
     for run in runs:
-        if run["state"] in ("failed", "unknown") and (run["incident_id"], run["target"]) not in pages:
+        if run["state"] in ("failed", "unknown") and page_of(run) not in pages:
             tried.broken.append(f"{run['direction']} of {run['target']} is {run['state']}, and nobody was paged")
     for run in mine:
         asked = requests(ward, run)
         tried.states[run["state"]] += 1
-        tried.paged += (run["incident_id"], run["target"]) in pages
+        tried.paged += page_of(run) in pages
         tried.effects += bool(asked)
         tried.doubled += asked > 1 and ward.kind != "tighten"
         tried.verified += json.loads(run["report"] or "{}").get("verified") == ("safe" if ward.kind == "tighten" else "trading")
@@ -329,23 +331,27 @@ def judged(ward: Ward, tried: Tried) -> Tried:
     return tried
 
 
+def page_of(run: dict[str, Any]) -> Page:
+    return run["incident_id"], run["target"], run["direction"] == "relax"
+
+
 def requests(ward: Ward, run: dict[str, Any]) -> int:
     if ward.kind == "neutral":
         return ward.machine.ids().count(run["id"])
     return sum(push.id == run["id"] for push in ward.agents.agent(run["target"]).pushes)
 
 
-def unsafe(agent: ToyAgent, states: dict[str, str], pages: set[tuple[str, str]]) -> Iterator[str]:
+def unsafe(agent: ToyAgent, states: dict[str, str], pages: set[Page]) -> Iterator[str]:
     """It is never armed without the latch saying so, or a page."""
     state = states.get(agent.name, "armed")
     if state not in ("safe", "released"):
         yield f"the latch of {agent.name} is {state}"
-    if (agent.mode == "safe") != (state == "safe") and not any(target == agent.name for _, target in pages):
+    if (agent.mode == "safe") != (state == "safe") and not any(target == agent.name for _, target, _ in pages):
         yield f"{agent.name} is in mode {agent.mode}, its latch says {state}, and nobody was paged"
 
 
-def told(url: str) -> tuple[list[dict[str, Any]], set[tuple[str, str]], dict[str, str]]:
-    """Runs; of the hub's own critical incidents which run's incident and target they are about; the states of latches."""
+def told(url: str) -> tuple[list[dict[str, Any]], set[Page], dict[str, str]]:
+    """Runs; the pages about runs, from the hub's own critical incidents; the states of latches."""
     engine = create_engine(normal_url(url))
     try:
         with engine.begin() as connection:
@@ -354,7 +360,9 @@ def told(url: str) -> tuple[list[dict[str, Any]], set[tuple[str, str]], dict[str
                    .where(incidents.c.source == "alerthub", incidents.c.severity == "critical"))
             labels = [json.loads(content)["labels"] for content in connection.execute(own).scalars()]
             states = {row.target: row.state for row in connection.execute(select(latches.c.target, latches.c.state))}
-        return runs, {(found["incident"], found["target"]) for found in labels if "incident" in found}, states
+        pages = {(found["incident"], found["target"], found.get("direction") == "relax")
+                 for found in labels if "incident" in found}
+        return runs, pages, states
     finally:
         engine.dispose()
 

@@ -69,7 +69,8 @@ def unless_killed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A counterpart was called. `clicks` is how many there had been by then."""
+    """A counterpart was called. `clicks` is how many there had been by then; `wall` is what the clock would show without the
+    jumps that the hub has followed."""
 
     call: Call
     round: int
@@ -164,6 +165,7 @@ class Life:
     hanging: int = 0
     rounds: int = 0
     crashes: int = 0
+    followed: timedelta = timedelta(0)      # by how much the clock has jumped while somebody could see it
 
     def __post_init__(self) -> None:
         asyncio.get_running_loop().set_exception_handler(unless_killed)
@@ -222,6 +224,7 @@ class Life:
         """Of the wall clock, under a running worker, which sees it."""
         await self.world.worker.follow_clock()
         self.clock.moment += timedelta(seconds=seconds)
+        self.followed += timedelta(seconds=seconds)
         await self.world.worker.follow_clock()
 
     async def jump_while_down(self, seconds: int) -> None:
@@ -315,7 +318,8 @@ class Life:
 
     def seen(self, call: Call, action: str) -> Seen:
         fires = any(agent == call.target for _, agent in self.firing)
-        return Seen(call, self.rounds, self.clock.now(), self.clock.elapsed, len(self.clicks), fires, frozenset(self.frozen),
+        wall = self.clock.now() - self.followed
+        return Seen(call, self.rounds, wall, self.clock.elapsed, len(self.clicks), fires, frozenset(self.frozen),
                     replace(self.world.rules.actions[action]))
 
     async def runs(self) -> list[Run]:

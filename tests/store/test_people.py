@@ -11,6 +11,7 @@ from alerthub.clock import SystemClock
 from alerthub.domain.command import Answer, Outcome
 from alerthub.store import people
 from alerthub.store.database import Store
+from alerthub.store.tx import Tx
 from tests.kit.clock import START
 from tests.kit.rows import at_once
 
@@ -30,6 +31,21 @@ def test_what_was_pressed_is_pressed_lately_until_its_time_is_over(store: Store)
 def test_what_was_pressed_by_a_clock_that_jumped_back_since_does_not_count(store: Store) -> None:
     assert pressed(store, timedelta(hours=1)) is False
     assert [pressed(store), pressed(store)] == [False, True]
+
+
+def test_what_was_pressed_at_a_replica_whose_clock_is_a_little_ahead_counts(store: Store) -> None:
+    assert pressed(store, timedelta(minutes=4)) is False
+    assert pressed(store) is True
+
+
+@pytest.mark.parametrize(("key", "answer"), [("click", None), ("pagerduty:0123", Answer(Outcome.held, "1 alert still fires"))])
+def test_only_a_webhook_is_known_again_when_its_answer_was_held(store: Store, key: str, answer: Answer | None) -> None:
+    def held(tx: Tx) -> None:
+        assert people.first_heard(tx, key, START) is None
+        people.answered(tx, key, Answer(Outcome.held, "1 alert still fires"))
+
+    store.write_now(held)
+    assert store.write_now(lambda tx: people.first_heard(tx, key, START)) == answer
 
 
 def test_what_was_pressed_and_refused_may_be_pressed_again(store: Store) -> None:

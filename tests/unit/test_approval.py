@@ -87,12 +87,12 @@ def test_each_word_has_one_end(who: str, verdict: str, said: tuple[str, ...], as
 
 
 def test_what_waits_is_said_in_one_line() -> None:
-    assert waiting_line(ASKED, PEOPLE) == "retrain on drl waits for 2 of risk until 03:15 UTC (code 0123456789ab)."
+    assert waiting_line(ASKED, PEOPLE, "UTC", START) == "retrain on drl waits for 2 of risk until 03:15 UTC (code 0123456789ab)."
     some = replace(ASKED, votes=voted("ayse", "deniz"), asked_by="can")
-    assert waiting_line(some, PEOPLE) == ("retrain on drl, asked for by can, waits for 1 of risk until 03:15 UTC; agreed: ayse "
-                                          "(code 0123456789ab).")
+    assert waiting_line(some, PEOPLE, "UTC", START) == (
+        "retrain on drl, asked for by can, waits for 1 of risk until 03:15 UTC; agreed: ayse (code 0123456789ab).")
     enough = replace(ASKED, votes=voted("ayse", "bora"))
-    assert "has been agreed to; agreed: ayse, bora" in waiting_line(enough, PEOPLE)
+    assert "has been agreed to; agreed: ayse, bora" in waiting_line(enough, PEOPLE, "UTC", START)
     assert said_by("ayse", Verdict.approve, some, some.tally(PEOPLE)) == "ayse agrees to retrain on drl (1 of 2)"
 
 
@@ -100,13 +100,21 @@ RIGHTS = {      # approve and deny are anybody's here who is somebody: whose wor
     "viewer": {"approve", "deny"}, "responder": {"approve", "deny", "release", "freeze"},
     "approver": {"approve", "deny", "release", "freeze", "unfreeze"},
     "admin": {"approve", "deny", "release", "override", "freeze", "unfreeze"},
-    "risk": {"approve", "deny", "release", "freeze", "unfreeze"}}
+    "risk": {"approve", "deny", "release", "freeze"}}
 
 
 @pytest.mark.parametrize("role", RIGHTS)
 def test_what_needs_people_is_allowed_by_role(role: str) -> None:
     who = Who(Account("slack", "U1"), Person("x", role))
     assert {verb.value for verb in GUARDED if permission(rules_for(), who, verb).is_done} == RIGHTS[role]
+
+
+@pytest.mark.parametrize(("role", "grants", "lifts"), [
+    ("risk", set(), False), ("risk", {"ml"}, False), ("risk", {"approver"}, True), ("viewer", {"approver"}, True),
+    ("approver", set(), True), ("admin", set(), True), ("responder", set(), False)])
+def test_a_freeze_is_lifted_by_approvers_and_admins_only(role: str, grants: set[str], lifts: bool) -> None:
+    who = Who(Account("slack", "U1"), Person("x", role, frozenset(grants)))
+    assert permission(rules_for(), who, Verb.unfreeze).is_done is lifts
 
 
 @pytest.mark.parametrize(("kind", "allowed", "why"), [

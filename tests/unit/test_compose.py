@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerthub.domain.alert import Alert, AlertStatus, Severity
+from alerthub.domain.approval import Asked
 from alerthub.domain.compose import (
     NEWS_SHOWN,
     Telling,
@@ -27,6 +28,7 @@ from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.incident import AlertState, Incident, content_of
 from alerthub.domain.matcher import parse_matchers
 from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus, Link, Message, Why
+from alerthub.domain.rules import Approval
 from alerthub.domain.runbook import Runbook
 from tests.kit.alerts import firing
 from tests.kit.clock import START
@@ -36,6 +38,7 @@ HUB = "https://hub.example.com"
 RULES = rules_for(public_url=HUB)
 DESTINATION = destination(SLACK)
 NOW = START + timedelta(minutes=5)
+ASKED = Asked("run:1", "retrain on drl", Approval("risk", 2, timedelta(minutes=15)), NOW, "0123456789ab", "0123456789ab")
 
 
 def incident(number: int = 17, **fields: Any) -> Incident:
@@ -239,6 +242,19 @@ def test_a_summary_says_first_whom_it_calls_for_what_the_gravest_and_newest_befo
     assert message.title == "YOU ARE CALLED for 4 incidents: DiskFull3, Trading halted, DiskFull2 …"
     assert [line.number for line in message.digest] == [3, 4, 2, 5, 1]
     assert digest(tellings, lanes, RULES, NOW, [grave.id]).title == "YOU ARE CALLED for 1 incident: Trading halted"
+
+
+def test_a_summary_says_first_what_its_reader_is_asked_to_agree_to() -> None:
+    tellings, lanes = storm(5)
+    question = Event("i", 1, START, EventKind.action, Actor("hub", "act"), "waits", {"told": [lanes[3].destination]})
+    tellings[3] = replace(tellings[3], asked=(ASKED,), events=(question,))
+    decided = replace(tellings[4], events=(question,))
+    message = digest([*tellings[:4], decided], lanes, RULES, NOW, {tellings[number].incident.id for number in (1, 3)})
+    assert message.title == "YOU ARE ASKED to approve or deny in 1 incident: DiskFull4. YOU ARE CALLED for 1 incident: DiskFull2"
+    assert [(line.number, line.title) for line in message.digest][:2] == [
+        (2, "DiskFull2"), (4, "WAITS FOR YOUR APPROVAL: DiskFull4")]
+    elsewhere = [replace(each, destination="slack:#elsewhere") for each in lanes]
+    assert digest(tellings, elsewhere, RULES, NOW).title == "5 incidents: 5 open, 0 resolved"
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

@@ -199,10 +199,16 @@ WARNINGS = [
      ["1:10: a may be called, but has no address; add slack, telegram or email"]),
     ("escalation_policies: [{name: e, steps: [{notify: [alerts]}]}]\n", []),
     ("heartbeats: [{name: h, interval: 1m, receiver: alerts}]\n", []),
-    ("actions: [{name: t, type: think, approve: {role: ml, count: 2}}]\npeople: [{name: a, role: ml}]\n",
+    ("actions: [{name: t, type: think}]\npeople: [{name: a, role: ml}]\n",
+     ["1:10: nobody can lift a freeze of actions: give one of people the role admin or approver, or grants: [approver]"]),
+    ("actions: [{name: t, type: think}]\npeople: [{name: a, role: ml, grants: [approver]}]\n", []),
+    ("actions: [{name: t, type: think}]\npeople: [{name: a, role: admin}]\n", []),
+    ("actions: [{name: t, type: think, approve: {role: ml, count: 2}}]\n"
+     "people: [{name: a, role: ml}, {name: z, role: approver}]\n",
      ["1:43: 2 must approve t, but 1 of people have the role ml"]),
-    ("actions: [{name: t, type: think, approve: {role: ml}}]\npeople: [{name: a, role: ml}]\n", []),
-    ("actions: [{name: t, type: think, approve: {role: ml}}]\npeople: [{name: a, grants: [ml]}]\n", []),
+    ("actions: [{name: t, type: think, approve: {role: ml}}]\npeople: [{name: a, role: ml}, {name: z, role: approver}]\n", []),
+    ("actions: [{name: t, type: think, approve: {role: ml}}]\n"
+     "people: [{name: a, grants: [ml]}, {name: z, role: approver}]\n", []),
 ]
 
 
@@ -231,7 +237,8 @@ def test_deprecated_keys_of_routes_are_said_as_warnings(tmp_path: Path) -> None:
 
 UNSERVED = [
     ("targets: [{name: a, type: agent, url: 'http://a:1', permit: {ttl: 9s}}]\n",
-     ["1:53: there is nothing to sign this permit with, so the agent gets none and stays safe; add secret_file to permit"]),
+     ["1:53: there is nothing to sign this permit with, so the agent gets none and stays safe; add secret_file or key_file "
+     "to permit"]),
     ("targets: [{name: a, type: agent, url: 'http://a:1'}]\n", []),
     ("sources: [{name: am, type: alertmanager, reconcile: {urls: ['http://am:9093'], write: true}}]\n", []),
     ("global: {slack_app_token: xapp-1-some-token, slack_team_id: T012AB3CD}\n", []),

@@ -35,7 +35,7 @@ def test_the_example_of_the_design_loads(tmp_path: Path) -> None:
     assert rules.actions["safe-mode"].targets == ("agent-btc",)
     # An open API behind a proxy, a gap of the second schedule, a permit without a key, nobody who may agree to a release of the
     # agent, nobody with the role ml, a Slack of any workspace.
-    assert len(config.warnings) == 6
+    assert len(config.warnings) == 7
 
 
 def test_the_action_of_the_design_that_is_not_there_yet_is_said_so(tmp_path: Path) -> None:

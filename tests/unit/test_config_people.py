@@ -267,3 +267,15 @@ def test_a_step_should_give_time_to_answer(tmp_path: Path, wait: str, is_odd: bo
     assert warned(tmp_path, text) == [
         "1:86: wait: 0 leaves nobody the time to answer: what follows comes at once; write for example wait: 5m"
     ] * is_odd
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "but 0 of people have the role risk"), (2, "so none of those can ask"), (3, "")])
+def test_as_many_as_must_agree_to_a_release_are_one_too_few(tmp_path: Path, count: int, said: str) -> None:
+    people = "".join(f", {{name: r{number}, role: risk}}" for number in range(count))
+    found = warned(tmp_path, f"""people: [{{name: root, role: admin}}{people}]
+actions: [{{name: safe, type: safe_mode, direction: tighten, target_label: agent}}]
+targets:
+- {{name: btc, type: agent, url: 'http://a:1', release: {{mode: trading, approve: {{role: risk, count: 2}}}}}}
+""")
+    ours = [line for line in found if "must agree to release btc" in line]
+    assert [said in line for line in ours] == ([True] if said else [])

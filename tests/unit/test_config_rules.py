@@ -230,3 +230,20 @@ def test_what_composition_made_is_in_the_rules(tmp_path: Path) -> None:
     assert rules.receivers["alerts"].destinations == (told,)
     assert (rules.runbooks, rules.public_url, rules.retention, rules.reopen_window, rules.version) == (
         (runbook,), "https://hub.example.com/x", timedelta(days=30), timedelta(minutes=10), config.version)
+
+
+HTTP = """targets:
+    - {name: drl, type: http, url: "http://127.0.0.1:9/run/key-0123456789?token=abc", method: PUT, token: key-0123456789}
+    actions:
+    - {name: retrain, type: http, target: drl, parameters: {reason: drift}, approve: {role: ml}}
+"""
+
+
+def test_who_must_agree_to_an_http_request_sees_where_it_goes_and_no_secret(tmp_path: Path) -> None:
+    retrain = rules_of(configured(tmp_path, HTTP.replace("\n    ", "\n"), rest=REST)).actions["retrain"]
+    assert retrain.does == ('parameters: {"reason":"drift"}', "request to drl: PUT http://127.0.0.1:9/run/***?…")
+
+
+def test_the_guards_speak_of_times_where_people_live(tmp_path: Path) -> None:
+    text = "answers: {time_zone: Europe/Istanbul}\n"
+    assert rules_of(configured(tmp_path, text, rest=REST)).guards.time_zone == "Europe/Istanbul"

@@ -201,7 +201,9 @@ def test_the_weaker_mode_counts_and_only_for_what_neither_tightens_nor_releases(
 
 
 @pytest.mark.parametrize(("direction", "world", "reason"), [
-    (NEUTRAL, {}, None), (NEUTRAL, {"is_open": False, "all_started_last_hour": 99}, None),
+    (NEUTRAL, {"all_started_last_hour": 99}, None), (NEUTRAL, {"is_open": False}, R.incident_closed),
+    (NEUTRAL, {"proposed_at": NOW - 9 * START_WITHIN, "started_at": NOW - START_WITHIN}, None),
+    (NEUTRAL, {"started_at": NOW - START_WITHIN - timedelta(seconds=1)}, R.too_old),
     (NEUTRAL, {"frozen": "ayse"}, R.frozen), (NEUTRAL, {"rule_version": "2"}, R.rule_changed),
     (RELAX, AGREED, None), (RELAX, {**AGREED, "frozen": "ayse"}, R.frozen), (RELAX, {**AGREED, "latch_seq": 8}, R.latch_moved),
     (RELAX, {**AGREED, "unproved": "fires"}, R.not_proved), (TIGHTEN, {"frozen": "ayse", "rule_version": "2"}, None),
@@ -219,6 +221,14 @@ def test_every_refusal_says_why(title: str, its: dict[str, Any], world: dict[str
     assert text
     assert text == REASON_TEXT[reason] or any(sign.isdigit() for sign in text) or "ayse" in text or "ece" in text or (
         "another run" in text), title
+
+
+def test_the_time_of_an_open_circuit_is_that_of_the_place_where_people_read_it() -> None:
+    world = facts(**failed(3, MOMENT))
+    until = NOW - MOMENT + HOUR
+    for zone, shift, name in (("UTC", 0, "UTC"), ("Europe/Istanbul", 3, "+03")):
+        said = may_start(rule(**THREE), world, NOW, Guards(time_zone=zone)).text
+        assert said.endswith(f"it is tried again after {until + timedelta(hours=shift):%H:%M} {name}")
 
 
 # -- whatever the facts

@@ -196,3 +196,32 @@ def test_an_alarm_is_about_its_heartbeat_only() -> None:
     assert domain.is_about(labels, "etl")
     assert not domain.is_about(labels, "backup")
     assert not domain.is_about({**labels, "alertname": "Other"}, "etl")
+
+
+# -- what is given is not given for ever
+
+def alarm_of(rule: HeartbeatRule, up: timedelta, down: timedelta) -> datetime:
+    """When a hub that is up and down for so long, for ever, misses what was heard at START and never came again."""
+    one, now = alive(rule=rule), START
+    while one.due_at and one.due_at > now + up:
+        now += up + down
+        assert now < START + timedelta(days=7)
+        one = domain.given_time(rule, one, now)
+    return max(one.due_at or now, now)
+
+
+@pytest.mark.parametrize("rule", [EVERY_HOUR, NIGHTLY, HeartbeatRule("short", timedelta(seconds=20), "alerts")],
+                         ids=lambda rule: rule.name)
+@pytest.mark.parametrize(("up", "down"), [(0, 61), (100, 25), (10, 300), (100, 300)])
+def test_a_hub_that_comes_and_goes_for_ever_raises_the_alarm_after_three_gaps(rule: HeartbeatRule, up: int, down: int) -> None:
+    third = START
+    for _ in range(3):
+        third = domain.deadline(rule, third)
+    longest = max(third, START + 4 * MINUTE) + 2 * timedelta(seconds=up + down)
+    assert domain.deadline(rule, START) <= alarm_of(rule, timedelta(seconds=up), timedelta(seconds=down)) <= longest
+
+
+@pytest.mark.parametrize("hours", [0.5, 1.2, 24, 24 * 30])
+def test_one_absence_however_long_gives_a_full_gap_from_the_return(hours: float) -> None:
+    back = START + timedelta(hours=hours)
+    assert domain.given_time(EVERY_HOUR, alive(), back).due_at == back + 65 * MINUTE

@@ -175,7 +175,7 @@ TOLD: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], EventKind 
     ("the last is over", {"firing": 0}, {"cleared": [A, B]}, {}, EventKind.resolved,
      "Resolved: 2 alerts cleared: DiskFull on db-a, DiskFull on db-b"),
     ("over, found by asking", {"firing": 0}, {"cleared": [A]}, {"observer": "reconciler"}, EventKind.resolved,
-     "Resolved: 1 alert cleared, found cleared at the source by reconciliation: DiskFull on db-a"),
+     "Resolved: 1 alert cleared, as the source itself says when asked: DiskFull on db-a"),
     ("came and went in one webhook", {"firing": 0}, {"opened": True, "fired": [A], "cleared": [A]}, {}, EventKind.resolved,
      "Resolved: 1 alert firing: DiskFull on db-a; 1 alert cleared: DiskFull on db-a"),
     ("cut off", {}, {}, {"truncated": 1}, EventKind.changed, f"Changed: the sender cut off 1 alert {FULL}"),

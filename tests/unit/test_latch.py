@@ -46,7 +46,8 @@ def test_a_tighten_wins_in_every_state_and_the_target_is_told_again_where_it_may
     before = changed(LATCHED, state, START, asked_by="ayse", why="done", due_at=START, verified_at=START)
     after = tightened(before, "other", "two", START + SECOND)
     assert (after.state, after.seq, after.generation) == (LatchState.safe, before.seq + 1, generation)
-    assert (after.asked_by, after.why, after.due_at, after.verified_at) == ("", "", None, None)
+    is_told = state is LatchState.release_requested       # it has been safe all the time, and has said so
+    assert (after.asked_by, after.why, after.due_at, after.verified_at) == ("", "", None, START if is_told else None)
     assert (after.action, after.incident_id) == ("other", "two")
 
 

@@ -105,7 +105,7 @@ def test_a_lease_that_is_over_by_the_wall_clock_is_safe() -> None:
 
 
 @pytest.mark.parametrize(("answer", "word"), [
-    (body(2, 2, key=OTHER_KEY), "signature"), (body(2, 2, target="agent-eth"), "another target"), (body(2, 0), "older"),
+    (body(2, 2, key=OTHER_KEY), "signature"), (body(2, 2, target="agent-eth"), "another target"),
     (body(2, 2, mode="safe").replace(b'"safe"', b'"armed"'), "signature"), (spoiled(sequence=3), "signature"),
     (spoiled(expires_at="2099-01-01T00:00:00Z"), "signature"),
     (spoiled(issued_at="2026-11-21T11:59:59.000000Z"), "signature"),
@@ -141,14 +141,34 @@ def test_a_mode_that_is_not_known_is_safe_though_the_hub_signed_it() -> None:
     assert permit.why_not(at(2))
 
 
-def test_what_the_hub_calls_safe_is_safe_and_an_older_lease_does_not_arm_it_again() -> None:
+def test_what_the_hub_calls_safe_is_safe_until_it_says_armed() -> None:
     permit = armed()
     assert permit.take(body(2, 5, mode="safe"), at(2)) == TTL
     assert permit.why_not(at(2)) == "the hub says safe"
-    with pytest.raises(Refused, match="older"):
-        permit.take(body(1, 4), at(3))
     permit.take(body(3, 6), at(4))
     assert permit.why_not(at(4)) == ""
+
+
+@pytest.mark.parametrize("mode", ["armed", "safe"])
+def test_after_a_number_that_went_back_it_is_safe_until_a_person_restarts_it(mode: str) -> None:
+    """The hub's database was restored: it may not know any more that it had said safe."""
+    permit = armed()
+    permit.take(body(2, 720, mode="safe"), at(2))
+    with pytest.raises(Refused, match="older"):
+        permit.take(body(3, 7, mode=mode), at(3))
+    for sequence in (8, 720, 721, 5_000):
+        with pytest.raises(Refused, match="look at the hub's latches, then restart the agent"):
+            permit.take(body(4, sequence), at(4))
+        assert "older" in permit.why_not(at(4))
+
+
+def test_a_number_of_nobody_s_making_does_not_hold_it() -> None:
+    """Only what the hub has signed for this very target counts: anybody else could keep the agent from its work for ever."""
+    permit = armed()
+    for answer in (body(2, 0, key=OTHER_KEY), body(2, 0, target="agent-eth")):
+        assert not take(permit, answer, at(2))
+    permit.take(body(3, 4), at(3))
+    assert permit.why_not(at(3)) == ""
 
 
 def test_the_same_lease_again_neither_lengthens_nor_arms() -> None:
@@ -175,11 +195,12 @@ class History:
     def allowed(self) -> bool:
         """Only if the last word that counts is a right armed lease, newer than all others, asked for within its time, and
         neither clock disagrees."""
-        newest = -1
+        newest, went_back = -1, False
         verdict: tuple[Reading, dict[str, Any]] | None = None
         for asked, said in self.answers:
             right = said["kind"] in ("armed", "safe")
-            if not right:
+            went_back = went_back or (right and said["sequence"] < newest)
+            if not right or went_back:
                 verdict = None
             elif said["kind"] == "safe":
                 verdict, newest = None, max(newest, said["sequence"])

@@ -79,3 +79,13 @@ def test_a_database_that_was_not_migrated_is_said(tmp_path: Path) -> None:
     result = said(tmp_path)
     assert result.exit_code == 1
     assert "was the database migrated?" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"<html>", b"[]", b"{}", b'{"format": "other"}'])
+def test_a_file_that_is_no_evidence_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.json"
+    file.write_bytes(content)
+    result = CliRunner().invoke(audit, ["check", str(file)])
+    assert result.exit_code == 1
+    assert f"{file} cannot be read as evidence: it is " in result.stderr
+    assert not any(word in result.stderr for word in ("Error", "Expecting", "codec", "char 0", "\\x"))

@@ -12,7 +12,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from alerthub.domain.command import Answer, Ask, LinkView, Outcome, Press
+from alerthub.domain.command import UNKNOWN, Answer, Ask, LinkView, Outcome, Press
+from alerthub.engine.listening import NOT_KNOWN
 from alerthub.errors import Busy
 from alerthub.web import links
 from alerthub.web.access import SECURITY_HEADERS, Access
@@ -254,6 +255,16 @@ async def test_every_end_has_its_status_and_its_words(web: httpx.AsyncClient, hu
     assert "A sentence." in page.text
     assert links.TITLES[outcome] in page.text
     assert forms == 0 or page.forms == [{"method": "post", "action": f"/respond/{TOKEN}"}]
+
+
+async def test_what_may_have_been_stored_is_not_said_to_be_undone(web: httpx.AsyncClient, hub: ScriptedHub) -> None:
+    hub.answer = Answer(Outcome.busy, NOT_KNOWN, why=UNKNOWN)
+    answer = await web.post(f"/respond/{TOKEN}")
+    page = Page(answer.text)
+    assert (answer.status_code, page.forms) == (503, [{"method": "post", "action": f"/respond/{TOKEN}"}])
+    assert "Perhaps done" in page.text
+    assert "look at the message before you try again" in page.text
+    assert links.TITLES[Outcome.busy] not in page.text
 
 
 async def pressed(hub: ScriptedHub, origin: str) -> int:
