@@ -101,7 +101,10 @@ class Hub:
     async def take_over(self) -> None:
         """What the configuration changes about what is there already: heartbeats, and alerts that fire."""
         await self.store.write(lambda tx: beat.start(tx, self.rules, self.clock.now()))
-        await self.store.write(lambda tx: late.sweep(tx, self.rules, self.clock.now()))
+        try:
+            await self.store.write(lambda tx: late.sweep(tx, self.rules, self.clock.now()))
+        except Busy as error:       # each of them is looked at again when its source repeats it
+            logger.warning("alerts that fire already were not looked at: %s", error, extra={"event": "sweep.busy"})
 
     async def stop(self) -> None:
         """Claim nothing more, let what is under way end, hand over what this replica leads, close."""

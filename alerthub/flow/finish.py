@@ -38,7 +38,10 @@ def finish(tx: Tx, rules: Rules, run: runs.Run, state: RunState, reason: Reason,
     if not ours:
         return
     line = said(run, state, reason, report, text)
-    incident = tell(tx, run, line, now, {"state": state.value, "reason": reason.value})
+    # A target that is told again, each minute, and does not hear it again: that is said already, and its page stands.
+    is_known = bool(run.report) and run.direction == Direction.tighten.value and state is not RunState.succeeded
+    incident = (alert_store.read_incidents(tx, [run.incident_id])[run.incident_id] if is_known else
+                tell(tx, run, line, now, {"state": state.value, "reason": reason.value}))
     news = [*ended(tx, run, state, line, now), *raised(tx, run, incident, state, reason, line)]
     if news:
         take_in(tx, rules, [own.own_batch(news, now)], now)

@@ -115,7 +115,7 @@ def arm(tx: Tx, rules: Rules, incident: Incident, latch: Latch, now: datetime, a
     text = f"{latch.target} is released: it may act again" + (f"; it was not told: {although}" if although else "")
     released, event = moved(incident, latch, LatchState.released, text, now, asked_by=latch.asked_by, verified_at=now)
     latches.save(tx, released)
-    latches.forget_causes(tx, latch.target, proof.proved(tx, rules, latch.target, now))
+    latches.forget_causes(tx, latch.target, proof.settled(tx, rules, latch.target, now))
     change.show(tx, incident, [event], now)
 
 

@@ -49,7 +49,9 @@ def missing(tx: Tx, rules: Rules, target: str, now: datetime) -> Refusal | None:
     return lacking(causes_of(tx, rules, target, now), release_of(rules, target), now)
 
 
-def proved(tx: Tx, rules: Rules, target: str, now: datetime) -> list[str]:
-    """The incidents of the causes that are over."""
+def settled(tx: Tx, rules: Rules, target: str, now: datetime) -> list[str]:
+    """The incidents of the causes that a later release need not prove: they are over, or closed and nobody can be asked about
+    them. Those an admin has overridden: there is no other way past them, and it is not asked for twice."""
     release = release_of(rules, target)
-    return [cause.incident_id for cause in causes_of(tx, rules, target, now) if lacking([cause], release, now) is None]
+    return [cause.incident_id for cause in causes_of(tx, rules, target, now)
+            if lacking([cause], release, now) is None or not (cause.is_open or (cause.number and cause.can_be_asked))]

@@ -138,7 +138,8 @@ def turn_of(tx: Tx, rules: Rules, destination: Destination, routes: Sequence[Rou
         # The end of the silence makes it due; this is for the case that nobody saw that end.
         lanes.settle(tx, lane.id, attempt, due_at=telling.silenced_until + AFTER_THE_END if telling.silenced_until else now)
     elif routes and all(route.is_muted(now) for route in routes):
-        if can_edit and all(event.actor.kind in PEOPLE for event in telling.events):     # other news waits, and is told then
+        # Other news waits, and so does a reminder: they are told when it may speak.
+        if can_edit and telling.events and all(event.actor.kind in PEOPLE for event in telling.events):
             return Turn.edit
         if lane.is_first and not incident.is_open:
             lanes.settle(tx, lane.id, attempt, due_at=None, told_seq=incident.seq)

@@ -165,7 +165,7 @@ def telling(tx: Tx, target: str, generation: int) -> Telling:
 
 def tell_again(tx: Tx, run_ids: Iterable[str], now: datetime) -> None:
     """Make runs that have ended due once more: to be told to be safe is the same however often."""
-    anew = {"state": RunState.proposed.value, "due_at": now, "lease_until": now, "finished_at": None, "report": ""}
+    anew = {"state": RunState.proposed.value, "due_at": now, "lease_until": now, "finished_at": None}
     for chunk in chunks(run_ids):
         ended = (action_runs.c.id.in_(chunk), action_runs.c.direction == "tighten", action_runs.c.state.in_(IN_VAIN))
         tx.conn.execute(update(action_runs).where(*ended).values(anew))

@@ -45,7 +45,7 @@ from tests.flow.test_latch import (
     state_of,
     vote,
 )
-from tests.kit.alerts import firing
+from tests.kit.alerts import firing, resolved
 from tests.kit.clock import START
 from tests.kit.world import World, rules_for, safe_mode
 
@@ -422,6 +422,7 @@ async def test_a_target_that_was_not_reached_is_told_once_a_minute_until_it_is_s
     alarms = [one for one in await world.incidents() if one["source"] == "alerthub"]
     assert [one["status"] for one in alarms] == ["triggered"], "one page, not one a minute"
     assert len(await world.runs()) == 1
+    assert sum("FAILED" in line for line in await world.history()) == 1, "nor is it told once a minute"
     action(world).report = Report(Outcome.succeeded, "safe")
     await world.advance(minutes=1)
     latch = await latch_of(world)
@@ -502,3 +503,17 @@ async def test_a_replica_without_the_action_keeps_a_target_safe_that_its_release
     (incident,) = {one["id"] for one in await world.incidents() if one["source"] != "alerthub"}
     assert await world.store.read(lambda tx: event_store.of_kind(tx, EventKind.latch, [incident]))
     await is_as_told(world)
+
+
+async def test_what_nobody_can_prove_is_overridden_once_and_not_for_ever(world: World) -> None:
+    known = world.rules.sources["alertmanager"]
+    world.configure(replace(world.rules, sources={"alertmanager": replace(known, reconcile_urls=())}))
+    await fire(world)
+    await world.receive(resolved("Reward", agent=BTC))
+    await world.drain()
+    await world.advance(minutes=11)
+    assert await lack(world) == "cannot_be_asked"
+    await world.command(Verb.override, by="emre", subject=BTC, text="the source cannot be asked")
+    await world.drain()
+    assert await state_of(world) is RELEASED
+    assert (await world.store.read(lambda tx: latches.causes(tx, [BTC]))).get(BTC, []) == []

@@ -13,7 +13,7 @@ from alerthub.domain.command import Command, Outcome, Press, Typed, Verb
 from alerthub.domain.event import Actor
 from alerthub.domain.interval import Period, TimeInterval, parse_times
 from alerthub.domain.matcher import EQUAL, Matcher
-from alerthub.domain.message import IncidentStatus
+from alerthub.domain.message import IncidentStatus, Why
 from alerthub.domain.person import Account
 from alerthub.domain.route import Route
 from alerthub.domain.rules import Answers, EscalationPolicy, Flapping, HeartbeatRule, PolicyStep
@@ -459,3 +459,16 @@ async def test_a_person_who_is_called_for_a_few_is_called_by_a_message_for_each(
     told = world.channels[AYSE].messages
     assert len(told) == 10
     assert all(message.standing[0].startswith("YOU ARE CALLED") for message in told)
+
+
+async def test_a_reminder_that_falls_into_a_mute_time_comes_at_its_end(store: Store) -> None:
+    mute = TimeInterval("night", (Period(times=(parse_times("03:03", "05:00"),)),))
+    world = World(store, answering(Route("alerts", group_by=("alertname",), mute=(mute,), repeat_interval=timedelta(minutes=90))))
+    await world.receive(firing("DiskFull"))
+    await world.drain()
+    world.slack.expect("opened")
+    await world.advance(minutes=90)
+    world.slack.expect_nothing()
+    await world.advance(minutes=30)
+    reminder = world.slack.expect("repeat")
+    assert (reminder.why, reminder.only_edit) == (Why.repeat, False)
