@@ -25,7 +25,8 @@ BY_SOURCE = select(*ALERT_COLUMNS).where(
 BY_INCIDENT = select(*ALERT_COLUMNS).where(alerts.c.incident_id == bindparam("incident"))
 INCIDENTS_BY_ID = select(incidents).where(incidents.c.id.in_(bindparam("ids", expanding=True)))
 UPDATE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
-LOCKED_BY_ID = INCIDENTS_BY_ID.order_by(incidents.c.id).with_for_update()
+# Not FOR UPDATE: whoever only refers to an incident (its lanes, its runs) need not wait for whoever changes it.
+LOCKED_BY_ID = INCIDENTS_BY_ID.order_by(incidents.c.id).with_for_update(key_share=True)
 TOUCH_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"), alerts.c.status == bindparam("judged"))
 RETIRE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row")).values(is_current=False)
 

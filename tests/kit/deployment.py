@@ -26,7 +26,7 @@ ENVIRON = {
     "TEAM_EMAIL": "team@example.com", "ML_LEAD_SLACK": "U012AB3CD", "ML_DEPUTY_SLACK": "U045EF6GH",
     "RISK_OFFICER_SLACK": "U078IJ9KL", "RISK_OFFICER_EMAIL": "officer@example.com", "RISK_DEPUTY_SLACK": "U0AB1CD2E",
     "RISK_DEPUTY_EMAIL": "deputy@example.com", "RISK_ANALYST_SLACK": "U0CD2EF3G", "RISK_ANALYST_EMAIL": "analyst@example.com",
-    "SLACK_TEAM_ID": "T012AB3CD",
+    "SLACK_TEAM_ID": "T012AB3CD", "ON_CALL_LEAD_EMAIL": "lead@example.com",
     "PREFECT_API": "http://127.0.0.1:4200/api", "PREFECT_USERNAME": USER, "MLFLOW_URL": "http://127.0.0.1:5000",
     "MLFLOW_USERNAME": "alerthub", "KUBERNETES_API": "https://kubernetes.example.com:6443",
 }
