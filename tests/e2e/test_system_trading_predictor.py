@@ -86,6 +86,10 @@ def has_all_happened(system: System) -> bool:
             and bool(system.mailed()) and system.runs() == RUNS)
 
 
+def seen(system: System) -> object:
+    return system.in_slack(), system.paged(), system.in_telegram(), system.mailed(), system.runs()
+
+
 def has_all_ended(system: System) -> bool:
     """As people see it; the hub's own view comes earlier."""
     return (set(system.in_slack("RESOLVED")) >= {*IN_SLACK} - {WATCHDOG} and system.paged("resolved") == CALLED
@@ -98,7 +102,10 @@ def test_each_alert_reaches_its_people_and_only_what_needs_nobody_is_done(
     serve(system, 2, 1000, errors=500, misses=950, warnings=500)
     system.service.set_all({**UNWELL, of(TRAINED): time.time() - 90_000})
     wait_until(lambda: system.fires(*ALERTS), 20, f"{set(ALERTS)} fire, and nothing else")
-    wait_until(lambda: has_all_happened(system), 60, "everything of the table")
+    try:
+        wait_until(lambda: has_all_happened(system), 60, "everything of the table")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; instead: {seen(system)}") from None
     wait_until(system.hub.is_quiet, 30, "the hub has no more to say")
     check_people(system)
     check_machines(system, *servers)
