@@ -6,6 +6,7 @@ What an answer means is the action's business, and so is trying again.
 from __future__ import annotations
 
 import asyncio
+import base64
 import math
 import ssl
 import unicodedata
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import AfterValidator, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from alerthub.actions.base import ActionWire, TargetSettings
 from alerthub.domain.wording import clip
@@ -86,6 +87,37 @@ class WebTarget(TargetSettings):
     def secrets(self) -> list[str]:
         """All that must not show up in a report."""
         return [text for text in (revealed(self.token), revealed(self.secret)) if text]
+
+
+def check_password(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().isprintable():
+        raise ValueError("a password is one line without control characters")
+    return secret
+
+
+class LoginTarget(WebTarget):
+    """One that has accounts: with `username` and `password`, or with a `token`, or open."""
+
+    username: str | None = Field(default=None, pattern=r"^[^:\x00-\x1f\x7f]+$")
+    password: Annotated[SecretStr, AfterValidator(check_password)] | None = None
+    password_file: str | None = None
+
+    @model_validator(mode="after")
+    def check_credentials(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password (or password_file) belong together")
+        if self.username is not None and self.token is not None:
+            raise ValueError("give token, or username and password, not both")
+        return self
+
+    @property
+    def basic(self) -> str | None:
+        """What follows the word Basic."""
+        password = revealed(self.password)
+        return None if password is None else base64.b64encode(f"{self.username}:{password}".encode()).decode()
+
+    def secrets(self) -> list[str]:
+        return [*super().secrets(), *(text for text in (revealed(self.password), self.basic) if text)]
 
 
 def trust(path: str) -> ssl.SSLContext:

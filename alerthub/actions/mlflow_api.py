@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator
 
 from alerthub.actions.base import ActionWire
-from alerthub.actions.exchange import Answer, Exchange, WebTarget, check_url
+from alerthub.actions.exchange import Answer, Exchange, LoginTarget, check_url
 from alerthub.actions.read_back import persist
 from alerthub.errors import ActionFailed
-from alerthub.settings import revealed
 
 API = "/api/2.0/mlflow"
 ANSWER_BYTES = 4 * 1024 * 1024      # one tag may have 100,000 characters, and a model has many
@@ -29,37 +27,11 @@ def check_base(url: str) -> str:
     return url.rstrip("/")
 
 
-def check_login(secret: SecretStr) -> SecretStr:
-    if not secret.get_secret_value().isprintable():
-        raise ValueError("a password is one line without control characters")
-    return secret
-
-
-class RegistryTarget(WebTarget):
+class RegistryTarget(LoginTarget):
     """With `username` and `password` (MLflow's own accounts), or with a `token`, or open."""
 
     type: Literal["mlflow"] = "mlflow"
     url: Annotated[str, AfterValidator(check_base)]
-    username: str | None = Field(default=None, pattern=r"^[^:\x00-\x1f\x7f]+$")
-    password: Annotated[SecretStr, AfterValidator(check_login)] | None = None
-    password_file: str | None = None
-
-    @model_validator(mode="after")
-    def check_credentials(self) -> Self:
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password (or password_file) belong together")
-        if self.username is not None and self.token is not None:
-            raise ValueError("give token, or username and password, not both")
-        return self
-
-    @property
-    def basic(self) -> str | None:
-        """What follows the word Basic."""
-        password = revealed(self.password)
-        return None if password is None else base64.b64encode(f"{self.username}:{password}".encode()).decode()
-
-    def secrets(self) -> list[str]:
-        return [*super().secrets(), *(text for text in (revealed(self.password), self.basic) if text)]
 
 
 class Registry:

@@ -7,24 +7,23 @@ of the hub that are mirrored there, are not made here.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, Report
-from alerthub.actions.exchange import Answer, Exchange, WebTarget, check_url
+from alerthub.actions.exchange import Answer, Exchange, LoginTarget, check_url
 from alerthub.actions.read_back import ASK_FOR, Attempts, Found, left, persist, set_value
 from alerthub.domain.matcher import CLASSIC_NAME, EQUAL, Matcher, parse_matcher
 from alerthub.domain.rules import Direction
 from alerthub.domain.silence import MOST_MATCHERS, SHORTEST, Silence, marker_of
 from alerthub.domain.wording import spoken
 from alerthub.errors import ActionFailed, ActionUnknown
-from alerthub.settings import Duration, revealed
+from alerthub.settings import Duration
 from alerthub.silence_wire import REMOTE_ID, read_matcher, written
 
 LONGEST = timedelta(hours=24)           # longer than a day, a person decides
@@ -41,12 +40,6 @@ def check_base(url: str) -> str:
     return url.rstrip("/")
 
 
-def check_password(secret: SecretStr) -> SecretStr:
-    if not secret.get_secret_value().isprintable():
-        raise ValueError("a password is one line without control characters")
-    return secret
-
-
 def check_matcher(text: str) -> str:
     parse_matcher(text)
     return text
@@ -58,31 +51,11 @@ def check_duration(span: timedelta) -> timedelta:
     return span
 
 
-class AlertmanagerTarget(WebTarget):
+class AlertmanagerTarget(LoginTarget):
     """One of a cluster's peers: it tells the others. With `username` and `password`, with a `token`, or open."""
 
     type: Literal["alertmanager"] = "alertmanager"
     url: Annotated[str, AfterValidator(check_base)]
-    username: str | None = Field(default=None, pattern=r"^[^:\x00-\x1f\x7f]+$")
-    password: Annotated[SecretStr, AfterValidator(check_password)] | None = None
-    password_file: str | None = None
-
-    @model_validator(mode="after")
-    def check_credentials(self) -> Self:
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password (or password_file) belong together")
-        if self.username is not None and self.token is not None:
-            raise ValueError("give token, or username and password, not both")
-        return self
-
-    @property
-    def basic(self) -> str | None:
-        """What follows the word Basic."""
-        password = revealed(self.password)
-        return None if password is None else base64.b64encode(f"{self.username}:{password}".encode()).decode()
-
-    def secrets(self) -> list[str]:
-        return [*super().secrets(), *(text for text in (revealed(self.password), self.basic) if text)]
 
 
 class SilenceSettings(ActionSettings):
