@@ -307,6 +307,8 @@ def listed(alertmanager: Alertmanager, run: Call) -> list[dict[str, Any]]:
 
 
 class TestTheRealAlertmanager:
+    """One program for all: each test silences an alertname of its own."""
+
     pytestmark: ClassVar[list[Any]] = real
 
     async def test_an_alert_is_silent_and_the_undo_of_the_record_ends_it(self, alertmanager: Alertmanager,
@@ -338,13 +340,13 @@ class TestTheRealAlertmanager:
     async def test_two_at_once_are_two_silences_only_with_two_ids(self, alertmanager: Alertmanager,
                                                                   http: httpx.AsyncClient) -> None:
         runs = [a_call(), a_call()]
-        quiet = actor(alertmanager, http, matchers=['alertname="Slow"'])
+        quiet = actor(alertmanager, http, matchers=['alertname="Twice"'])
         reports = await asyncio.gather(*(quiet.run(run) for run in runs))
         assert {report.outcome for report in reports} == {Outcome.succeeded}
         assert [len(listed(alertmanager, run)) for run in runs] == [1, 1]
 
     async def test_one_that_a_person_ended_stays_ended(self, alertmanager: Alertmanager, http: httpx.AsyncClient) -> None:
-        run, quiet = a_call(), actor(alertmanager, http, matchers=['alertname="Slow"'])
+        run, quiet = a_call(), actor(alertmanager, http, matchers=['alertname="Ended"'])
         made = await quiet.run(run)
         alertmanager.call("DELETE", f"/api/v2/silence/{made.answer['silences'][0]}")
         again = await quiet.run(run)
