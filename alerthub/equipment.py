@@ -29,7 +29,7 @@ from alerthub.engine.rounds import Asker
 from alerthub.engine.silencing import Keeper
 from alerthub.engine.worker import Plant
 from alerthub.errors import AlerthubError, ConfigError, SendFailed
-from alerthub.flow.act import Armed, Arsenal
+from alerthub.flow.serving import Armed, Arsenal
 from alerthub.resources import folder
 from alerthub.runbooks import read_runbooks
 from alerthub.settings import revealed, secrets_in

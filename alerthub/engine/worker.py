@@ -19,6 +19,7 @@ from alerthub.engine.timed import Timed, next_due
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow import act, deliver
 from alerthub.flow.act import Started
+from alerthub.flow.serving import Arsenal
 from alerthub.flow.settle import Sending
 from alerthub.metrics import Metrics
 from alerthub.store import leases
@@ -42,7 +43,7 @@ class Plant:
 
     rules: Rules
     channels: Mapping[str, Channel]                     # by destination key
-    actions: act.Arsenal                                # by (action, target)
+    actions: Arsenal                                # by (action, target)
 
 
 @dataclass

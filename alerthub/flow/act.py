@@ -3,11 +3,11 @@ domain/guard.py; here they are only obeyed. How a run ends is in finish.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from alerthub.actions.base import Action, ActionSettings, Call, Outcome, Rehearsing, Report, parameters_for
+from alerthub.actions.base import Action, Call, Outcome, Rehearsing, Report, parameters_for
 from alerthub.clock import Clock
 from alerthub.domain.action import REASON_TEXT, Reason, RunState
 from alerthub.domain.approval import tally
@@ -18,7 +18,7 @@ from alerthub.errors import ActionFailed, Busy
 from alerthub.flow import latch
 from alerthub.flow.asking import call_approvers
 from alerthub.flow.finish import beginning, finish, tell
-from alerthub.flow.serving import Due, is_in_doubt, is_lost, rule_of, sorted_out
+from alerthub.flow.serving import Arsenal, Due, is_in_doubt, is_lost, rule_of, sorted_out
 from alerthub.store import alerts as alert_store
 from alerthub.store import freezes, latches, leases, runs, votes
 from alerthub.store.database import Store
@@ -31,17 +31,6 @@ LEFT = timedelta(seconds=2)             # when to look again at a tighten that i
 SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 2.0)     # seconds
 FINAL = {Outcome.succeeded: RunState.succeeded, Outcome.failed: RunState.failed, Outcome.unknown: RunState.unknown}
 NOT_RUN = (RunState.refused, RunState.expired)
-
-
-@dataclass(frozen=True, slots=True)
-class Armed:
-    """An action ready for one target, and the settings that say what a run may take from labels."""
-
-    action: Action
-    settings: ActionSettings
-
-
-Arsenal = Mapping[tuple[str, str], Armed]      # by (action, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +59,7 @@ def claim_tightening(tx: Tx, rules: Rules, arsenal: Arsenal, owner: str, now: da
     hangs or breaks may keep an agent from its safe mode. Nothing here waits for an incident that somebody holds: what cannot be
     run is ended by `end_tightening`."""
     found = runs.due(tx, now, TOGETHER, tighten=True)
-    ours, over, left = sorted_out(rules, arsenal.keys(), found, now)
+    ours, over, left = sorted_out(rules, arsenal, found, now)
     put_back = runs.leave(tx, [run.id for run in left], now, now + LEFT)
     claimed = decide(tx, rules, arsenal, ours, owner, now)
     more = put_back if len(found[0]) == TOGETHER else 0     # behind them may be what can be run
@@ -79,7 +68,7 @@ def claim_tightening(tx: Tx, rules: Rules, arsenal: Arsenal, owner: str, now: da
 
 def end_tightening(tx: Tx, rules: Rules, arsenal: Arsenal, owner: str, now: datetime) -> Claimed:
     """End the tightens that no replica can run, and those whose fate a crash has left in doubt: a person is paged."""
-    _, over, _ = sorted_out(rules, arsenal.keys(), runs.due(tx, now, TOGETHER, tighten=True), now)
+    _, over, _ = sorted_out(rules, arsenal, runs.due(tx, now, TOGETHER, tighten=True), now)
     return decide(tx, rules, arsenal, over, owner, now)
 
 
@@ -96,7 +85,7 @@ def decide(tx: Tx, rules: Rules, arsenal: Arsenal, due: Due, owner: str, now: da
     started: list[Started] = []
     against: list[tuple[str, Reason]] = []
     for run, row in zip(*due, strict=True):
-        rule = rule_of(rules, arsenal.keys(), run)
+        rule = rule_of(rules, arsenal, run)
         decision = decision_about(tx, rules, rule, run, now)
         begun = (prepared(tx, rules, arsenal, rule, run, now)
                  if rule is not None and decision.state is RunState.approved else decision)

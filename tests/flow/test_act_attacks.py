@@ -247,6 +247,21 @@ async def test_what_cannot_be_run_and_is_locked_keeps_no_other_from_its_push(pai
 
 
 @pytest.mark.postgres
+async def test_what_says_too_much_and_is_locked_keeps_no_other_from_its_push(pair: World) -> None:
+    armed = pair.arsenal["safe-mode", BTC]
+    pair.arsenal["safe-mode", BTC] = replace(armed, settings=armed.settings.model_copy(update={"labels": ("book",)}))
+    await pair.receive(firing("Drift", agent=BTC, book="a; rm"))
+    await pair.receive(firing("Reward", agent=ETH))
+    agent = Reached(pair)
+    with stopped(pair.store):
+        with pytest.raises(Locked):
+            await pair.worker.claim_tightening(pair.plant(), pair.clock.now())
+        await agent.in_time()
+    await pair.drain()
+    assert (await ended(pair), told(pair)) == ([(RunState.refused, Reason.bad_label)], 0)
+
+
+@pytest.mark.postgres
 async def test_a_locked_incident_keeps_only_its_own_webhooks_out(pair: World) -> None:
     await pair.receive(firing("Drift", agent=BTC))
     door = Doorway(pair.store, lambda: pair.rules, pair.clock, pair.metrics, lambda: None)

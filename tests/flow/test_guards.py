@@ -25,8 +25,8 @@ from alerthub.domain.person import Account
 from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Approval, Blast, Circuit, Direction, Guards, Rules, RunMode
 from alerthub.flow import act, freeze
-from alerthub.flow.act import Armed
 from alerthub.flow.change import NotPossible
+from alerthub.flow.serving import Armed
 from alerthub.store import events as event_store
 from alerthub.store import latches, runs, votes
 from alerthub.store.database import Store

@@ -20,7 +20,8 @@ from alerthub.domain.reconcile import Listed, Peer
 from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Approval, Direction, Release, Rules, SourceRule
 from alerthub.flow import watch
-from alerthub.flow.act import Armed, Claimed
+from alerthub.flow.act import Claimed
+from alerthub.flow.serving import Armed
 from alerthub.store import runs
 from alerthub.store.database import Store
 from alerthub.store.runs import Run

@@ -19,9 +19,9 @@ from alerthub.engine.timed import Timed
 from alerthub.engine.worker import Plant, Worker
 from alerthub.errors import SendFailed
 from alerthub.flow import watch
-from alerthub.flow.act import Armed
 from alerthub.flow.intake import Taken, take_in
 from alerthub.flow.respond import hear
+from alerthub.flow.serving import Armed
 from alerthub.metrics import Metrics
 from alerthub.store import alerts as alert_store
 from alerthub.store import reading
