@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from alerthub.domain.alert import Alert, AlertStatus, Batch
@@ -96,13 +96,14 @@ def action_without_target(action: str, wanted: str, incident_id: str, detail: st
                      detail, action=action, target=NO_TARGET, wanted=wanted, incident=incident_id)
 
 
-def is_over(labels: Mapping[str, str], action: str, target: str, direction: str) -> bool:
-    """Whether an alarm ends because such a run succeeded: all that say that it failed on this target, and that it is not run
-    any more."""
+def is_over(labels: Mapping[str, str], action: str, target: str, direction: str, alike: Collection[str] = ()) -> bool:
+    """Whether an alarm ends because such a run succeeded: all that say that it failed on this target, or that an action `alike`
+    did, and that it is not run any more."""
     if labels.get("alertname") == CIRCUIT_OPEN:
         return (labels.get("action"), direction) == (action, Direction.neutral.value)
-    failed = (labels.get("alertname"), labels.get("action"), labels.get("target")) == (ACTION_FAILED, action, target)
-    return failed and (labels.get("direction") == Direction.relax.value) == (direction == Direction.relax.value)
+    failed = (labels.get("alertname"), labels.get("target")) == (ACTION_FAILED, target)
+    is_it = labels.get("action") in (action, *alike)
+    return failed and is_it and (labels.get("direction") == Direction.relax.value) == (direction == Direction.relax.value)
 
 
 def waits_for_incident(labels: Mapping[str, str]) -> str:

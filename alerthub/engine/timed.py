@@ -36,10 +36,24 @@ class Timed:
         called, ended, over, missed = await asyncio.gather(
             self.store.write(briefly(lambda tx: escalate.run_due(tx, rules, now))),
             self.store.write(briefly(lambda tx: silencing.run_due(tx, rules, now))),
-            self.store.write(briefly(lambda tx: latch.run_due(tx, rules, now))),
+            self.run_latches(rules, now),
             self.store.write(briefly(lambda tx: beat.run_due(tx, rules, now))), return_exceptions=True)
         for outcome in (called, ended, over, missed):     # none keeps the others from being done
             if isinstance(outcome, BaseException):
                 raise outcome
         lists = [found for found in (called, ended, over) if isinstance(found, list)]
         return [event for found in lists for event in found] + (missed.events if isinstance(missed, Taken) else [])
+
+    async def run_latches(self, rules: Rules, now: datetime) -> list[Event]:
+        """Each target in a transaction of its own: an incident that somebody holds delays its own target only."""
+        targets = await self.store.write(briefly(lambda tx: latches.due(tx, now)))
+        outcomes = [await self.run_latch(rules, target, now) for target in targets]
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return [event for outcome in outcomes if isinstance(outcome, list) for event in outcome]
+
+    async def run_latch(self, rules: Rules, target: str, now: datetime) -> list[Event] | BaseException:
+        (outcome,) = await asyncio.gather(self.store.write(briefly(lambda tx: latch.run_due(tx, rules, target, now))),
+                                          return_exceptions=True)
+        return outcome

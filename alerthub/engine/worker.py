@@ -145,30 +145,31 @@ class Worker:
 
     async def claim_tightening(self, plant: Plant, now: datetime) -> int:
         """What tightens is claimed by itself, and started before anything that may wait for others is looked at."""
+        since = self.clock.monotonic()
         claimed = await self.store.write(Urgent(
             lambda tx: act.claim_tightening(tx, plant.rules, plant.actions, self.owner, now)))
-        self.start_runs(plant, claimed)
+        self.start_runs(plant, claimed, since)
         if not claimed.ending:
             return claimed.runs
         ended = await self.store.write(briefly(
             lambda tx: act.end_tightening(tx, plant.rules, plant.actions, self.owner, now)))
-        self.start_runs(plant, ended)
+        self.start_runs(plant, ended, since)
         return claimed.runs + ended.runs
 
     async def claim_runs(self, plant: Plant, now: datetime) -> int:
         tightening = await self.claim_tightening(plant, now)
-        slots = ACTION_SLOTS - self.busy["actions"]
+        slots, since = ACTION_SLOTS - self.busy["actions"], self.clock.monotonic()
         claimed = await self.store.write(briefly(
             lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, now)))
-        self.start_runs(plant, claimed)
+        self.start_runs(plant, claimed, since)
         return tightening + claimed.runs
 
-    def start_runs(self, plant: Plant, claimed: act.Claimed) -> None:
+    def start_runs(self, plant: Plant, claimed: act.Claimed, since: float) -> None:
         for action, reason in claimed.refused:
             self.metrics.refused.labels(action, reason.value).inc()
         for started in claimed.started:
             is_tighten = started.run.direction == Direction.tighten.value
-            self.start(self.act(plant, started), "tighten" if is_tighten else "actions")
+            self.start(self.act(plant, started, since), "tighten" if is_tighten else "actions")
 
     async def claim_lanes(self, plant: Plant, now: datetime) -> int:
         channels = {destination.channel for destination in plant.rules.destinations().values()}
@@ -236,9 +237,10 @@ class Worker:
             logger.warning("cannot give a delivery back; its lease will end", extra={
                 "event": "delivery.unsettled", "destination": sending.destination.key})
 
-    async def act(self, plant: Plant, started: Started) -> None:
+    async def act(self, plant: Plant, started: Started, since: float) -> None:
         try:
-            acted = await act.run_one(self.store, plant.rules, plant.actions, started, self.clock)
+            held = self.clock.monotonic() - since
+            acted = await act.run_one(self.store, plant.rules, plant.actions, started, self.clock, held)
         except Busy as error:
             logger.error("an action ran, but its outcome is not stored: %s", error, extra={
                 "event": "action.unsettled", "action": started.run.action, "target": started.run.target})

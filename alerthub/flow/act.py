@@ -165,7 +165,8 @@ def obey(tx: Tx, rules: Rules, rule: ActionRule | None, run: runs.Run, decision:
     """Let it wait, or end it and say why."""
     if decision.state is not RunState.awaiting_approval or rule is None or rule.approval is None:
         lost = Report(Outcome.unknown, decision.text) if decision.state is RunState.unknown else None
-        return finish(tx, rules, run, decision.state, decision.reason, lost, now, text=decision.text)
+        finish(tx, rules, run, decision.state, decision.reason, lost, now, text=decision.text)
+        return
     runs.decide(tx, run.id, state=decision.state.value, reason=decision.reason.value,
                 due_at=run.created_at + rule.approval.within + timedelta(seconds=1))
     if run.state is not RunState.awaiting_approval:
@@ -173,7 +174,6 @@ def obey(tx: Tx, rules: Rules, rule: ActionRule | None, run: runs.Run, decision:
         called = call_approvers(tx, rules, incident, rule.approval, run.asked_by, now) if incident is not None else {}
         tell(tx, run, f"{beginning(run)} waits: {decision.text}", now,
              {"state": decision.state.value, "reason": decision.reason.value, **called})
-    return None
 
 
 def call_of(tx: Tx, rules: Rules, run: runs.Run, rule: ActionRule, arsenal: Arsenal, now: datetime) -> Call:
@@ -199,20 +199,36 @@ class Acted:
     reason: Reason = Reason.allowed
 
 
-async def run_one(store: Store, rules: Rules, arsenal: Arsenal, started: Started, clock: Clock) -> Acted:
-    """Cause the effect and settle. The start is committed already, so nobody will start it again."""
+async def run_one(store: Store, rules: Rules, arsenal: Arsenal, started: Started, clock: Clock, held: float = 0.0) -> Acted:
+    """Cause the effect and settle. The start is committed already, so nobody will start it again. `held`: for how many seconds of
+    the monotonic clock it has been so when this begins."""
     began = clock.monotonic()
     run = started.run
-    armed = arsenal.get((started.rule.name, run.target))
-    call = replace(started.call, deadline=clock.now() + started.rule.deadline)
-    report = (Report(Outcome.failed, "the action or its target is no longer in the configuration") if armed is None else
-              await armed.action.run(call) if run.mode == RunMode.live.value else
-              await rehearsed(armed.action, started.rule, call, RunMode(run.mode)))
+    report = await report_of(arsenal, started, clock, timedelta(seconds=held))
     if started.rule.name != run.action:
         report = replace(report, detail=f"{report.detail} (run by {started.rule.name}; {run.action} is no longer configured)")
     await settle_later(store, rules, started, report, clock)
     state, reason = ending(run, report)
     return Acted(run.action, run.target, state, report.detail, clock.monotonic() - began, reason)
+
+
+async def report_of(arsenal: Arsenal, started: Started, clock: Clock, held: timedelta) -> Report:
+    """What came of it. What does not make safe is not begun once its time is over: whoever stood still for so long may have been
+    taken for dead, and a person called. By either clock: the monotonic one stands still with the machine."""
+    run, rule = started.run, started.rule
+    armed = arsenal.get((rule.name, run.target))
+    if armed is None:
+        return Report(Outcome.failed, "the action or its target is no longer in the configuration")
+    if run.direction != Direction.tighten.value:
+        if held >= rule.deadline or clock.now() > started.call.deadline:
+            outcome = Outcome.unknown if started.call.resumed else Outcome.failed
+            return Report(outcome, "the hub was held up for so long that it was not begun any more")
+    else:
+        held = timedelta(0)     # never too late
+    call = replace(started.call, deadline=clock.now() + rule.deadline - held)
+    if run.mode == RunMode.live.value:
+        return await armed.action.run(call)
+    return await rehearsed(armed.action, rule, call, RunMode(run.mode))
 
 
 async def rehearsed(action: Action, rule: ActionRule, call: Call, mode: RunMode) -> Report:
@@ -248,7 +264,8 @@ async def settle_later(store: Store, rules: Rules, started: Started, report: Rep
 
 def settle(tx: Tx, rules: Rules, started: Started, report: Report, now: datetime) -> None:
     state, reason = ending(started.run, report)
-    finish(tx, rules, started.run, state, reason, report, now, attempt=started.attempt)
+    if not finish(tx, rules, started.run, state, reason, report, now, attempt=started.attempt):
+        latch.came_late(tx, rules, started.run, state, now)
 
 
 def ending(run: runs.Run, report: Report) -> tuple[RunState, Reason]:

@@ -30,23 +30,25 @@ MODES = {Reason.shadow: "shadow mode", Reason.dry_run: "dry run"}
 
 
 def finish(tx: Tx, rules: Rules, run: runs.Run, state: RunState, reason: Reason, report: Report | None, now: datetime, *,
-           attempt: int | None = None, text: str = "") -> None:
-    """End a run, if nobody has ended it already. `text`: why it was not run, where more is known than the reason says."""
+           attempt: int | None = None, text: str = "") -> bool:
+    """End a run, if nobody has ended it already: whether that was so. `text`: why it was not run, where more is known than the
+    reason says."""
     kept: Mapping[str, Any] = asdict(report) if report is not None else {"detail": text} if text else {}
     ours = runs.settle(tx, run.id, run.attempt if attempt is None else attempt, state=state.value, reason=reason.value,
                        due_at=None, finished_at=now, report=json.dumps(kept) if kept else "")
     if not ours:
-        return
+        return False
     line = said(run, state, reason, report, text)
     # A target that is told again, each minute, and does not hear it again: that is said already, and its page stands.
     is_known = bool(run.report) and run.direction == Direction.tighten.value and state is not RunState.succeeded
     incident = (alert_store.read_incidents(tx, [run.incident_id])[run.incident_id] if is_known else
                 tell(tx, run, line, now, {"state": state.value, "reason": reason.value}))
-    news = [*ended(tx, run, state, line, now), *raised(tx, run, incident, state, reason, line)]
+    news = [*ended(tx, rules, run, state, line, now), *raised(tx, run, incident, state, reason, line)]
     if news:
         take_in(tx, rules, [own.own_batch(news, now)], now)
     if run.direction != Direction.neutral.value:
         latch.ended(tx, rules, run, state, now)
+    return True
 
 
 def said(run: runs.Run, state: RunState, reason: Reason, report: Report | None, text: str) -> str:
@@ -59,12 +61,14 @@ def said(run: runs.Run, state: RunState, reason: Reason, report: Report | None, 
     return f"{beginning(run)} {WORDS[state]}: {detail}" + (f". To undo it: {undo}" if undo else "")
 
 
-def ended(tx: Tx, run: runs.Run, state: RunState, line: str, now: datetime) -> list[Alert]:
+def ended(tx: Tx, rules: Rules, run: runs.Run, state: RunState, line: str, now: datetime) -> list[Alert]:
     """The alarms that end with it."""
-    if state is not RunState.succeeded:
+    standing = alarms(tx) if state is RunState.succeeded else []
+    if not standing:
         return []
-    return [own.cleared(alarm, now, line) for alarm in alarms(tx)
-            if own.is_over(alarm.labels, run.action, run.target, run.direction)]
+    alike = latch.told_alike(tx, rules, run)
+    return [own.cleared(alarm, now, line) for alarm in standing
+            if own.is_over(alarm.labels, run.action, run.target, run.direction, alike)]
 
 
 def raised(tx: Tx, run: runs.Run, incident: Incident, state: RunState, reason: Reason, line: str) -> list[Alert]:

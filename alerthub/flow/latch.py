@@ -27,6 +27,7 @@ from alerthub.flow.latching import (
     arm,
     confirm,
     held,
+    is_told_by_all,
     let_go,
     locked,
     moved,
@@ -179,18 +180,20 @@ def given(why: str) -> str:
 
 # -- what the time says
 
-def run_due(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
-    """Requests for release to which too few people have agreed in time; and targets that have not confirmed to be safe."""
-    events = []
-    for target in latches.due(tx, now):
+def run_due(tx: Tx, rules: Rules, target: str, now: datetime) -> list[Event]:
+    """A request for release to which too few people have agreed in time; or a target that has not confirmed to be safe. Nothing,
+    where somebody else was faster. Of one target, so that no other waits for its incident."""
+    try:
         incident, latch = held(tx, target, now)
-        if latch.due_at is None or latch.due_at > now:
-            continue
-        if latch.state is LatchState.release_requested:
-            events += over(tx, rules, incident, latch, now)
-        elif latch.state is LatchState.safe:
-            tell_again(tx, rules, incident, latch, now)
-    return events
+    except change.NotPossible:
+        return []
+    if latch.due_at is None or latch.due_at > now:
+        return []
+    if latch.state is LatchState.release_requested:
+        return over(tx, rules, incident, latch, now)
+    if latch.state is LatchState.safe:
+        tell_again(tx, rules, incident, latch, now)
+    return []
 
 
 def over(tx: Tx, rules: Rules, incident: Incident, latch: Latch, now: datetime) -> list[Event]:
@@ -235,6 +238,20 @@ def is_forced(tx: Tx, latch: Latch) -> bool:
     said = event_store.of_kind(tx, EventKind.latch, [latch.incident_id])
     return any(event.data.get("forced") for event in said
                if (event.data.get("latch"), event.data.get("latch_seq")) == (latch.target, latch.seq))
+
+
+def told_alike(tx: Tx, rules: Rules, run: Run) -> set[str]:
+    """The actions whose failure to make this target safe is over with this success: all, once it has confirmed to all."""
+    is_whole = run.direction == Direction.tighten.value and is_told_by_all(tx, rules, run.target, run.round)
+    return latches.told_by(tx, run.target) if is_whole else set()
+
+
+def came_late(tx: Tx, rules: Rules, run: Run, state: RunState, now: datetime) -> None:
+    """What became of a run that others had ended or taken over before, when its holder stood still: where it was a release, the
+    target may have been told to act all the same. Whoever has taken it over tells how it ends."""
+    found = runs.find(tx, run.id)
+    if run.direction == Direction.relax.value and found is not None and found.state.is_final:
+        ended(tx, rules, run, state, now)
 
 
 def ended(tx: Tx, rules: Rules, run: Run, state: RunState, now: datetime) -> None:

@@ -34,7 +34,8 @@ def tellers(rules: Rules, latch: Latch) -> list[ActionRule]:
     """The actions that make it safe as it is configured now: first the one that did, then others with the same target."""
     own = rules.actions.get(latch.action)
     others = [rule for rule in rules.actions.values() if rule.name != latch.action and acts_on(rule, latch.target)]
-    return [rule for rule in ([own] if own is not None else []) + others if is_latching(rules, rule, latch.target)]
+    first = [own] if own is not None and acts_on(own, latch.target) else []
+    return [rule for rule in first + others if is_latching(rules, rule, latch.target)]
 
 
 def acts_on(rule: ActionRule, target: str) -> bool:
@@ -122,7 +123,8 @@ def arm(tx: Tx, rules: Rules, incident: Incident, latch: Latch, now: datetime, a
 def again(tx: Tx, rules: Rules, incident: Incident, latch: Latch, text: str, now: datetime) -> None:
     """Latch it anew and tell it to be safe once more, by the action that did and by the one that told of the release."""
     told = {rule.name: rule for rule in [*tellers(rules, latch)[:1], releaser(rules, latch)] if rule is not None}
-    safe, event = moved(incident, latch, LatchState.safe, f"{text}: it is told again to be safe", now,
+    follows = "it is told again to be safe" if told else "nothing in the configuration can tell it to be safe: do it by hand"
+    safe, event = moved(incident, latch, LatchState.safe, f"{text}: {follows}", now,
                         generation=latch.generation + 1, asked_by="", why="", verified_at=None,
                         due_at=None if told else now + TOLD_AGAIN)
     latches.save(tx, safe)
@@ -141,11 +143,18 @@ def confirm(tx: Tx, rules: Rules, target: str, now: datetime) -> None:
         latches.save(tx, replace(latch, verified_at=now, due_at=due_at))
 
 
+def is_told_by_all(tx: Tx, rules: Rules, target: str, generation: int) -> bool:
+    """Whether it has confirmed to all that tell it, since it was latched last. Nothing is locked."""
+    latch = latches.find(tx, target)
+    return latch is not None and latch.generation == generation and not in_vain(tx, rules, latch)
+
+
 def told_in_vain(tx: Tx, target: str, now: datetime) -> None:
-    """Whoever told it has not reached it: it is told again in a minute, and so on."""
+    """Whoever told it last has not reached it, or it does not say any more that it is safe: it is told again in a minute, and so
+    on."""
     latch = latches.lock(tx, [target], now)[target]
     if latch.state is LatchState.safe and latch.due_at is None:
-        latches.save(tx, replace(latch, due_at=now + TOLD_AGAIN))
+        latches.save(tx, replace(latch, verified_at=None, due_at=now + TOLD_AGAIN))
 
 
 def in_vain(tx: Tx, rules: Rules, latch: Latch) -> dict[str, str]:

@@ -148,8 +148,8 @@ IN_VAIN = tuple(state.value for state in RunState if state.is_final and state is
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What became of telling a target that it is safe, since it was latched last: the actions that did it, and of those that did
-    not, although nothing is under way, the run that was proposed last."""
+    """What became of telling a target that it is safe, since it was latched last: the actions that did it once; and of those
+    whose last run did not, although none is under way, that run."""
 
     confirmed: frozenset[str]
     in_vain: Mapping[str, str]
@@ -159,8 +159,15 @@ def telling(tx: Tx, target: str, generation: int) -> Telling:
     mine = (action_runs.c.target == target, action_runs.c.direction == "tighten", action_runs.c.round == generation)
     rows = tx.conn.execute(select(action_runs).where(*mine).order_by(action_runs.c.created_at, action_runs.c.id)).all()
     confirmed = frozenset(row.action for row in rows if row.state == RunState.succeeded.value)
-    under_way = {row.action for row in rows if row.state not in IN_VAIN}
-    return Telling(confirmed, {row.action: row.id for row in rows if row.action not in under_way})
+    under_way = {row.action for row in rows if row.finished_at is None}
+    last = {row.action: row for row in sorted((row for row in rows if row.finished_at), key=lambda row: row.finished_at)}
+    return Telling(confirmed, {name: row.id for name, row in last.items() if row.state in IN_VAIN and name not in under_way})
+
+
+def told_by(tx: Tx, target: str) -> set[str]:
+    """The actions that were ever to make it safe."""
+    mine = action_runs.c.target == target, action_runs.c.direction == "tighten"
+    return set(tx.conn.execute(select(action_runs.c.action).where(*mine).distinct()).scalars())
 
 
 def tell_again(tx: Tx, run_ids: Iterable[str], now: datetime) -> None:

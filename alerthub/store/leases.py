@@ -112,6 +112,8 @@ def shift(tx: Tx, by: timedelta, since: datetime | None = None) -> None:
     older than `since` is history, and stays."""
     for table, names in TIMES.items():
         move(tx, table, names, by)
+    # When a target was latched or its release asked for is compared with the time at which people spoke.
+    move(tx, latches, ("since",), by, latches.c.due_at.is_not(None))
     # A run that is under way keeps the time at which it was called for: its target may tell by it that this is still the same.
     is_open = action_runs.c.finished_at.is_(None)
     move(tx, votes, ("at",), by, votes.c.subject.in_(select("run:" + action_runs.c.id).where(is_open)))
