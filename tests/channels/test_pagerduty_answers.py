@@ -174,6 +174,7 @@ FIELDS = st.fixed_dictionaries({}, optional={
         "id": JSON, "incident_key": st.just(OURS) | JSON, "content": JSON, "incident": JSON})})
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(event=FIELDS | JSON, webhook_id=st.text(max_size=20))
 async def test_whatever_is_genuine_is_answered_and_what_is_asked_can_be_stored(event: Any, webhook_id: str) -> None:

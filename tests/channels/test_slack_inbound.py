@@ -248,6 +248,7 @@ def test_whatever_a_stranger_sends_is_forged(body, headers, moment):
         verify(SECRET, Inbound("", headers, body, moment.replace(tzinfo=UTC)))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(ANY_JSON, st.dictionaries(st.sampled_from([
     "type", "user", "team", "enterprise", "container", "message", "channel", "actions", "trigger_id", "response_url"]), ANY_JSON))

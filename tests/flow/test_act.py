@@ -231,6 +231,7 @@ async def test_a_tighten_is_not_delayed_by_an_outage_of_the_hub(world: World) ->
     assert len(world.actions["safe-mode", "agent-btc"].calls) == 1
 
 
+@pytest.mark.slow
 async def test_a_thousand_waiting_messages_do_not_delay_a_tighten(world: World) -> None:
     slow = [destination(SLACK, every=timedelta(seconds=1))]
     world.configure(rules_for(ROUTE, receivers={"alerts": slow}, actions=[safe_mode()], targets=["agent-btc"]))

@@ -80,6 +80,7 @@ def check(text: str) -> None:
         assert len(set(found.problems)) == len(found.problems) > 0
 
 
+@pytest.mark.slow
 @with_case(path=("receivers", 2, "email_configs", 0, "to"), value=None, is_new_key=False)      # a union says it twice
 @given(st.sampled_from(PATHS), values, st.booleans())
 @settings(max_examples=150, deadline=None)
@@ -87,6 +88,7 @@ def test_any_value_anywhere_is_taken_or_refused(path: tuple[Any, ...], value: An
     check(yaml.safe_dump(changed(path, value, is_new_key=is_new_key), sort_keys=False))
 
 
+@pytest.mark.slow
 @given(st.integers(0, len(TEXT)), st.integers(0, 12), st.text(st.sampled_from("ab1:-[]{}&*<'\"#|>!$ \n\t,~"), max_size=4))
 @settings(max_examples=150, deadline=None)
 def test_any_slip_of_the_hand_is_taken_or_refused(start: int, length: int, typed: str) -> None:

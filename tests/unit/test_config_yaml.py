@@ -238,6 +238,7 @@ def test_aliases_of_aliases_are_bounded() -> None:
     assert problem.endswith(f"the file has more than {MAX_VALUES} values, perhaps by aliases of aliases; use fewer")
 
 
+@pytest.mark.slow
 def test_merges_of_merges_are_bounded() -> None:
     lines = ["a0: &a0 {" + ", ".join(f"k{n}: [x, x, x, x]" for n in range(50)) + "}"]
     lines += [f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}, <<: *a{n - 1}}}" for n in range(1, 20)]

@@ -368,6 +368,7 @@ def until(condition: Callable[[], bool]) -> None:
         tick.wait(0.005)
 
 
+@pytest.mark.slow
 def test_it_renews_by_itself_and_goes_safe_when_the_hub_is_gone() -> None:
     hub = Hub(Leases(ttl=0.6))
     with served(hub) as url:
@@ -415,6 +416,7 @@ def test_every_other_answer_leaves_it_safe_and_is_not_followed(bad: tuple[int, d
         assert {path for path, _ in hub.seen} == {"/api/v1/permits/agent-btc"}
 
 
+@pytest.mark.slow
 def test_a_hub_that_drips_is_cut_off_and_asked_again() -> None:
     """Each byte comes in time; the whole never does."""
     gone = threading.Event()
@@ -438,6 +440,7 @@ def test_a_hub_that_drips_is_cut_off_and_asked_again() -> None:
         gone.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [
     b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n{", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{",

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,7 @@ def overrides_after(draw: st.DrawFn, start: datetime) -> Override:
         replaces=draw(st.sampled_from(["", *PEOPLE])))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(cases())
 def test_every_minute_is_as_in_the_reference(case: tuple[Schedule, list[Override], datetime, datetime]) -> None:
