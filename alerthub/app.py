@@ -31,6 +31,7 @@ from alerthub.errors import Busy, ConfigError
 from alerthub.flow import beat, late
 from alerthub.flow.links import view
 from alerthub.metrics import Metrics
+from alerthub.outbound import NO_ANSWER
 from alerthub.sources.base import Source
 from alerthub.store.database import Store
 from alerthub.store.leases import resign
@@ -139,7 +140,7 @@ class Hub:
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 answer = await self.http.get(settings.url.get_secret_value())
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (*NO_ANSWER, TimeoutError) as error:
             logger.warning("the dead man's switch does not answer (%s)", type(error).__name__, extra={"event": "ping.failed"})
             return
         if not answer.is_success:

@@ -20,6 +20,7 @@ from alerthub import log
 from alerthub.config import Config, load
 from alerthub.equipment import hide_secrets, outbound
 from alerthub.errors import AlerthubError, ConfigError
+from alerthub.outbound import NO_ANSWER
 from alerthub.settings import revealed
 
 P = ParamSpec("P")
@@ -132,7 +133,7 @@ async def ask_hub_for_bytes(config: Config, method: str, path: str, token: str =
         return answer.content
     except httpx.ConnectError:
         raise NoHub(f"no hub answers on {config.model.server.listen}; start it with alerthub serve") from None
-    except httpx.HTTPError:
+    except NO_ANSWER:
         raise AlerthubError(f"the hub on {config.model.server.listen} does not answer; see its log") from None
     except (ValueError, KeyError, TypeError):
         raise not_ours(config) from None

@@ -30,6 +30,7 @@ from alerthub.engine.silencing import Keeper
 from alerthub.engine.worker import Plant
 from alerthub.errors import AlerthubError, ConfigError, SendFailed
 from alerthub.flow.serving import Armed, Arsenal
+from alerthub.outbound import client
 from alerthub.resources import folder
 from alerthub.runbooks import read_runbooks
 from alerthub.settings import revealed, secrets_in
@@ -139,7 +140,7 @@ def door_of(config: Config) -> Door:
 
 def outbound() -> httpx.AsyncClient:
     """The one client for calls out: no proxies from the environment, no redirects, no retries (R-21)."""
-    return httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=ATTEMPT_SECONDS, limits=CONNECTIONS)
+    return client(timeout=ATTEMPT_SECONDS, limits=CONNECTIONS)
 
 
 async def close_all(channels: Iterable[Channel]) -> None:

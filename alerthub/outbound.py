@@ -1,5 +1,5 @@
 """What every call out shares: an address that can be called, an answer that cannot flood, which errors mean that nothing was
-sent, and how long to wait. What an answer means is the caller's business.
+sent, how long to wait, and that no redirect is even looked at. What an answer means is the caller's business.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import httpx
 
 # Raised before a byte of the request has left.
 NOT_REACHED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+# Raised when it may have left. InvalidURL is no HTTPError: httpx reads the address of a redirect that nobody follows, too.
+NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL)
 SECONDS = re.compile(r"([0-9]+)(?:\.[0-9]+)?")
 MOST_DIGITS = 9             # more seconds than that are no time
 
@@ -28,6 +30,17 @@ def is_address(url: str) -> bool:
     except (ValueError, httpx.InvalidURL):
         return False
     return usable and not any(sign.isspace() for sign in url)
+
+
+def client(**options: Any) -> httpx.AsyncClient:
+    """What every call out is made with; `options` as httpx takes them. No proxies from the environment; a redirect is an answer
+    like others, wherever it leads."""
+    return httpx.AsyncClient(trust_env=False, follow_redirects=False, event_hooks={"response": [forget_location]}, **options)
+
+
+async def forget_location(response: httpx.Response) -> None:
+    """Else httpx builds the request that would follow, and for an address that it cannot call it raises: the answer is lost."""
+    response.headers.pop("location", None)
 
 
 async def read_capped(response: httpx.Response, limit: int, body: bytearray) -> None:

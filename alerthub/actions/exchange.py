@@ -24,7 +24,7 @@ from alerthub.actions.base import ActionWire, TargetSettings
 from alerthub.domain.wording import clip
 from alerthub.errors import ActionFailed, ActionUnknown
 from alerthub.log import Redactor, redact
-from alerthub.outbound import NOT_REACHED, is_address, json_object, read_capped, retry_after
+from alerthub.outbound import NO_ANSWER, NOT_REACHED, client, is_address, json_object, read_capped, retry_after
 from alerthub.settings import revealed
 from alerthub.signing import read_key, signed_headers
 
@@ -174,14 +174,14 @@ class Exchange:
         status came back. Redirects are answers like others: an address comes from the configuration only."""
         progress, answer = Progress(), Partial(self._answer_bytes)
         try:
-            async with asyncio.timeout(seconds), self._client() as client, client.stream(
+            async with asyncio.timeout(seconds), self._client() as http, http.stream(
                 method, url, content=content, headers={**self._headers(message_id, content), **(headers or {})},
                 timeout=httpx.Timeout(seconds), follow_redirects=False, extensions={"trace": progress},
             ) as response:
                 await answer.read(response)
         except (*NOT_REACHED, httpx.LocalProtocolError) as error:
             raise ActionFailed(f"no connection ({type(error).__name__})") from None
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (*NO_ANSWER, TimeoutError) as error:
             if answer.status:
                 return answer.finished()
             if progress.is_connecting:
@@ -205,8 +205,8 @@ class Exchange:
         if self._context is None:
             yield self._wire.http
             return
-        async with httpx.AsyncClient(verify=self._context, trust_env=False) as client:
-            yield client
+        async with client(verify=self._context) as http:
+            yield http
 
     def excerpt(self, body: bytes) -> str:
         """The beginning of an answer, on one line and without secrets, for the record."""

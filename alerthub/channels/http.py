@@ -15,7 +15,7 @@ from alerthub import outbound
 from alerthub.channels.answers import not_reached
 from alerthub.channels.base import RESPONSE_BYTES
 from alerthub.errors import Failure, SendFailed
-from alerthub.outbound import NOT_REACHED, is_address, json_object
+from alerthub.outbound import NO_ANSWER, NOT_REACHED, is_address, json_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ async def post(client: httpx.AsyncClient, url: str, content: bytes, headers: Map
             return Answer(response.status_code, response.headers, await read_capped(response))
     except NOT_REACHED as error:
         raise SendFailed(Failure.unavailable, not_reached(error)) from None
-    except httpx.HTTPError as error:
+    except NO_ANSWER as error:
         raise SendFailed(Failure.timeout, f"no complete answer ({type(error).__name__})") from None
 
 

@@ -32,6 +32,7 @@ from alerthub.channels.http import Answer, post, read_capped
 from alerthub.clock import Clock
 from alerthub.domain.wording import clip, one_line
 from alerthub.errors import Failure, SendFailed
+from alerthub.outbound import NO_ANSWER
 
 CHAT = re.compile(r"-?\d{1,20}|@[A-Za-z0-9_]{4,64}")
 TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]+")
@@ -148,7 +149,7 @@ async def patient_post(client: httpx.AsyncClient, url: str, content: bytes, head
         request = client.stream("POST", url, content=content, headers=asked, follow_redirects=False, timeout=patience)
         async with request as response:
             return Answer(response.status_code, response.headers, await read_capped(response))
-    except httpx.HTTPError as error:
+    except NO_ANSWER as error:
         raise SendFailed(Failure.unavailable, f"no complete answer ({type(error).__name__})") from None
 
 

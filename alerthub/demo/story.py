@@ -19,6 +19,7 @@ from alerthub.demo.alerts import AGENT, DRIFT, ETL, LATENCY, REWARD, StoryAlert,
 from alerthub.demo.screen import Screen
 from alerthub.demo.witness import Witness
 from alerthub.errors import AlerthubError
+from alerthub.outbound import NO_ANSWER
 
 T = TypeVar("T")
 PATIENCE = 20.0     # seconds for one thing to happen; normally it takes a few tenths, and two where a channel has a budget
@@ -212,7 +213,7 @@ class Story:
         """Raises AlerthubError when nobody answers."""
         try:
             return await self.http.request(method, url, **what)
-        except httpx.HTTPError as error:
+        except NO_ANSWER as error:
             raise AlerthubError(f"{url} does not answer ({type(error).__name__})") from None
 
     async def get(self, path: str) -> dict[str, Any] | None:

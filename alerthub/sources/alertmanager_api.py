@@ -12,6 +12,7 @@ import httpx
 from alerthub.domain.alert import identity_of
 from alerthub.domain.reconcile import Listed, Peer
 from alerthub.errors import BadPayload, Unreachable
+from alerthub.outbound import NO_ANSWER
 from alerthub.settings import revealed
 from alerthub.sources.alertmanager import Reconcile
 from alerthub.sources.body import read_json, read_labels, read_time
@@ -44,7 +45,7 @@ class AlertmanagerApi:
                                        follow_redirects=False)
             async with request as response:
                 return response.status_code, await read_bounded(response, url)
-        except httpx.HTTPError as error:
+        except NO_ANSWER as error:
             raise Unreachable(f"{url}{path} does not answer ({type(error).__name__})") from None
 
 

@@ -19,7 +19,6 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, ClassVar
 
-import httpx
 import pytest
 
 from alerthub.channels.base import RESPONSE_BYTES, Budget, Channel, Wire
@@ -27,6 +26,7 @@ from alerthub.clock import SystemClock
 from alerthub.domain.message import ActionLine, Message, Receipt
 from alerthub.domain.wording import one_line
 from alerthub.errors import Failure, SendFailed
+from alerthub.outbound import client as outbound_client
 from tests.kit.messages import (
     HOSTILE,
     NOW,
@@ -132,7 +132,7 @@ class ChannelContract:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[tuple[Any, Channel]]:
-        client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None, verify=False)
+        client = outbound_client(timeout=None, verify=False)
         async with client, self.provider() as provider:
             self.wire = Wire(client, FixedClock())
             self.answer_ok(provider)
@@ -376,6 +376,15 @@ class HttpChannelContract(ChannelContract):
             provider.script(status, headers={"location": f"{provider.url}/elsewhere"})
             await self.failure(channel)
             assert [request.path for request in provider.requests if "elsewhere" in request.path] == []
+
+    @pytest.mark.parametrize("where", ["about:blank", "http://h:x/"])
+    async def test_a_redirect_to_no_address_is_a_redirect(self, where: str) -> None:
+        async with self.opened() as (provider, channel):
+            provider.script(302, headers={"location": f"{provider.url}/elsewhere"})
+            usual = await self.failure(channel)
+            provider.script(302, headers={"location": where})
+            odd = await self.failure(channel)
+        assert (odd.reason, odd.detail) == (usual.reason, usual.detail)
 
     async def test_a_huge_answer_is_not_read_to_its_end(self) -> None:
         async with self.opened() as (provider, channel):

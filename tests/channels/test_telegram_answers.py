@@ -245,7 +245,7 @@ async def test_a_webhook_that_stands_in_the_way_is_deleted_once(polling: Phone) 
 FAULTS = [refusal(409, "Conflict: terminated by other getUpdates request"), refusal(401, "Unauthorized"),
           refusal(502, "Bad Gateway"), refusal(429, "Too Many Requests"), HttpAnswer(drop=True), HttpAnswer(body="<html>"),
           HttpAnswer(body={"ok": True, "result": 5}), HttpAnswer(body={"ok": True, "result": [{"no": "id"}, 7]}),
-          HttpAnswer(body={"ok": False})]
+          HttpAnswer(body={"ok": False}), HttpAnswer(302, {"location": "about:blank"})]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.status}-{fault.content()[:50]!a}")

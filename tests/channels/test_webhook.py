@@ -89,6 +89,13 @@ def verify(request: Request, key: bytes = KEY) -> bool:
     return f"v1,{expected}" in request.headers["webhook-signature"].split(" ")
 
 
+async def test_a_redirect_that_its_client_stumbles_over_leaves_it_in_doubt(webhook, provider):
+    provider.script(302, headers={"location": "about:blank"})
+    with pytest.raises(SendFailed) as caught:
+        await webhook.send(message(), None)
+    assert caught.value.reason is Failure.timeout
+
+
 async def test_a_receiver_can_verify_what_arrives(webhook, provider):
     await webhook.send(message(), None)
     assert verify(provider.last)

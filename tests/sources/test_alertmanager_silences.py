@@ -108,6 +108,14 @@ async def test_no_answer_at_all_names_the_peer_and_no_secret() -> None:
         assert "canary" not in str(caught.value)
 
 
+async def test_a_redirect_to_no_address_is_no_answer() -> None:
+    def away(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(302, headers={"location": "about:blank"})
+
+    with pytest.raises(Unreachable, match="am-1:9093"):
+        await Cluster(away).silences.listed()
+
+
 @pytest.mark.parametrize("status", [200, 404])
 async def test_the_end_of_one_that_is_over_is_an_end(status: int) -> None:
     cluster = Cluster(always(status))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerthub.outbound import is_address, json_object, read_capped, retry_after
+from alerthub.outbound import NO_ANSWER, client, is_address, json_object, read_capped, retry_after
 from tests.kit.clock import START
 
 
@@ -62,3 +63,18 @@ async def test_of_an_answer_only_so_much_is_read_and_nothing_unpacked(encoding: 
                                                ("soon", None), (None, None), ("-1", None), ("٣", None)])
 def test_a_wait_is_seconds_without_a_limit_of_ours(word: str | None, seconds: float | None) -> None:
     assert retry_after(word, START) == seconds
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("where", [
+    "http://b/", "/b", "", "about:blank", "javascript:alert(1)", "http://h:x/", "::::", "//\x00", "http://[", "http://xn--\x80/",
+    "http://b/" + "x" * 70_000,
+])
+async def test_a_redirect_is_an_answer_wherever_it_leads(where: str) -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(302, headers={"location": where.encode("latin-1")}))
+    async with client(transport=transport) as http, http.stream("GET", "http://a/") as response:
+        assert response.status_code == 302
+        assert response.next_request is None
+    async with httpx.AsyncClient(transport=transport) as bare:
+        with suppress(NO_ANSWER):       # another client may stumble over it, but in a way that callers know
+            assert (await bare.get("http://a/")).status_code == 302

@@ -45,6 +45,15 @@ async def test_the_switch_is_not_asked_for_when_nothing_can_be_stored(tmp_path: 
         await hub.stop()
 
 
+async def test_a_switch_that_leads_elsewhere_is_a_line_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeProvider() as switch:
+        hub = hub_at(tmp_path, f"{switch.url}/ping/secret-key")
+        switch.script(302, headers={"location": "about:blank"})
+        await hub.ping()
+        assert "dead man's switch answered 302" in caplog.text
+        await hub.stop()
+
+
 async def test_a_switch_that_is_away_is_a_line_in_the_log_without_its_address(
         tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     hub = hub_at(tmp_path, "http://127.0.0.1:1/ping/secret-key")
