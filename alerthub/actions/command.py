@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, Report, TargetSettings
+from alerthub.actions.deadline import Deadline
 from alerthub.errors import ActionFailed, ActionUnknown
 from alerthub.log import redact
 
@@ -97,12 +98,13 @@ class Command:
     async def run(self, call: Call) -> Report:
         """Start it once, and wait for its end. Killed at the deadline, with all it started that did not leave its group."""
         request: dict[str, Any] = {}
+        end = Deadline.of(call, self._config, self._clock)
         if call.resumed:
             return Report(Outcome.unknown, "the hub stopped while it ran; what it has done is not known", request)
         try:
             argv, verify = (filled(given, call.parameters) for given in (self._config.argv, self._config.verify))
             request |= {"argv": [redact(argument) for argument in argv]}
-            ended = await self._end_of(argv, call)
+            ended = await self._end_of(argv, call, end)
         except ActionFailed as error:
             return Report(Outcome.failed, error.detail, request)
         except ActionUnknown as error:
@@ -112,7 +114,7 @@ class Command:
             return Report(Outcome.failed, described("it exited with", ended), request, answer)
         if not verify:
             return Report(Outcome.succeeded, described("it exited with", ended), request, answer)
-        return await self._verified(verify, call, request, answer)
+        return await self._verified(verify, call, end, request, answer)
 
     async def rehearse(self, call: Call, *, ask: bool) -> Report:
         """What would be started; in a dry run, whether it is a program that may be."""
@@ -125,10 +127,11 @@ class Command:
         shown = [redact(argument) for argument in argv]
         return Report(Outcome.succeeded, " ".join(shown), {"argv": shown, "verify": [redact(argument) for argument in verify]})
 
-    async def _verified(self, verify: list[str], call: Call, request: dict[str, Any], answer: dict[str, Any]) -> Report:
+    async def _verified(self, verify: list[str], call: Call, end: Deadline, request: dict[str, Any],
+                        answer: dict[str, Any]) -> Report:
         request |= {"verify": [redact(argument) for argument in verify]}
         try:
-            ended = await self._end_of(verify, call)
+            ended = await self._end_of(verify, call, end)
         except (ActionFailed, ActionUnknown) as error:
             return Report(Outcome.unknown, f"it exited with 0, and could not be verified: {error.detail}", request, answer)
         answer |= {"verify_exit": ended.code, "verify_output": ended.output}
@@ -136,9 +139,9 @@ class Command:
             return Report(Outcome.unknown, described("it exited with 0, but its verification with", ended), request, answer)
         return Report(Outcome.succeeded, "it exited with 0 and is verified", request, answer, described("exit", ended))
 
-    async def _end_of(self, argv: list[str], call: Call) -> Ended:
+    async def _end_of(self, argv: list[str], call: Call, end: Deadline) -> Ended:
         """Raises ActionFailed when it was not started, ActionUnknown when it did not end by itself."""
-        left = (call.deadline - self._clock.now()).total_seconds()
+        left = end.left()
         if left <= 0:
             raise ActionFailed("the deadline had passed before it could be started")
         check_program(argv[0])

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, Report
+from alerthub.actions.deadline import TOO_LATE, Deadline
 from alerthub.actions.exchange import Answer, Exchange, WebTarget, backoff, shown_url
 from alerthub.errors import ActionFailed, ActionUnknown
 
@@ -67,7 +68,7 @@ class Http:
         """Raises ValueError for a target of another type."""
         if not isinstance(target, HttpTarget):
             raise ValueError(f"the action {config.name} acts on targets of type http only")
-        self._target, self._clock = target, wire.clock
+        self._config, self._target, self._clock = config, target, wire.clock
         self._exchange = Exchange(target, wire)
         self._headers = {name: value.get_secret_value() for name, value in target.headers.items()}
 
@@ -78,8 +79,9 @@ class Http:
         request = self._recorded(call, content)
         if call.resumed:
             return Report(Outcome.unknown, "the hub stopped while it ran; the target may have done it", request)
-        attempts, obstacle = 0, "the deadline had passed before it could be asked"
-        while (left := (call.deadline - self._clock.now()).total_seconds()) > 0:
+        end = Deadline.of(call, self._config, self._clock)
+        attempts, obstacle = 0, TOO_LATE
+        while (left := end.left()) > 0:
             attempts += 1
             pause = backoff(attempts, self._clock.random())
             try:
@@ -94,9 +96,8 @@ class Http:
                 if answer.status not in REFUSED_BEFORE_WORK:
                     return self._judged(answer, {**request, "attempts": attempts})
                 obstacle = f"the target answered {answer.status}: {self._exchange.excerpt(answer.body)}".rstrip(": ")
-                asked = answer.pause(self._clock.now())
-                pause = pause if asked is None else asked
-            if pause >= (call.deadline - self._clock.now()).total_seconds():
+                pause = end.pause(answer.pause(self._clock.now()), pause)
+            if pause >= end.left():
                 break
             await self._clock.sleep(pause)
         return Report(Outcome.failed, f"not done, {attempts} attempts: {obstacle}", {**request, "attempts": attempts})

@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, Report, Span
+from alerthub.actions.deadline import Deadline
 from alerthub.actions.exchange import Answer
 from alerthub.actions.kubernetes_api import MERGE, STRATEGIC, Cluster, DeploymentTarget, Patch, part
-from alerthub.actions.read_back import ASK_FOR, CONFLICT, ONE_REQUEST, Attempts, Found, left, persist, set_value
+from alerthub.actions.read_back import ASK_FOR, CONFLICT, ONE_REQUEST, Attempts, Found, persist, set_value
 from alerthub.actions.rollout import Rollout, rollout
 from alerthub.errors import ActionFailed, ActionUnknown
 
@@ -64,11 +65,11 @@ class Work(ABC):
         self._cluster, self._call, self.wanted = cluster, call, wanted
 
     @abstractmethod
-    async def look(self, until: datetime) -> Found:
+    async def look(self, until: Deadline) -> Found:
         """What it is now."""
 
     @abstractmethod
-    async def check(self, found: Found, until: datetime) -> None:
+    async def check(self, found: Found, until: Deadline) -> None:
         """Raises ActionFailed when it must not be done."""
 
     @abstractmethod
@@ -103,7 +104,7 @@ class Restart(Work):
     def __init__(self, cluster: Cluster, call: Call) -> None:
         super().__init__(cluster, call, call.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"))
 
-    async def look(self, until: datetime) -> Found:
+    async def look(self, until: Deadline) -> Found:
         deployment = await self._cluster.read(self._cluster.deployment_path, self._call.id, until, "Deployment")
         return Found(restarted_at(deployment), document=deployment)
 
@@ -111,7 +112,7 @@ class Restart(Work):
         """A run that is taken up again does not undo a later restart: its own may have been before that one."""
         return super().is_done(found) or (self._call.resumed and is_later(found.value, self._call.created_at))
 
-    async def check(self, found: Found, until: datetime) -> None:
+    async def check(self, found: Found, until: Deadline) -> None:
         if part(found.document, "spec").get("paused"):
             raise ActionFailed(f"refused: the deployment is paused, so nothing would happen; kubectl rollout resume "
                                f"deployment/{self._cluster.name} first")
@@ -134,14 +135,14 @@ class Restart(Work):
 class Scale(Work):
     """The number of pods that shall be, set with what was read just before: a change by somebody else is a conflict."""
 
-    async def look(self, until: datetime) -> Found:
+    async def look(self, until: Deadline) -> Found:
         scale = await self._cluster.read(self._cluster.scale_path, self._call.id, until, "Scale")
         replicas, version = part(scale, "spec").get("replicas", 0), part(scale, "metadata").get("resourceVersion")
         if type(replicas) is not int or not isinstance(version, str):
             raise ActionFailed("not done: the API server does not say how many pods there shall be")
         return Found(replicas, version)
 
-    async def check(self, found: Found, until: datetime) -> None:
+    async def check(self, found: Found, until: Deadline) -> None:
         if owner := await self._cluster.autoscaler(self._call.id, until):
             raise ActionFailed(f"refused: the autoscaler {owner} owns the number of pods and would undo it; change its limits")
 
@@ -173,15 +174,15 @@ class Kubernetes:
             raise ValueError(f"the action {config.name} acts on targets of type kubernetes only")
         if config.replicas is not None:
             check_limits(config.replicas, target)
-        self._replicas, self._clock = config.replicas, wire.clock
+        self._config, self._replicas, self._clock = config, config.replicas, wire.clock
         self._cluster = Cluster(target, wire)
 
     async def run(self, call: Call) -> Report:
         """Read, rehearse, do it, and watch the rollout until it is done or the deadline passes."""
-        seen, work = Evidence(), self._work(call)
+        seen, work, end = Evidence(), self._work(call), Deadline.of(call, self._config, self._clock)
         try:
-            await self._do(work, call, seen)
-            await self._watch(work, call, seen)
+            await self._do(work, call, seen, end)
+            await self._watch(work, call, seen, end)
         except ActionFailed as error:
             return self._report(Outcome.failed, error.detail, seen, work)
         except ActionUnknown as error:
@@ -196,7 +197,7 @@ class Kubernetes:
             seen.patch = work.patch(Found(None, "(as it is then)"))
             return self._report(Outcome.succeeded, f"PATCH {seen.patch.path}", seen)
         try:
-            await self._prepare(work, call, seen, min(call.deadline, self._clock.now() + ASK_FOR))
+            await self._prepare(work, call, seen, Deadline.of(call, self._config, self._clock).within(ASK_FOR))
         except (ActionFailed, ActionUnknown) as error:
             return self._report(Outcome.failed, error.detail, seen)
         now = "it is already so" if seen.was_already else "the API server would take it"
@@ -205,13 +206,13 @@ class Kubernetes:
     def _work(self, call: Call) -> Work:
         return Restart(self._cluster, call) if self._replicas is None else Scale(self._cluster, call, self._replicas)
 
-    async def _do(self, work: Work, call: Call, seen: Evidence) -> None:
-        until = min(call.deadline, self._clock.now() + ASK_FOR)
+    async def _do(self, work: Work, call: Call, seen: Evidence, end: Deadline) -> None:
+        until = end.within(ASK_FOR)
         found = await self._prepare(work, call, seen, until)
         if not seen.was_already:
-            await set_value(work, found, self._clock, until, call.deadline, seen.attempts)
+            await set_value(work, found, self._clock, until, end, seen.attempts)
 
-    async def _prepare(self, work: Work, call: Call, seen: Evidence, until: datetime) -> Found:
+    async def _prepare(self, work: Work, call: Call, seen: Evidence, until: Deadline) -> Found:
         """All that comes before it, and changes nothing."""
         found = await work.look(until)
         seen.before, seen.was_already, seen.patch = found.value, work.is_done(found), work.patch(found)
@@ -222,7 +223,7 @@ class Kubernetes:
         seen.has_rehearsed, seen.patch = True, work.patch(found)
         return found
 
-    async def _dry(self, work: Work, call: Call, found: Found, until: datetime) -> Found:
+    async def _dry(self, work: Work, call: Call, found: Found, until: Deadline) -> Found:
         """A dry run tells of missing rights and of admission before anything changes. A conflict is read again, once."""
         answer = await self._dry_run(work, call, found, until)
         if answer.status == CONFLICT:
@@ -234,17 +235,17 @@ class Kubernetes:
             raise ActionFailed(f"not done, refused in the dry run: {work.meaning(answer)}")
         return found
 
-    async def _dry_run(self, work: Work, call: Call, found: Found, until: datetime) -> Answer:
+    async def _dry_run(self, work: Work, call: Call, found: Found, until: Deadline) -> Answer:
         patch = work.patch(found)
         return await persist(lambda seconds: self._cluster.patch(patch, call.id, seconds, is_dry=True), self._clock, until)
 
-    async def _watch(self, work: Work, call: Call, seen: Evidence) -> None:
+    async def _watch(self, work: Work, call: Call, seen: Evidence, end: Deadline) -> None:
         """Returns when the rollout is done. Raises ActionFailed when it is stuck, ActionUnknown when it is not done in time."""
         wait, seen.rollout = FIRST_POLL, "the deadline had passed before anybody looked"
-        while (rest := left(self._clock, call.deadline)) > 0:
+        while (rest := end.left()) > 0:
             if await self._is_rolled_out(work, call, seen, min(ONE_REQUEST, rest)):
                 return
-            if (rest := left(self._clock, call.deadline)) <= 0:
+            if (rest := end.left()) <= 0:
                 break
             await self._clock.sleep(min(wait, rest))
             wait = min(LONGEST_POLL, wait * 1.5)

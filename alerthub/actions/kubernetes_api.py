@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from alerthub.actions.base import ActionWire
+from alerthub.actions.deadline import Deadline
 from alerthub.actions.exchange import Answer, Exchange, WebTarget, check_token, check_url
 from alerthub.actions.read_back import persist
 from alerthub.errors import ActionFailed
@@ -170,7 +171,7 @@ class Cluster:
                 return await exchange.ask(method, url, content, message_id, seconds, headers)
         return answer
 
-    async def read(self, path: str, message_id: str, until: datetime, kind: str) -> dict[str, Any]:
+    async def read(self, path: str, message_id: str, until: Deadline, kind: str) -> dict[str, Any]:
         """The object, asked for until it comes. Raises ActionFailed for every other final answer."""
         answer = await persist(lambda seconds: self.ask("GET", path, b"", message_id, seconds), self._clock, until)
         return self.understood(answer, kind)
@@ -186,7 +187,7 @@ class Cluster:
         query = f"?{'dryRun=All&' if is_dry else ''}fieldManager=alerthub"
         return await self.ask("PATCH", patch.path + query, json.dumps(patch.body).encode(), message_id, seconds, patch.media)
 
-    async def autoscaler(self, message_id: str, until: datetime) -> str:
+    async def autoscaler(self, message_id: str, until: Deadline) -> str:
         """The name of the autoscaler that owns the number of replicas; "" for none. Raises ActionFailed when that cannot be
         known: a number that is set beside an autoscaler is undone by it."""
         mark = ""
@@ -199,7 +200,7 @@ class Cluster:
                 return ""
         raise ActionFailed("refused: whether an autoscaler owns it cannot be checked; their list does not end")
 
-    async def _autoscalers(self, message_id: str, until: datetime, mark: str) -> dict[str, Any]:
+    async def _autoscalers(self, message_id: str, until: Deadline, mark: str) -> dict[str, Any]:
         path = f"{self._autoscalers_path}?limit={PAGE}{f'&continue={quote(mark)}' if mark else ''}"
         answer = await persist(lambda seconds: self.ask("GET", path, b"", message_id, seconds), self._clock, until)
         found = answer.json() if answer.status == 200 else {}

@@ -8,15 +8,15 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, ParameterName, Report
+from alerthub.actions.deadline import Deadline
 from alerthub.actions.exchange import Answer
 from alerthub.actions.mlflow_api import Registry, RegistryTarget, tag_of
-from alerthub.actions.read_back import ASK_FOR, Attempts, Found, left, set_value
+from alerthub.actions.read_back import ASK_FOR, Attempts, Found, set_value
 from alerthub.domain.wording import clip
 from alerthub.errors import ActionFailed, ActionUnknown
 
@@ -121,7 +121,7 @@ class Entry:
         self.wanted = value if self._alias is None else version
         self.where = f"version {version} of {model}" if version is not None else f"the model {model}"
 
-    async def look(self, until: datetime) -> Found:
+    async def look(self, until: Deadline) -> Found:
         run, version = self._call.id, self._version
         if self._alias is not None:
             return Found(await self._registry.version_of_alias(self._model, self._alias, run, until))
@@ -197,7 +197,7 @@ class Mlflow:
     async def rehearse(self, call: Call, *, ask: bool) -> Report:
         """What would be set; in a dry run, the registry is asked whether it is there, and what it says now."""
         seen = Evidence()
-        until = min(call.deadline, self._clock.now() + ASK_FOR)
+        until = Deadline.of(call, self._config, self._clock).within(ASK_FOR)
         try:
             entry = seen.work = await self._entry(call, until) if ask else self._unasked(call)
             seen.before = await entry.look(until) if ask else None
@@ -207,7 +207,8 @@ class Mlflow:
         return self._report(Outcome.succeeded, f"{entry.told(entry.wanted)}{now}", seen)
 
     async def _do(self, call: Call, seen: Evidence) -> None:
-        until = min(call.deadline, self._clock.now() + ASK_FOR)
+        end = Deadline.of(call, self._config, self._clock)
+        until = end.within(ASK_FOR)
         entry = seen.work = await self._entry(call, until)
         seen.before = await entry.look(until)
         if seen.before.value == entry.wanted:
@@ -215,8 +216,8 @@ class Mlflow:
             return
         if call.resumed and self._config.alias is not None:
             raise ActionUnknown("the hub stopped while it ran; the alias may have stood for another version then")
-        await set_value(entry, seen.before, self._clock, until, call.deadline, seen.attempts)
-        await self._verify(entry, call, seen)
+        await set_value(entry, seen.before, self._clock, until, end, seen.attempts)
+        await self._verify(entry, end, seen)
 
     def _model(self, call: Call) -> str:
         config = self._config
@@ -230,7 +231,7 @@ class Mlflow:
         version = f"(of the alias {config.alias})" if config.alias is not None else config.version
         return Entry(self._registry, call, config, self._model(call), version)
 
-    async def _entry(self, call: Call, until: datetime) -> Entry:
+    async def _entry(self, call: Call, until: Deadline) -> Entry:
         """Which version it is about, is asked once: an alias may go on to the next one meanwhile."""
         config, model = self._config, self._model(call)
         version = config.version
@@ -240,12 +241,12 @@ class Mlflow:
                 raise ActionFailed(f"not done: the model {model} has no alias {config.alias}, so there is no version to act on")
         return Entry(self._registry, call, config, model, version)
 
-    async def _verify(self, entry: Entry, call: Call, seen: Evidence) -> None:
+    async def _verify(self, entry: Entry, end: Deadline, seen: Evidence) -> None:
         """MLflow stores before it answers: what the next look does not show, was not done or is undone."""
-        if left(self._clock, call.deadline) <= 0:
+        if end.left() <= 0:
             raise ActionUnknown("it was accepted, and there was no time left to read it back")
         try:
-            now = await entry.look(call.deadline)
+            now = await entry.look(end)
         except ActionFailed as error:
             raise ActionUnknown(f"it was accepted, and it cannot be read back ({error.detail})") from None
         if now.value != entry.wanted:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from pydantic import AfterValidator
 
 from alerthub.actions.base import ActionWire
+from alerthub.actions.deadline import Deadline
 from alerthub.actions.exchange import Answer, Exchange, LoginTarget, check_url
 from alerthub.actions.read_back import persist
 from alerthub.errors import ActionFailed
@@ -42,16 +42,16 @@ class Registry:
         self._exchange = Exchange(target, wire, answer_bytes=ANSWER_BYTES)
         self._login = {"Authorization": f"Basic {target.basic}"} if target.basic is not None else {}
 
-    async def version(self, model: str, version: str, run: str, until: datetime) -> dict[str, Any]:
+    async def version(self, model: str, version: str, run: str, until: Deadline) -> dict[str, Any]:
         """A version of a model. Raises ActionFailed when it cannot be read."""
         found = await self._read("model-versions/get", {"name": model, "version": version}, run, until)
         return self._object(found, "model_version", {"name": model, "version": version})
 
-    async def model(self, model: str, run: str, until: datetime) -> dict[str, Any]:
+    async def model(self, model: str, run: str, until: Deadline) -> dict[str, Any]:
         found = await self._read("registered-models/get", {"name": model}, run, until)
         return self._object(found, "registered_model", {"name": model})
 
-    async def version_of_alias(self, model: str, alias: str, run: str, until: datetime) -> str | None:
+    async def version_of_alias(self, model: str, alias: str, run: str, until: Deadline) -> str | None:
         """The version that an alias stands for; None when nobody has set it."""
         answer = await self._read("registered-models/alias", {"name": model, "alias": alias}, run, until)
         if answer.status in (400, 404) and is_missing_alias(answer, alias):
@@ -66,7 +66,7 @@ class Registry:
         headers = {"webhook-id": run, "Idempotency-Key": run, **self._login}
         return await self._exchange.ask("POST", f"{self._url}/{path}", json.dumps(body).encode(), run, seconds, headers)
 
-    async def _read(self, path: str, query: Mapping[str, str], run: str, until: datetime) -> Answer:
+    async def _read(self, path: str, query: Mapping[str, str], run: str, until: Deadline) -> Answer:
         url = f"{self._url}/{path}?{urlencode(query)}"
         return await persist(lambda seconds: self._exchange.ask("GET", url, b"", run, seconds, self._login), self._clock, until)
 

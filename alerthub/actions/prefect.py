@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, ParameterName, Report
+from alerthub.actions.deadline import Deadline
 from alerthub.actions.prefect_api import (
     ENDED_BADLY,
     WAITING,
@@ -112,9 +113,12 @@ class Prefect:
                              f"or call one {DEFAULT_TARGET}: {{name: prefect, type: prefect, url: http://host:4200/api}}")
         self._config, self._api = config, Api(target, wire)
 
+    def _conversation(self, call: Call) -> Conversation:
+        return Conversation(self._api, call, Deadline.of(call, self._config, self._api.clock))
+
     async def run(self, call: Call) -> Report:
         """Have it accepted, then look at the flow run until it is as far as `wait_for`, or the deadline passes."""
-        talk, seen = Conversation(self._api, call), Seen()
+        talk, seen = self._conversation(call), Seen()
         try:
             await (self._create(talk, seen) if self._config.deployment is not None else self._retry(talk, seen))
             outcome, detail = await self._follow(talk, seen)
@@ -126,7 +130,7 @@ class Prefect:
 
     async def rehearse(self, call: Call, *, ask: bool) -> Report:
         """What would be posted; in a dry run the deployment, or the flow run, is looked up first."""
-        talk, seen = Conversation(self._api, call), Seen()
+        talk, seen = self._conversation(call), Seen()
         try:
             if self._config.deployment is not None:
                 self._address(talk, seen, await self._deployment(talk) if ask else f"(of {self._config.deployment})")

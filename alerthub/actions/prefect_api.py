@@ -18,6 +18,7 @@ from uuid import UUID
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from alerthub.actions.base import ActionWire, Call
+from alerthub.actions.deadline import TOO_LATE, Deadline
 from alerthub.actions.exchange import ANSWER_BYTES, Answer, Exchange, WebTarget, backoff, check_url
 from alerthub.errors import ActionFailed, ActionUnknown
 from alerthub.settings import revealed
@@ -31,7 +32,6 @@ FIRST_ID = re.compile(rb'\{"id":"([0-9a-f-]{36})",')
 ENDED_BADLY = ("FAILED", "CRASHED", "CANCELLED", "CANCELLING")
 RETRIED = ("FAILED", "CRASHED")      # a person cancelled the others; a completed one would run anew (TESTBEDS)
 WAITING = ("SCHEDULED", "PENDING", "PAUSED")
-NO_TIME = "the deadline had passed before it could be asked"
 
 
 def check_api(url: str) -> str:
@@ -120,13 +120,14 @@ class Conversation:
 
     api: Api
     call: Call
+    deadline: Deadline
     asked: int = 0
     waited: int = 0
     csrf: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def left(self) -> float:
-        return (self.call.deadline - self.api.clock.now()).total_seconds()
+        return self.deadline.left()
 
     async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """Once. Raises ActionFailed when nothing was sent, ActionUnknown when the answer was lost. A server that protects
@@ -149,7 +150,7 @@ class Conversation:
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         if self.left <= 0:
-            raise ActionFailed(NO_TIME)
+            raise ActionFailed(TOO_LATE)
         self.asked += 1
         content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         # Prefect reads neither of the two; the log of a gateway in front of it may.
@@ -187,7 +188,7 @@ class Conversation:
     async def rest(self, pause: float | None = None) -> bool:
         """Wait before asking again: `pause` when the server gave one. False when no time would be left."""
         self.waited += 1
-        wait = backoff(self.waited, self.api.clock.random()) if pause is None else pause
+        wait = self.deadline.pause(pause, backoff(self.waited, self.api.clock.random()))
         if wait >= self.left:
             return False
         await self.api.clock.sleep(wait)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
+from alerthub.actions.deadline import TOO_LATE, Deadline
 from alerthub.actions.exchange import Answer, backoff
 from alerthub.clock import Clock
 from alerthub.errors import ActionFailed, ActionUnknown
@@ -17,7 +18,6 @@ from alerthub.errors import ActionFailed, ActionUnknown
 ONE_REQUEST = 10.0                      # seconds of one request; a silent target must leave time to read it back
 TIME_TO_LOOK = 1.0                      # seconds; later than this before the end, nothing is tried that may leave a doubt
 ASK_FOR = timedelta(seconds=30)         # what cannot be begun by then is told; the rest of the deadline is for the effect
-TOO_LATE = "the deadline had passed before it could be asked"
 CONFLICT = 409
 
 
@@ -36,7 +36,7 @@ class Setting(Protocol):
     @property
     def wanted(self) -> Any: ...
 
-    async def look(self, until: datetime) -> Found:
+    async def look(self, until: Deadline) -> Found:
         """Raises ActionFailed when it cannot be known."""
 
     async def send(self, found: Found, seconds: float) -> Answer:
@@ -46,19 +46,15 @@ class Setting(Protocol):
         """What a refusal means, in words for people."""
 
 
-def left(clock: Clock, until: datetime) -> float:
-    return (until - clock.now()).total_seconds()
-
-
 def is_passing(status: int) -> bool:
     """Asking again may help."""
     return status in (408, 425, 429) or status >= 500
 
 
-async def persist(ask: Callable[[float], Awaitable[Answer]], clock: Clock, until: datetime) -> Answer:
+async def persist(ask: Callable[[float], Awaitable[Answer]], clock: Clock, until: Deadline) -> Answer:
     """Repeat a request that changes nothing until it has a final answer. Raises ActionFailed when `until` comes first."""
     attempts, obstacle = 0, TOO_LATE
-    while (rest := left(clock, until)) > 0:
+    while (rest := until.left()) > 0:
         attempts += 1
         pause = backoff(attempts, clock.random())
         try:
@@ -68,16 +64,11 @@ async def persist(ask: Callable[[float], Awaitable[Answer]], clock: Clock, until
         else:
             if not is_passing(answer.status):
                 return answer
-            obstacle, pause = f"it answered {answer.status}", pause_of(answer, pause, clock)
-        if pause >= left(clock, until):
+            obstacle, pause = f"it answered {answer.status}", until.pause(answer.pause(clock.now()), pause)
+        if pause >= until.left():
             break
         await clock.sleep(pause)
     raise ActionFailed(f"not done, {attempts} attempts: {obstacle}" if attempts else f"not done: {obstacle}")
-
-
-def pause_of(answer: Answer, otherwise: float, clock: Clock) -> float:
-    asked = answer.pause(clock.now())
-    return otherwise if asked is None else asked
 
 
 @dataclass(slots=True)
@@ -92,13 +83,13 @@ class Attempts:
     pause: float = 0.0
 
 
-async def set_value(setting: Setting, found: Found, clock: Clock, until: datetime, deadline: datetime, seen: Attempts) -> None:
+async def set_value(setting: Setting, found: Found, clock: Clock, until: Deadline, deadline: Deadline, seen: Attempts) -> None:
     """Set it, beginning before `until`; returns when it was taken, or when a look shows that it is so.
 
     Raises ActionFailed when it certainly is not, and ActionUnknown when it may be and nobody can tell."""
     before = found.value
-    while (rest := left(clock, until)) > 0:
-        if await is_taken(setting, found, clock, rest, seen):
+    while until.left() > 0:
+        if await is_taken(setting, found, clock, until, seen):
             return
         if seen.may_have_worked or seen.is_stale:
             found = await look_again(setting, seen, deadline)
@@ -106,18 +97,18 @@ async def set_value(setting: Setting, found: Found, clock: Clock, until: datetim
                 return
             if found.value != before:
                 raise changed_by_another(seen, found)
-        if max(seen.pause, TIME_TO_LOOK if seen.may_have_worked else 0.0) >= left(clock, until):
+        if max(seen.pause, TIME_TO_LOOK if seen.may_have_worked else 0.0) >= until.left():
             break
         await clock.sleep(seen.pause)
     raise ActionFailed(f"not done, {seen.sent} attempts: {seen.obstacle}")
 
 
-async def is_taken(setting: Setting, found: Found, clock: Clock, rest: float, seen: Attempts) -> bool:
+async def is_taken(setting: Setting, found: Found, clock: Clock, until: Deadline, seen: Attempts) -> bool:
     """One attempt. Raises ActionFailed for a refusal that stays one."""
     seen.sent, seen.is_stale = seen.sent + 1, False
     seen.pause = backoff(seen.sent, clock.random())
     try:
-        answer = await setting.send(found, min(ONE_REQUEST, rest / 2))
+        answer = await setting.send(found, min(ONE_REQUEST, until.left() / 2))
     except ActionFailed as error:
         seen.obstacle = error.detail
         return False
@@ -132,11 +123,11 @@ async def is_taken(setting: Setting, found: Found, clock: Clock, rest: float, se
     if seen.conflicts > 1 or not (seen.is_stale or is_passing(answer.status)):
         raise ActionFailed(f"not done: {seen.obstacle}")
     seen.may_have_worked |= answer.status >= 500
-    seen.pause = 0.0 if seen.is_stale else pause_of(answer, seen.pause, clock)
+    seen.pause = 0.0 if seen.is_stale else until.pause(answer.pause(clock.now()), seen.pause)
     return False
 
 
-async def look_again(setting: Setting, seen: Attempts, deadline: datetime) -> Found:
+async def look_again(setting: Setting, seen: Attempts, deadline: Deadline) -> Found:
     try:
         return await setting.look(deadline)
     except ActionFailed as error:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, ReleaseSettings, Report, Span
+from alerthub.actions.deadline import TOO_LATE, Deadline
 from alerthub.actions.exchange import Answer, Exchange, SigningSecret, Token, WebTarget, check_url
 from alerthub.domain.permit import Signer
 from alerthub.domain.rules import Direction
@@ -117,7 +118,7 @@ class Evidence:
     may_have_worked: bool = False    # by any
     push_answer: dict[str, Any] = field(default_factory=dict)
     look_answer: dict[str, Any] = field(default_factory=dict)
-    obstacle: str = "the deadline had passed before it could be asked"
+    obstacle: str = TOO_LATE
     mode: str = ""
     is_reached: bool = False
 
@@ -133,55 +134,53 @@ class SafeMode:
         """Raises ValueError for a target of another type."""
         if not isinstance(target, AgentTarget):
             raise ValueError(f"the action {config.name} acts on targets of type agent only")
-        self._clock = wire.clock
+        self._config, self._clock = config, wire.clock
         self._url = f"{target.url}/mode"
         self._exchange = Exchange(target, wire)
         self._signed, self._bearer = target.secret is not None, target.token is not None
 
     async def run(self, call: Call) -> Report:
-        return await (self._release(call) if call.release else self._tighten(call))
+        end = Deadline.of(call, self._config, self._clock)
+        return await (self._release(call, end) if call.release else self._tighten(call, end))
 
-    async def _tighten(self, call: Call) -> Report:
+    async def _tighten(self, call: Call, end: Deadline) -> Report:
         """Push, look, and push again until the agent says that it is safe, or the deadline passes. A run that was broken
         off looks first."""
         seen = Evidence(may_have_worked=call.resumed)
-        if call.resumed and self._left(call) > 0 and await self._is_reached(call, seen):
+        if call.resumed and end.left() > 0 and await self._is_reached(call, seen, end):
             return self._report(call, seen)
-        wait, push_at = FIRST_POLL, self._clock.now()
-        while self._left(call) > 0:
-            if self._clock.now() >= push_at:
-                await self._push(call, seen)
-                push_at = self._clock.now() + timedelta(seconds=PUSH_AGAIN if seen.was_accepted else 0)
-            if self._left(call) > 0 and await self._is_reached(call, seen):
+        wait, push_at = FIRST_POLL, self._clock.monotonic()
+        while end.left() > 0:
+            if self._clock.monotonic() >= push_at:
+                await self._push(call, seen, end)
+                push_at = self._clock.monotonic() + (PUSH_AGAIN if seen.was_accepted else 0.0)
+            if end.left() > 0 and await self._is_reached(call, seen, end):
                 return self._report(call, seen)
-            if (rest := self._left(call) - LAST_LOOK) <= 0:
+            if (rest := end.left() - LAST_LOOK) <= 0:
                 break
             await self._clock.sleep(min(wait, rest))      # never what a Retry-After asks for: nothing delays a tightening
             wait = min(LONGEST_POLL, wait * 1.5)
         return self._report(call, seen)
 
-    async def _release(self, call: Call) -> Report:
+    async def _release(self, call: Call, end: Deadline) -> Report:
         """Push once, and look until the agent says that it acts again. Never a second push, nor one after a crash: it could undo
         a tightening that has come meanwhile."""
         seen = Evidence(may_have_worked=call.resumed)
-        if not call.resumed and self._left(call) > 0:
-            await self._push(call, seen)
+        if not call.resumed and end.left() > 0:
+            await self._push(call, seen, end)
         wait = FIRST_POLL
-        while seen.may_have_worked and self._left(call) > 0 and not await self._is_reached(call, seen):
-            if (rest := self._left(call) - LAST_LOOK) <= 0:
+        while seen.may_have_worked and end.left() > 0 and not await self._is_reached(call, seen, end):
+            if (rest := end.left() - LAST_LOOK) <= 0:
                 break
             await self._clock.sleep(min(wait, rest))
             wait = min(LONGEST_POLL, wait * 1.5)
         return self._report(call, seen)
 
-    def _left(self, call: Call) -> float:
-        return (call.deadline - self._clock.now()).total_seconds()
-
-    async def _push(self, call: Call, seen: Evidence) -> None:
+    async def _push(self, call: Call, seen: Evidence, end: Deadline) -> None:
         seen.pushes += 1
         seen.was_accepted = False
         try:
-            answer = await self._exchange.ask("POST", self._url, body_of(call), call.id, min(PUSH_SECONDS, self._left(call)),
+            answer = await self._exchange.ask("POST", self._url, body_of(call), call.id, min(PUSH_SECONDS, end.left()),
                                               {"webhook-id": call.id, "Idempotency-Key": call.id})
         except ActionFailed as error:
             seen.obstacle = error.detail
@@ -193,10 +192,10 @@ class SafeMode:
             seen.push_answer = self._recorded(answer)
             seen.obstacle = f"it answered {answer.status}: {seen.push_answer['body']}".rstrip(": ")
 
-    async def _is_reached(self, call: Call, seen: Evidence) -> bool:
+    async def _is_reached(self, call: Call, seen: Evidence, end: Deadline) -> bool:
         seen.looks += 1
         try:
-            answer = await self._exchange.ask("GET", self._url, b"", call.id, min(LOOK_SECONDS, self._left(call)))
+            answer = await self._exchange.ask("GET", self._url, b"", call.id, min(LOOK_SECONDS, end.left()))
         except (ActionFailed, ActionUnknown) as error:
             seen.mode, seen.look_answer = "", {"error": error.detail}
             return False

@@ -16,8 +16,9 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from alerthub.actions.base import ActionSettings, ActionWire, Call, Outcome, Report
+from alerthub.actions.deadline import Deadline
 from alerthub.actions.exchange import Answer, Exchange, LoginTarget, check_url
-from alerthub.actions.read_back import ASK_FOR, Attempts, Found, left, persist, set_value
+from alerthub.actions.read_back import ASK_FOR, Attempts, Found, persist, set_value
 from alerthub.domain.matcher import CLASSIC_NAME, EQUAL, Matcher, parse_matcher
 from alerthub.domain.rules import Direction
 from alerthub.domain.silence import MOST_MATCHERS, SHORTEST, Silence, marker_of
@@ -113,7 +114,7 @@ class Quiet:
     def path(self) -> str:
         return f"{self._url}/api/v2/silences"
 
-    async def look(self, until: datetime) -> Found:
+    async def look(self, until: Deadline) -> Found:
         """Those of them that carry our mark and silence the same: a mark alone can be written by anybody."""
         answer = await persist(self._list, self._clock, until)
         if answer.status != 200:
@@ -185,22 +186,22 @@ class SilenceAlerts:
         try:
             seen.work = Quiet(self._target, self._exchange, self._wire, self._silence(call, now))
             if ask:
-                await seen.work.look(min(call.deadline, now + ASK_FOR))
+                await seen.work.look(Deadline.of(call, self._config, self._wire.clock).within(ASK_FOR))
         except ActionFailed as error:
             return self._report(Outcome.failed, error.detail, seen)
         shown = ", ".join(str(matcher) for matcher in seen.work.silence.matchers)
         return self._report(Outcome.succeeded, f"silence {{{shown}}} for {spoken(self._config.duration)}", seen)
 
     async def _do(self, call: Call, seen: Evidence) -> None:
-        now = self._wire.clock.now()
-        until = min(call.deadline, now + ASK_FOR)
+        now, end = self._wire.clock.now(), Deadline.of(call, self._config, self._wire.clock)
+        until = end.within(ASK_FOR)
         quiet = seen.work = Quiet(self._target, self._exchange, self._wire, self._silence(call, now))
         before = seen.shown = await quiet.look(until)
         if before.value is not None:
             seen.was_already, seen.verified = True, f"it was made before: {quiet.told(before)}"
             return
-        await set_value(quiet, before, self._wire.clock, until, call.deadline, seen.attempts)
-        await self._verify(quiet, call, seen)
+        await set_value(quiet, before, self._wire.clock, until, end, seen.attempts)
+        await self._verify(quiet, end, seen)
 
     def _silence(self, call: Call, now: datetime) -> Silence:
         """From now on, not from when it was proposed: people may have taken their time to agree."""
@@ -212,11 +213,11 @@ class SilenceAlerts:
         return Silence(call.id, 0, matchers, now, now + self._config.duration, AUTHOR,
                        f"{about}: action {call.action}, incident #{call.number}")
 
-    async def _verify(self, quiet: Quiet, call: Call, seen: Evidence) -> None:
-        if left(self._wire.clock, call.deadline) <= 0:
+    async def _verify(self, quiet: Quiet, end: Deadline, seen: Evidence) -> None:
+        if end.left() <= 0:
             raise ActionUnknown("it was accepted, and there was no time left to read it back")
         try:
-            seen.shown = await quiet.look(call.deadline)
+            seen.shown = await quiet.look(end)
         except ActionFailed as error:
             raise ActionUnknown(f"it was accepted, and it cannot be read back ({error.detail})") from None
         if seen.shown.value is None:

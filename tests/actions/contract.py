@@ -20,7 +20,6 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-import httpx
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -28,6 +27,8 @@ from alerthub.actions import REGISTRY, load
 from alerthub.actions.base import Action, ActionWire, Call, Outcome, Report
 from alerthub.actions.exchange import WebTarget
 from alerthub.clock import SystemClock
+from alerthub.domain.rules import Direction
+from alerthub.outbound import client as outbound_client
 from tests.kit.messages import HOSTILE, NOW
 from tests.kit.providers.http import Answer, FakeProvider, Request
 
@@ -37,6 +38,7 @@ SECRET = "whsec_" + base64.b64encode(KEY).decode()
 RUN = "01936b5e-0000-7000-8000-00000000c001"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)    # trusts nobody; httpx would load all authorities anew for each test
 BIG = 50 * 1024 * 1024
+NOWHERE = ("about:blank", "http://h:x/")     # no addresses for httpx, in its two ways
 BUFFERS = 16 * 1024 * 1024      # what the kernel may take from the target although nobody reads it
 
 
@@ -44,10 +46,13 @@ class SteppingClock(SystemClock):
     """Moves only when somebody waits. `waits` are the seconds that were asked for."""
 
     def __init__(self) -> None:
-        self.at, self.waits = NOW, []
+        self.at, self.elapsed, self.waits = NOW, 0.0, []
 
     def now(self) -> datetime:
         return self.at
+
+    def monotonic(self) -> float:
+        return self.elapsed
 
     def random(self) -> float:
         return 0.5
@@ -55,8 +60,16 @@ class SteppingClock(SystemClock):
     async def sleep(self, seconds: float) -> None:
         assert seconds >= 0
         self.waits.append(seconds)
-        self.at += timedelta(seconds=seconds)
+        self.pass_by(seconds)
         await asyncio.sleep(0)
+
+    def pass_by(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+        self.elapsed += seconds
+
+    def set_by(self, seconds: float) -> None:
+        """As people do, and NTP: no time passes."""
+        self.at += timedelta(seconds=seconds)
 
 
 def call(**overrides: Any) -> Call:
@@ -107,7 +120,7 @@ class ActionContract:
     @asynccontextmanager
     async def opened(self, clock: SystemClock | None = None, **target: Any) -> AsyncIterator[tuple[FakeProvider, Action]]:
         self.clock = clock or SteppingClock()
-        client = httpx.AsyncClient(trust_env=False, timeout=None, verify=NO_TLS)
+        client = outbound_client(timeout=None, verify=NO_TLS)
         async with client, FakeProvider() as provider:
             self.wire = ActionWire(client, self.clock)
             self.answer_ok(provider)
@@ -245,12 +258,38 @@ class ActionContract:
 
             async def back(seconds: float) -> None:
                 self.clock.waits.append(seconds)
-                self.clock.at += timedelta(seconds=seconds)
+                self.clock.pass_by(seconds)
                 if len(self.clock.waits) == 3:
                     await provider.__aenter__()
 
             self.clock.sleep = back
             assert (await action.run(call())).outcome is Outcome.succeeded
+
+    async def run_while_the_clock_is_set_by(self, seconds: float) -> Report:
+        """It is set while nobody is reached, and the run waits for the third time."""
+        async with self.opened() as (provider, action):
+            await provider.stop()
+
+            async def pause(asked: float) -> None:
+                self.clock.waits.append(asked)
+                self.clock.pass_by(asked)
+                if len(self.clock.waits) == 3:
+                    self.clock.set_by(seconds)
+                assert self.clock.elapsed <= 30, "beyond its deadline it still runs"
+
+            self.clock.sleep = pause
+            return await action.run(call())
+
+    async def test_a_clock_that_is_set_back_meanwhile_prolongs_nothing(self) -> None:
+        assert (await self.run_while_the_clock_is_set_by(-3600)).outcome is Outcome.failed
+        assert self.clock.elapsed > 25
+        assert max(self.clock.waits) <= 2, "nor is it a pause"
+
+    async def test_a_clock_that_is_set_forward_meanwhile_ends_what_does_not_tighten(self) -> None:
+        """By that clock its lease is over, and others call it lost. A tighten goes on."""
+        assert (await self.run_while_the_clock_is_set_by(3600)).outcome is Outcome.failed
+        tightens = self.config().direction is Direction.tighten
+        assert self.clock.elapsed > 25 if tightens else len(self.clock.waits) == 3
 
     async def test_no_time_left_means_no_request(self) -> None:
         async with self.opened() as (provider, action):
@@ -286,6 +325,13 @@ class ActionContract:
             report = await action.run(call())
             assert not any("elsewhere" in request.path for request in provider.requests)
         assert report.outcome is Outcome.failed
+        assert str(status) in report.detail
+
+    @pytest.mark.parametrize("where", NOWHERE)
+    async def test_a_redirect_to_no_address_is_a_redirect(self, where: str) -> None:
+        report = await self.outcome_of(Answer(302, headers={"location": where}))
+        assert report.outcome is Outcome.failed
+        assert "302" in report.detail
 
     async def test_cancelling_a_run_cancels_it(self) -> None:
         async with self.opened() as (provider, action):

@@ -59,6 +59,8 @@ class TestCommand(ActionContract):
     test_a_huge_answer_is_not_read_to_its_end = test_a_gzip_bomb_does_not_unfold = None
     test_an_answer_that_drips_ends_at_the_deadline = test_cancelling_a_run_cancels_it = None
     test_no_secret_is_reported_printed_or_logged = test_no_time_left_means_no_request = None
+    test_a_clock_that_is_set_back_meanwhile_prolongs_nothing = test_a_redirect_to_no_address_is_a_redirect = None
+    test_a_clock_that_is_set_forward_meanwhile_ends_what_does_not_tighten = None
 
     @asynccontextmanager
     async def opened(self, clock: SystemClock | None = None, **target: Any) -> AsyncIterator[tuple[None, Action]]:
@@ -88,6 +90,33 @@ class TestCommand(ActionContract):
         with pytest.raises(ValidationError) as caught:
             self.action_class.Config.model_validate({**self.settings, **wrong})
         assert word in str(caught.value)
+
+
+class SetWhileItRuns(SteppingClock):
+    """By the second look, `passed` seconds have gone by, and the clock on the wall shows others."""
+
+    def __init__(self, passed: float, shown: float) -> None:
+        super().__init__()
+        self.passed, self.shown, self.looks = passed, shown, 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        if self.looks == 2:
+            self.at += timedelta(seconds=self.shown)
+        return self.passed if self.looks > 1 else 0.0
+
+
+@pytest.mark.parametrize(("direction", "passed", "shown", "outcome"), [
+    ("neutral", 31, -3600, Outcome.failed), ("tighten", 31, -3600, Outcome.failed),
+    ("neutral", 1, 3600, Outcome.failed), ("tighten", 1, 3600, Outcome.succeeded),
+])
+async def test_a_clock_that_is_set_starts_nothing_too_late_and_keeps_no_tighten_from_it(
+        direction: str, passed: float, shown: float, outcome: Outcome) -> None:
+    clock = SetWhileItRuns(passed, shown)
+    async with asyncio.timeout(30):
+        report = await action(TRUE, direction=direction, clock=clock).run(call())
+    assert clock.looks > 1
+    assert report.outcome is outcome
 
 
 # --- done ---------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from alerthub.actions.http import HttpSettings, HttpTarget
 from alerthub.errors import ActionFailed
 from tests.actions.contract import RUN, ActionContract, assert_signed, call
 from tests.kit.messages import HOSTILE, NOW
-from tests.kit.providers.http import Answer, FakeProvider
+from tests.kit.providers.http import Answer, FakeProvider, Request
 
 pytestmark = pytest.mark.anyio
 
@@ -120,6 +120,26 @@ class TestHttp(ActionContract):
         assert report.outcome is Outcome.failed
         assert "503: closed for the night" in report.detail
         assert self.clock.waits == []
+
+    async def test_no_retry_after_ends_or_delays_a_tighten(self) -> None:
+        async with self.opened() as (provider, _):
+            action = self.action_class(self.config(direction="tighten"), self.target(provider.url), self.wire)
+            provider.script(503, headers={"retry-after": format_datetime(NOW + timedelta(hours=1), usegmt=True)})
+            assert (await action.run(call())).outcome is Outcome.succeeded
+        assert self.clock.waits == [pytest.approx(0.15)]
+
+    async def test_a_tighten_goes_on_while_the_clock_is_set_forward(self) -> None:
+        async with self.opened() as (provider, _):
+            action = self.action_class(self.config(direction="tighten"), self.target(provider.url), self.wire)
+
+            def refused(request: Request) -> Answer:
+                if len(provider.requests) == 2:
+                    self.clock.set_by(3600)
+                return Answer(503) if self.clock.elapsed < 20 else Answer(200)
+
+            provider.answer = refused
+            assert (await action.run(call())).outcome is Outcome.succeeded
+        assert 20 <= self.clock.elapsed < 30
 
     async def test_refused_until_the_deadline_is_a_failure(self) -> None:
         async with self.opened() as (provider, action):

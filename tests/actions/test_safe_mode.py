@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,6 +55,7 @@ class TestSafeMode(ActionContract):
     kind = "safe_mode"
     settings: ClassVar[dict[str, Any]] = {"name": "safe-mode", "type": "safe_mode", "target_label": "agent"}
     target_settings: ClassVar[dict[str, Any]] = {"name": "agent-btc", "type": "agent"}
+    is_set: bool
 
     def answer_ok(self, provider: FakeProvider) -> None:
         provider.answer = Agent()
@@ -102,6 +104,36 @@ class TestSafeMode(ActionContract):
         assert [request.method for request in provider.requests] == ["POST", "GET"] * 3
         assert report.outcome is Outcome.succeeded
         assert self.clock.now() - NOW < timedelta(seconds=1), "nothing delays a tightening, no Retry-After either"
+
+    @pytest.mark.parametrize("seconds", [-3600, 3600])
+    @pytest.mark.parametrize("bad", [Answer(503), Answer(200)], ids=["refused", "accepted and forgotten"])
+    async def test_no_clock_that_is_set_keeps_it_from_pushing(self, seconds: float, bad: Answer) -> None:
+        pushed_at: list[float] = []
+        agent = Agent(*[bad] * 40, obeys_after=NEVER)
+        async with self.opened() as (provider, action):
+            def answer(request: Request) -> Answer:
+                if request.method == "POST":
+                    pushed_at.append(self.clock.elapsed)
+                if len(pushed_at) == 2 and request.method == "GET" and not self.is_set:
+                    self.is_set = True
+                    self.clock.set_by(seconds)
+                return agent(request)
+
+            self.is_set = False
+            provider.answer = answer
+            await action.run(call())
+        assert self.is_set
+        assert 29 < self.clock.elapsed <= 30
+        assert max(later - earlier for earlier, later in pairwise(pushed_at)) < 7
+        assert pushed_at[-1] > 23
+
+    async def test_a_redirect_that_its_client_stumbles_over_is_one_push_in_doubt(self) -> None:
+        async with self.opened() as (provider, _), httpx.AsyncClient(trust_env=False, verify=NO_TLS) as bare:
+            self.wire = ActionWire(bare, self.clock)
+            provider.answer = Agent(*[Answer(302, headers={"location": "about:blank"})] * 2)
+            report = await self.action(self.target(provider.url)).run(call())
+            assert [request.method for request in provider.requests] == ["POST", "GET"] * 3
+        assert report.outcome is Outcome.succeeded
 
     async def test_a_push_that_worked_although_its_answer_was_lost_is_not_repeated(self) -> None:
         agent = Agent(Answer(drop=True), mode="safe")
