@@ -8,6 +8,7 @@ import json
 import re
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,8 +35,10 @@ def is_address(url: str) -> bool:
 
 def client(**options: Any) -> httpx.AsyncClient:
     """What every call out is made with; `options` as httpx takes them. No proxies from the environment; a redirect is an answer
-    like others, wherever it leads."""
-    return httpx.AsyncClient(trust_env=False, follow_redirects=False, event_hooks={"response": [forget_location]}, **options)
+    like others, wherever it leads; and no cookies: one target's session must not be another's at the same host."""
+    nowhere = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return httpx.AsyncClient(trust_env=False, follow_redirects=False, cookies=nowhere,
+                             event_hooks={"response": [forget_location]}, **options)
 
 
 async def forget_location(response: httpx.Response) -> None:

@@ -219,13 +219,14 @@ async def report_of(arsenal: Arsenal, started: Started, clock: Clock, held: time
     armed = arsenal.get((rule.name, run.target))
     if armed is None:
         return Report(Outcome.failed, "the action or its target is no longer in the configuration")
+    now = clock.now()
+    deadline = now + rule.deadline
     if run.direction != Direction.tighten.value:
-        if held >= rule.deadline or clock.now() > started.call.deadline:
+        deadline = min(deadline - held, started.call.deadline)
+        if deadline <= now:
             outcome = Outcome.unknown if started.call.resumed else Outcome.failed
             return Report(outcome, "the hub was held up for so long that it was not begun any more")
-    else:
-        held = timedelta(0)     # never too late
-    call = replace(started.call, deadline=clock.now() + rule.deadline - held)
+    call = replace(started.call, deadline=deadline)
     if run.mode == RunMode.live.value:
         return await armed.action.run(call)
     return await rehearsed(armed.action, rule, call, RunMode(run.mode))

@@ -78,3 +78,17 @@ async def test_a_redirect_is_an_answer_wherever_it_leads(where: str) -> None:
     async with httpx.AsyncClient(transport=transport) as bare:
         with suppress(NO_ANSWER):       # another client may stumble over it, but in a way that callers know
             assert (await bare.get("http://a/")).status_code == 302
+
+
+@pytest.mark.anyio
+async def test_the_session_of_one_target_is_not_another_s_at_the_same_host() -> None:
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("cookie", ""))
+        return httpx.Response(200, headers={"set-cookie": "session=of-the-first; Path=/"})
+
+    async with client(transport=httpx.MockTransport(answer)) as http:
+        await http.get("http://a.example/")
+        await http.get("http://a.example/")
+    assert sent == ["", ""]
