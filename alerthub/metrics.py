@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# What an error or a lost lease is counted under. Each is there from the start, at 0: of a counter that is born at 1 `increase`
+# does not see the first step.
+ERRORS = ("web", "metrics", "claim", "deliver", "act", "rounds", "listening")
+LOST = ("late", "unsettled")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 
@@ -43,6 +47,9 @@ class Metrics:
         self.possible_duplicates = Counter(
             "alerthub_possible_duplicates_total", "Deliveries repeated because the first may have arrived.", ["channel"],
             registry=registry)
+        self.leases_lost = Counter(
+            "alerthub_leases_lost_total", "Claimed work not ended in its lease, by cause: held up for too long (late), or its "
+            "outcome could not be stored (unsettled).", ["cause"], registry=registry)
         self.actions = Counter(
             "alerthub_action_runs_total", "Action runs ended, by action and state.", ["action", "state"], registry=registry)
         self.refused = Counter(
@@ -61,6 +68,14 @@ class Metrics:
             "alerthub_open_incidents", "Open incidents, by severity.", ["severity"], registry=registry)
         self.failing_destinations = Gauge(
             "alerthub_failing_destinations", "Destinations whose last attempt failed.", registry=registry)
+        self.dead_lanes = Gauge(
+            "alerthub_dead_lanes", "Dead letters that wait for a replay: one per incident and destination.", registry=registry)
+        self.latched = Gauge(
+            "alerthub_latched_targets", "Targets that must be safe, by whether they have confirmed that they are.", ["verified"],
+            registry=registry)
+        self.database = Gauge(
+            "alerthub_database_available", "1 when the database could be read for this page and its last write succeeded.",
+            registry=registry)
         self.errors = Counter(
             "alerthub_errors_total", "Errors that the hub did not expect; each is in the log with its traceback.", ["where"],
             registry=registry)
@@ -71,6 +86,11 @@ class Metrics:
             "alerthub_config_last_reload_successful", "1 when the last reload of the configuration was taken over.",
             registry=registry)
         self.reload.set(1)
+        ProcessCollector(namespace="alerthub", registry=registry)       # memory, processor time, open files: from /proc
+        for where in ERRORS:
+            self.errors.labels(where)
+        for cause in LOST:
+            self.leases_lost.labels(cause)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

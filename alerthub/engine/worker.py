@@ -199,6 +199,7 @@ class Worker:
         channel = plant.channels[sending.destination.key]
         kind = sending.destination.channel
         if self.clock.now() > sending.send_by:
+            self.metrics.leases_lost.labels("late").inc()
             logger.warning("held up for too long; whoever takes it over sends it", extra={
                 "event": "delivery.late", "destination": sending.destination.key, "incident": sending.message.number})
             return
@@ -207,6 +208,7 @@ class Worker:
         try:
             sent = await deliver.send_one(self.store, plant.rules, channel, sending, self.clock)
         except Busy as error:
+            self.metrics.leases_lost.labels("unsettled").inc()
             logger.warning("delivered, but the outcome is not stored: it will be sent again", extra={
                 "event": "delivery.unsettled", "destination": sending.destination.key, "cause": str(error)})
             return
@@ -242,6 +244,7 @@ class Worker:
             held = self.clock.monotonic() - since
             acted = await act.run_one(self.store, plant.rules, plant.actions, started, self.clock, held)
         except Busy as error:
+            self.metrics.leases_lost.labels("unsettled").inc()
             logger.error("an action ran, but its outcome is not stored: %s", error, extra={
                 "event": "action.unsettled", "action": started.run.action, "target": started.run.target})
             return

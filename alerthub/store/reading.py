@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, and_, case, func, or_, select
+from sqlalchemy import and_, case, func, literal, or_, select, union_all
 
 from alerthub.domain.alert import Severity
+from alerthub.domain.latch import LatchState
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
 from alerthub.store import timers
-from alerthub.store.schema import deliveries, incidents, lanes, quarantine, silences
+from alerthub.store.schema import deliveries, incidents, lanes, latches, quarantine, silences
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
 INCIDENT_FIELDS = ("number", "id", "source", "title", "status", "severity", "episode", "opened_at", "updated_at", "resolved_at",
@@ -107,12 +108,21 @@ def list_quarantine(tx: Tx, limit: int, before: int | None) -> dict[str, Any]:
 
 
 def counts(tx: Tx) -> Mapping[str, Any]:
-    """Open incidents by severity, due and dead lanes: for metrics and health."""
-    still_open = select(incidents.c.severity, func.count()).where(incidents.c.status != "resolved")
-    numbers = tx.conn.execute(still_open.group_by(incidents.c.severity))
-    return {"severity": {row[0]: row[1] for row in numbers},
-            "dead": count(tx, lanes, lanes.c.is_dead)}
+    """For metrics and health, in one question: open incidents by severity, dead lanes, and the targets that must be safe by
+    whether they have confirmed that they are."""
+    found: dict[str, Any] = {"severity": {}, "dead": 0, "latched": {}}
+    for what, name, number in tx.conn.execute(COUNTS):
+        if what == "dead":
+            found["dead"] = number
+        else:
+            found[what][name] = number
+    return found
 
 
-def count(tx: Tx, table: Table, where: Any) -> int:
-    return int(tx.conn.execute(select(func.count()).select_from(table).where(where)).scalar_one())
+MUST_BE_SAFE = latches.c.state.in_([state.value for state in LatchState if state.is_safe])
+COUNTS = union_all(
+    select(literal("severity"), incidents.c.severity, func.count()).where(incidents.c.status != "resolved")
+    .group_by(incidents.c.severity),
+    select(literal("dead"), literal(""), func.count()).select_from(lanes).where(lanes.c.is_dead),
+    select(literal("latched"), literal("yes"), func.count()).where(MUST_BE_SAFE, latches.c.verified_at.is_not(None)),
+    select(literal("latched"), literal("no"), func.count()).where(MUST_BE_SAFE, latches.c.verified_at.is_(None)))

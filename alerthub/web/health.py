@@ -78,6 +78,7 @@ async def metrics(request: Request) -> Response:
         async with asyncio.timeout(READY_SECONDS):
             await refresh(hub)
     except (Busy, TimeoutError):
+        hub.metrics.database.set(0)
         hub.metrics.errors.labels("metrics").inc()
     return Response(hub.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
@@ -87,12 +88,20 @@ async def refresh(hub: HubView) -> None:
     now = hub.clock.now()
     oldest, failing, numbers = await hub.store.read(
         lambda tx: (lanes.oldest_due(tx, now), lanes.failing(tx), reading.counts(tx)))
-    set_all(hub, {key: (now - at).total_seconds() for key, at in oldest.items()}, numbers["severity"])
-    hub.metrics.failing_destinations.set(len(failing))
+    metrics = hub.metrics
+    metrics.database.set(hub.store.trouble is None)
+    metrics.failing_destinations.set(len(failing))
+    metrics.dead_lanes.set(numbers["dead"])
+    for is_verified, number in numbers["latched"].items():
+        metrics.latched.labels(is_verified).set(number)
+    for severity in ("critical", "error", "warning", "info"):
+        metrics.open_incidents.labels(severity).set(numbers["severity"].get(severity, 0))
+    set_channels(hub, {key: (now - at).total_seconds() for key, at in oldest.items()})
 
 
-def set_all(hub: HubView, oldest: Mapping[str, float], severities: Mapping[str, int]) -> None:
+def set_channels(hub: HubView, oldest: Mapping[str, float]) -> None:
+    """Every channel that is in use is there from the start: a counter that is born at 1 hides its first step."""
     for channel in {destination.channel for destination in hub.rules.destinations().values()}:
         hub.metrics.oldest_pending.labels(channel).set(max(0.0, oldest.get(channel, 0.0)))
-    for severity in ("critical", "error", "warning", "info"):
-        hub.metrics.open_incidents.labels(severity).set(severities.get(severity, 0))
+        hub.metrics.dead_letters.labels(channel)
+        hub.metrics.possible_duplicates.labels(channel)

@@ -1,7 +1,8 @@
 """The files of every system in deploy/: its rules pass their own tests, its hub takes its file without a warning, each of its
 alerts has an owner, a runbook and a route, and each runbook says what that hub really does.
 
-A system is deploy/systems/NAME.yml with deploy/prometheus/rules/NAME.yml; the first of them is deploy/alerthub.yml with drl.yml.
+A system is deploy/systems/NAME.yml with deploy/prometheus/rules/NAME.yml; the first of them is deploy/alerthub.yml with drl.yml,
+the second is the hub itself, told by that same file.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def matched(parent: dict[str, Any], labels: dict[str, str], found: list[dict[str
     return has_matched
 
 
-SYSTEMS = [System("drl", "alerthub.yml"), *(System(path.stem, f"systems/{path.name}")
-                                            for path in sorted((DEPLOY / "systems").glob("*.yml")))]
+SYSTEMS = [System("drl", "alerthub.yml"), System("alerthub", "alerthub.yml"),
+           *(System(path.stem, f"systems/{path.name}") for path in sorted((DEPLOY / "systems").glob("*.yml")))]
 ALERTS = [(system, rule) for system in SYSTEMS for rule in system.alerts()]
 each_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
 each_alert = pytest.mark.parametrize(("system", "rule"), ALERTS, ids=[f"{one.name}-{rule['alert']}" for one, rule in ALERTS])
