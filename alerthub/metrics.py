@@ -36,28 +36,7 @@ class Metrics:
         self.observations = Counter(
             "alerthub_observations_total", "Alerts received, by what they meant.", ["verdict"], registry=registry)
         self.events = Counter("alerthub_events_total", "Changes of incidents, by kind.", ["kind"], registry=registry)
-        self.deliveries = Counter(
-            "alerthub_deliveries_total", "Attempts to deliver, by channel and outcome (sent, or why it failed).",
-            ["channel", "outcome"], registry=registry)
-        self.delivery_seconds = Histogram(
-            "alerthub_delivery_duration_seconds", "One attempt, until the provider answered.", ["channel"],
-            buckets=SECONDS, registry=registry)
-        self.dead_letters = Counter(
-            "alerthub_dead_letters_total", "Deliveries given up.", ["channel"], registry=registry)
-        self.possible_duplicates = Counter(
-            "alerthub_possible_duplicates_total", "Deliveries repeated because the first may have arrived.", ["channel"],
-            registry=registry)
-        self.leases_lost = Counter(
-            "alerthub_leases_lost_total", "Claimed work not ended in its lease, by cause: held up for too long (late), or its "
-            "outcome could not be stored (unsettled).", ["cause"], registry=registry)
-        self.actions = Counter(
-            "alerthub_action_runs_total", "Action runs ended, by action and state.", ["action", "state"], registry=registry)
-        self.refused = Counter(
-            "alerthub_action_refused_total", "Action runs that were not run, by action and reason.", ["action", "reason"],
-            registry=registry)
-        self.action_seconds = Histogram(
-            "alerthub_action_duration_seconds", "One action run, verification included.", ["action"],
-            buckets=(*SECONDS, 30, 60), registry=registry)
+        self.count_work(registry)
         self.answers = Counter(
             "alerthub_answers_total", "What people asked, by the kind of account and how it ended.", ["kind", "outcome"],
             registry=registry)
@@ -89,6 +68,31 @@ class Metrics:
         ProcessCollector(namespace="alerthub", registry=registry)       # memory, processor time, open files: from /proc
         for where in ERRORS:
             self.errors.labels(where)
+
+    def count_work(self, registry: CollectorRegistry) -> None:
+        """What the worker does: deliveries and actions."""
+        self.deliveries = Counter(
+            "alerthub_deliveries_total", "Attempts to deliver, by channel and outcome (sent, or why it failed).",
+            ["channel", "outcome"], registry=registry)
+        self.delivery_seconds = Histogram(
+            "alerthub_delivery_duration_seconds", "One attempt, until the provider answered.", ["channel"],
+            buckets=SECONDS, registry=registry)
+        self.dead_letters = Counter(
+            "alerthub_dead_letters_total", "Deliveries given up.", ["channel"], registry=registry)
+        self.possible_duplicates = Counter(
+            "alerthub_possible_duplicates_total", "Deliveries repeated because the first may have arrived.", ["channel"],
+            registry=registry)
+        self.leases_lost = Counter(
+            "alerthub_leases_lost_total", "Claimed work not ended in its lease, by cause: held up for too long (late), or its "
+            "outcome could not be stored (unsettled).", ["cause"], registry=registry)
+        self.actions = Counter(
+            "alerthub_action_runs_total", "Action runs ended, by action and state.", ["action", "state"], registry=registry)
+        self.refused = Counter(
+            "alerthub_action_refused_total", "Action runs that were not run, by action and reason.", ["action", "reason"],
+            registry=registry)
+        self.action_seconds = Histogram(
+            "alerthub_action_duration_seconds", "One action run, verification included.", ["action"],
+            buckets=(*SECONDS, 30, 60), registry=registry)
         for cause in LOST:
             self.leases_lost.labels(cause)
 
