@@ -36,6 +36,7 @@ from alerthub.sources.base import Source
 from alerthub.store.database import Store
 from alerthub.store.leases import resign
 from alerthub.store.migrate import migrate
+from alerthub.telemetry import tracer_for
 from alerthub.web.app import build as build_web
 from alerthub.web.base import Door
 
@@ -50,17 +51,20 @@ class Hub:
         self.clock = clock or SystemClock()
         self.http = http or outbound()
         self.metrics = Metrics()
+        traces = config.model.telemetry
+        self.tracer = tracer_for(traces.otlp_endpoint if traces else "", os.environ)
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{self.clock.new_id()[-8:]}"
         self.equipment = equip(config, self.http, self.clock)
         self.store = Store(config.model.database.url, self.clock.new_id, self.clock.now)
         self.worker = Worker(self.store, lambda: self.equipment.plant, self.clock, self.metrics, self.owner,
-                             Timed(self.store, lambda: self.rules))
+                             Timed(self.store, lambda: self.rules), self.tracer)
         self.ear = Ear(self.store, lambda: self.rules, self.clock, self.metrics, self.nudge)
         self.listening = Listening(self.store, self.clock, self.owner, self.ear)
         self.silencing = Silencing(self.store, lambda: self.equipment.keepers, self.clock, self.owner)
         self.rounds = Rounds(self.store, lambda: self.rules, lambda: self.equipment.askers, self.clock, self.metrics,
                              self.owner, self.worker.nudge, self.ping, self.silencing.mirror, self.ping_interval)
-        self.doorway = Doorway(self.store, lambda: self.rules, self.clock, self.metrics, self.worker.nudge)
+        self.doorway = Doorway(self.store, lambda: self.rules, self.clock, self.metrics, self.worker.nudge,
+                               tracer=self.tracer)
         self.loops: dict[str, asyncio.Task[None]] = {}
         self.retired: dict[asyncio.Task[None], Plant] = {}
         self.changing: asyncio.Task[None] | None = None
@@ -124,6 +128,7 @@ class Hub:
         plants = (self.equipment.plant, *self.retired.values())
         await close_all(channel for plant in plants for channel in plant.channels.values())
         await self.http.aclose()
+        await asyncio.to_thread(self.tracer.close)
         await asyncio.to_thread(self.store.close)
         logger.info("alerthub has stopped", extra={"event": "hub.stopped"})
 

@@ -16,8 +16,9 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = ("ALERTHUB_CONFIG", "OTEL_", "SLACK_", "TELEGRAM_", "PAGERDUTY_", "SMTP_")
     for name in list(os.environ):
-        if name.startswith(("ALERTHUB_CONFIG", "SLACK_", "TELEGRAM_", "PAGERDUTY_", "SMTP_")) or name.lower().endswith("_proxy"):
+        if name.startswith(ours) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
 
 

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from alerthub.actions.base import ActionSettings, TargetSettings
 from alerthub.channels.base import ChannelSettings
 from alerthub.config.people import AnswersSettings, EscalationPolicy, FlappingSettings, Person, Schedule, Text
+from alerthub.config.telemetry import Telemetry
 from alerthub.config.times import Location, Name, TimeIntervalSettings
 from alerthub.domain.cron import parse_cron
 from alerthub.domain.matcher import Matcher, parse_matchers
@@ -267,6 +268,7 @@ class ConfigModel(Settings):
     time_intervals: tuple[TimeIntervalSettings, ...] = ()
     route: RouteSettings
     log: Log = Field(default_factory=Log)
+    telemetry: Telemetry | None = None
     reopen_window: Duration = timedelta(hours=1)
     ack_timeout: Duration = timedelta(0)
     answers: AnswersSettings = Field(default_factory=AnswersSettings)

@@ -20,6 +20,7 @@ from alerthub.flow.intake import Taken, take_in
 from alerthub.metrics import Metrics
 from alerthub.store.database import Store
 from alerthub.store.tx import BRIEFLY, Locked, Tx, briefly
+from alerthub.telemetry import OFF, Tracer
 
 logger = logging.getLogger("alerthub.intake")
 TOGETHER_ALERTS = 2000      # in one transaction: bounds how long the first webhook waits for the last
@@ -29,6 +30,7 @@ LARGE_AT_ONCE = 16
 LARGE_KEPT = 60.0           # seconds for which the sender's next try is answered by what became of it
 ALONE = 50                  # milliseconds; the group has waited for the lock already
 AT_ONCE = 2                 # of those that are tried alone: the other connections are for others
+NAMED = 50                  # incidents that the trace of one commit names
 CHUNK_ALERTS = 5000         # a larger webhook takes several transactions; it is answered after the last
 
 
@@ -36,15 +38,16 @@ CHUNK_ALERTS = 5000         # a larger webhook takes several transactions; it is
 class Waiting:
     batch: Batch
     future: asyncio.Future[None]
+    span: object | None = None      # that of its webhook
 
 
 class Doorway:
     """`take` returns when the batch is committed. Raises Busy when that cannot be done now."""
 
     def __init__(self, store: Store, rules: Callable[[], Rules], clock: Clock, metrics: Metrics,
-                 nudge: Callable[[], None], limit: int = WAITING_ALERTS) -> None:
+                 nudge: Callable[[], None], limit: int = WAITING_ALERTS, tracer: Tracer = OFF) -> None:
         self.store, self.rules, self.clock, self.metrics, self.nudge = store, rules, clock, metrics, nudge
-        self.limit = limit
+        self.limit, self.tracer = limit, tracer
         self.queue: deque[Waiting] = deque()
         self.waiting_alerts = 0
         self.committing: asyncio.Task[None] | None = None
@@ -82,7 +85,7 @@ class Doorway:
     async def take_part(self, batch: Batch) -> None:
         if self.waiting_alerts > self.limit:
             raise Busy("too many alerts are waiting to be stored")
-        waiting = Waiting(batch, asyncio.get_running_loop().create_future())
+        waiting = Waiting(batch, asyncio.get_running_loop().create_future(), self.tracer.here())
         self.queue.append(waiting)
         self.waiting_alerts += weight(batch)
         if self.committing is None or self.committing.done():
@@ -110,7 +113,10 @@ class Doorway:
     async def commit(self, group: list[Waiting], patience: int = BRIEFLY) -> None:
         rules, batches = self.rules(), [waiting.batch for waiting in group]
         work = self.store.write(briefly(lambda tx: taken_in(tx, rules, batches, self.clock.now()), patience))
-        (outcome,) = await asyncio.gather(work, return_exceptions=True)
+        with self.tracer.span("commit", links=[waiting.span for waiting in group], webhooks=len(group)):
+            (outcome,) = await asyncio.gather(work, return_exceptions=True)
+            if isinstance(outcome, Taken):
+                self.tracer.tell(incident_ids=sorted({event.incident_id for event in outcome.events})[:NAMED])
         if isinstance(outcome, Taken):
             for waiting in group:
                 if not waiting.future.done():

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from alerthub.channels.base import Channel
@@ -15,7 +16,9 @@ from alerthub.clock import Clock
 from alerthub.domain.action import RunState
 from alerthub.domain.rules import Direction, Rules
 from alerthub.engine.doorway import note_events
+from alerthub.engine.spans import acting, delivering
 from alerthub.engine.timed import Timed, next_due
+from alerthub.engine.waking import woken
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow import act, deliver
 from alerthub.flow.act import Started
@@ -26,6 +29,7 @@ from alerthub.store import leases
 from alerthub.store.columns import EPOCH
 from alerthub.store.database import Store
 from alerthub.store.tx import Urgent, briefly
+from alerthub.telemetry import OFF, Tracer
 
 logger = logging.getLogger("alerthub.engine")
 CHANNEL_SLOTS = 32          # attempts under way per channel: a hanging provider fills its own slots only
@@ -56,6 +60,7 @@ class Worker:
     metrics: Metrics
     owner: str
     timed: Timed | None = None
+    tracer: Tracer = OFF
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
     busy: Counter[str] = field(default_factory=Counter)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,7 +93,7 @@ class Worker:
                 logger.exception("claiming work failed", extra={"event": "claim.failed"})
                 pause = BUG_PAUSE
             if pause > 0:
-                await sleep(pause, wake)
+                await woken(wake, pause)
 
     async def look(self) -> float:
         await self.follow_clock()
@@ -169,7 +174,8 @@ class Worker:
             self.metrics.refused.labels(action, reason.value).inc()
         for started in claimed.started:
             is_tighten = started.run.direction == Direction.tighten.value
-            self.start(self.act(plant, started, since), "tighten" if is_tighten else "actions")
+            work = partial(self.act, plant, started, since)
+            self.start(acting(self.tracer, started, work), "tighten" if is_tighten else "actions")
 
     async def claim_lanes(self, plant: Plant, now: datetime) -> int:
         channels = {destination.channel for destination in plant.rules.destinations().values()}
@@ -178,8 +184,10 @@ class Worker:
         claimed, due, self.next_timed = await self.store.write(briefly(lambda tx: (
             deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), leases.next_due(tx), next_due(tx, plant.rules))))
         self.next_due = min((moment for moment in (due, self.next_timed) if moment is not None), default=None)
+        claim = self.tracer.past("claim", now, lanes=claimed.lanes) if claimed.sendings else None
         for sending in claimed.sendings:
-            self.start(self.send(plant, sending), sending.destination.channel, sending.destination.key)
+            self.start(delivering(self.tracer, sending, claim, partial(self.send, plant, sending)), sending.destination.channel,
+                       sending.destination.key)
         return claimed.lanes
 
     def start(self, work: Coroutine[Any, Any, None], *kinds: str) -> None:
@@ -219,6 +227,7 @@ class Worker:
             await self.give_back(plant, sending)
             return
         outcome = sent.failure.value if sent.failure else "sent"
+        self.tracer.tell(outcome=outcome)
         self.metrics.deliveries.labels(kind, outcome).inc()
         self.metrics.delivery_seconds.labels(kind).observe(sent.seconds)
         if sent.is_dead_letter:
@@ -254,6 +263,7 @@ class Worker:
                 "event": "action.bug", "action": started.run.action, "target": started.run.target})
             await self.lose(plant, started)
             return
+        self.tracer.tell(state=acted.state.value)
         self.metrics.actions.labels(acted.action, acted.state.value).inc()
         if acted.state is RunState.refused:     # it was only rehearsed
             self.metrics.refused.labels(acted.action, acted.reason.value).inc()
@@ -282,11 +292,3 @@ class Worker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-
-
-async def sleep(seconds: float, wake: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await wake.wait()
-    except TimeoutError:
-        pass

@@ -29,6 +29,7 @@ from alerthub.store import lanes, leases, people
 from alerthub.store.database import Store
 from alerthub.store.schema import lanes as lane_table
 from alerthub.store.tx import Tx
+from alerthub.telemetry import within
 
 logger = logging.getLogger("alerthub.deliver")
 SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)     # seconds
@@ -256,8 +257,9 @@ async def settle_later(store: Store, rules: Rules, sending: Sending, receipt: Re
 
 async def attempt(channel: Channel, sending: Sending) -> tuple[Receipt | None, SendFailed | None]:
     try:
-        async with asyncio.timeout(ATTEMPT_SECONDS):
-            return await channel.send(sending.message, sending.previous), None
+        with within("provider request"):
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                return await channel.send(sending.message, sending.previous), None
     except TimeoutError:
         return None, SendFailed(Failure.timeout, f"no answer within {ATTEMPT_SECONDS:.0f} s")
     except SendFailed as error:

@@ -20,6 +20,7 @@ from alerthub.log import redact
 from alerthub.metrics import Metrics
 from alerthub.sources.base import Source
 from alerthub.store.database import Store
+from alerthub.telemetry import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class HubView(Protocol):
     store: Store
     clock: Clock
     metrics: Metrics
+    tracer: Tracer
 
     @property
     def rules(self) -> Rules: ...

@@ -47,10 +47,12 @@ async def receive(request: Request) -> Response:
     hub = hub_of(request)
     name = request.path_params["source"]
     began, arrived_at = hub.clock.monotonic(), hub.clock.now()
-    response = await take(hub, name, request, arrived_at)
+    known = name if name in hub.sources else UNKNOWN
+    with hub.tracer.span("webhook", source=known):
+        response = await take(hub, name, request, arrived_at)
+        hub.tracer.tell(status=response.status_code)
     if response.status_code == 401:
         note_refusal(refusals(request, "hooks"), hub.sources.get(name), request.headers, began)
-    known = name if name in hub.sources else UNKNOWN
     hub.metrics.webhooks.labels(known, str(response.status_code)).inc()
     hub.metrics.webhook_seconds.labels(known).observe(hub.clock.monotonic() - began)
     return response

@@ -11,7 +11,8 @@ README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 # Where each model stands in the file, in the order in which a reader meets them.
 PLACES = {
-    "Server": "server", "Ping": "server, ping", "Database": "database", "Log": "log", "Runbooks": "runbooks", "Global": "global",
+    "Server": "server", "Ping": "server, ping", "Database": "database", "Log": "log", "Telemetry": "telemetry",
+    "Runbooks": "runbooks", "Global": "global",
     "FlappingSettings": "flapping",
     "AlertmanagerSettings": "sources, type alertmanager", "Reconcile": "sources, reconcile",
     "GrafanaSettings": "sources, type grafana", "GenericSettings": "sources, type generic",
