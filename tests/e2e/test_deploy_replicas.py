@@ -105,6 +105,7 @@ def written(which: str, place: Path, url: str, ping: str = "http://127.0.0.1:9/p
 
 
 class TestTheHubsFile:
+    @pytest.mark.slow
     @each_file
     def test_check_finds_nothing_wrong(self, which: str, tmp_path: Path) -> None:
         text, environ = written(which, tmp_path, "postgresql://alerthub:secret-word@postgres/alerthub")

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from alerthub.errors import Busy, Failure, SendFailed
+from alerthub.store.database import Trouble
 from tests.kit.alerts import batch, firing
 from tests.kit.clock import FakeClock
 from tests.kit.hub import RunningHub
@@ -30,10 +31,18 @@ async def test_what_can_go_wrong_is_there_from_the_start_at_0(hub: RunningHub) -
     assert found["alerthub_database_available{}"] == 1
 
 
-async def test_a_database_that_is_away_or_cannot_be_written_is_not_available(hub: RunningHub) -> None:
+async def test_a_database_that_is_away_is_not_available(hub: RunningHub) -> None:
+    assert (await scraped(hub))["alerthub_database_available{}"] == 1
     hub.store.error = Busy("away")
     assert (await scraped(hub))["alerthub_database_available{}"] == 0
     hub.store.mend()
+    assert (await scraped(hub))["alerthub_database_available{}"] == 1
+
+
+async def test_a_database_that_can_be_read_and_not_written_is_not_available(hub: RunningHub, clock: FakeClock) -> None:
+    hub.store.store.trouble = Trouble(clock.now(), "database or disk is full")
+    assert (await scraped(hub))["alerthub_database_available{}"] == 0
+    await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
     assert (await scraped(hub))["alerthub_database_available{}"] == 1
 
 
