@@ -87,7 +87,7 @@ targets:
   - {name: guarded, type: http, url: "<provider>/guarded", token: "<target_token>"}
   - {name: agent-btc, type: agent, url: "<provider>/agent", token: "<agent_token>"}
 actions:
-  - {name: push, type: http, targets: [robot, guarded], deadline: 300ms, circuit: {failures: 0}}
+  - {name: push, type: http, targets: [robot, guarded], deadline: 5s, circuit: {failures: 0}}
   - {name: safe-mode, type: safe_mode, direction: tighten, target: agent-btc, deadline: 300ms}
 route: {receiver: all, group_by: [alertname], actions: [push, safe-mode]}
 """
