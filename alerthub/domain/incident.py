@@ -157,6 +157,12 @@ class Shift:
         return not (self.fired or self.cleared or self.incomplete or self.refreshed)
 
 
+def key_of(batch: Batch, alert: Alert, routes: Sequence[Route]) -> str:
+    """The key of the incident that an alert of this webhook is folded into; the first of its routes says by what."""
+    group_by = ("...",) if batch.source == OWN_SOURCE else routes[0].group_by
+    return incident_key(batch.source, alert.labels, group_by, batch.group_labels)
+
+
 def open_incident(new_id: str, key: str, batch: Batch, alert: Alert, route: Route, now: datetime) -> Incident:
     is_own = batch.source == OWN_SOURCE
     title = alert.annotations.get("summary", alert.name) if is_own else title_of(alert.labels, route.group_by, batch.group_labels)

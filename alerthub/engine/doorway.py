@@ -13,6 +13,8 @@ from alerthub.clock import Clock
 from alerthub.domain.action import RunState
 from alerthub.domain.alert import Batch
 from alerthub.domain.event import Event, EventKind
+from alerthub.domain.incident import key_of
+from alerthub.domain.route import resolve
 from alerthub.domain.rules import Rules
 from alerthub.errors import Busy
 from alerthub.flow import beat
@@ -126,7 +128,7 @@ class Doorway:
             # Each on its own: a webhook that breaks the fold must not take its neighbours with it.
             for waiting in group:
                 await self.commit([waiting])
-        elif isinstance(outcome, Locked) and len(apart := kindred(group)) > 1:
+        elif isinstance(outcome, Locked) and len(apart := kindred(group, rules)) > 1:
             await self.commit_apart(apart)
         else:
             for waiting in group:
@@ -178,15 +180,22 @@ def fail(waiting: Waiting, error: BaseException) -> None:
         waiting.future.set_exception(error)
 
 
-def kindred(group: Sequence[Waiting]) -> list[list[Waiting]]:
-    """Webhooks that speak of the same alert stay together, in their order: a resolve must not overtake its firing."""
+def kindred(group: Sequence[Waiting], rules: Rules) -> list[list[Waiting]]:
+    """Webhooks that speak of the same alert stay together, in their order: a resolve must not overtake its firing. And those of
+    the same incident: when it is held, they wait for it once, and not one after the other."""
     found: list[tuple[set[str], list[Waiting]]] = []
     for waiting in group:
-        names = {f"{waiting.batch.source}/{alert.identity}" for alert in waiting.batch.alerts}
+        names = subjects(waiting.batch, rules)
         related = [one for one in found if one[0] & names]
         found = [one for one in found if not one[0] & names]
         found.append((names.union(*(one[0] for one in related)), [*(each for one in related for each in one[1]), waiting]))
     return [members for _, members in found]
+
+
+def subjects(batch: Batch, rules: Rules) -> set[str]:
+    """What a webhook speaks of: its alerts, and the incidents that they belong to by these rules."""
+    keys = {key_of(batch, alert, resolve(rules.route, alert.labels)) for alert in batch.alerts}
+    return keys | {f"{batch.source}/{alert.identity}" for alert in batch.alerts}
 
 
 def parts(batch: Batch) -> Iterator[Batch]:

@@ -22,8 +22,8 @@ from alerthub.domain.incident import (
     apply_fired,
     conclude,
     content_of,
-    incident_key,
     judge,
+    key_of,
     open_incident,
     reopen,
 )
@@ -105,7 +105,7 @@ class Folding:
                 if state is not None and state.incident_id and (which in ending or self.touches_incident(state, alert, batch)):
                     ids.add(state.incident_id)
                 if alert.is_firing and (state is None or not state.is_firing or which in ending):
-                    keys.add(self.key_of(batch, alert, self.routes_of(alert)))
+                    keys.add(key_of(batch, alert, self.routes_of(alert)))
         return ids, keys
 
     def touches_incident(self, state: AlertState, alert: Alert, batch: Batch) -> bool:
@@ -116,10 +116,6 @@ class Folding:
 
     def routes_of(self, alert: Alert) -> tuple[Route, ...]:
         return resolve(self.rules.route, alert.labels)
-
-    def key_of(self, batch: Batch, alert: Alert, routes: tuple[Route, ...]) -> str:
-        group_by = ("...",) if batch.source == OWN_SOURCE else routes[0].group_by
-        return incident_key(batch.source, alert.labels, group_by, batch.group_labels)
 
     def fold(self, batch: Batch) -> None:
         """Fold one webhook; every incident that it changes gets one event."""
@@ -167,7 +163,7 @@ class Folding:
     def incident_for(self, batch: Batch, alert: Alert, state: AlertState | None, routes: tuple[Route, ...],
                      shifts: dict[str, Shift]) -> tuple[Incident, Shift]:
         """The incident that the alert belongs to: the open one it was in, else its key's open or reopened one, or a new one."""
-        key = self.key_of(batch, alert, routes)
+        key = key_of(batch, alert, routes)
         known = state.incident_id if state is not None else None
         incident = self.incidents.get(known) if known else None
         if incident is None or not incident.is_open:

@@ -296,8 +296,16 @@ async def test_webhooks_of_the_same_alert_stay_together_and_in_order() -> None:
     def waits(*names: str, source: str = "am") -> Waiting:
         return Waiting(Batch(source, START, tuple(firing(name) for name in names)), asyncio.get_running_loop().create_future())
     a, b, c, ab, other = waits("A"), waits("B"), waits("C"), waits("A", "B"), waits("A", source="grafana")
-    found = kindred([a, b, c, other, ab, nothing := waits()])
+    found = kindred([a, b, c, other, ab, nothing := waits()], rules_for())
     assert found == [[c], [other], [a, b, ab], [nothing]]
+
+
+async def test_webhooks_of_one_incident_wait_for_it_once() -> None:
+    def waits(name: str, disk: str) -> Waiting:
+        found = Batch("am", START, (firing(name, disk=disk),))
+        return Waiting(found, asyncio.get_running_loop().create_future())
+    one, other, two = waits("Disk", "sda"), waits("Cpu", "0"), waits("Disk", "sdb")
+    assert kindred([one, other, two], rules_for()) == [[other], [one, two]]
 
 
 # -- a crash and a long outage
