@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from alerthub.domain.action import Proposal, proposals
@@ -20,7 +21,16 @@ from alerthub.store import alerts as alert_store
 from alerthub.store import latches, runs
 from alerthub.store.tx import Tx
 
+BITE = 500      # alerts in one transaction: a few tens of milliseconds, in which others may wait for their incidents
 Firing = Sequence[tuple[str, str, Alert]]       # with the id of its incident and its source
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What came of one bite; where the next one begins, None after the last."""
+
+    events: list[Event]
+    next: int | None
 
 
 def tightens(rules: Rules) -> bool:
@@ -28,10 +38,11 @@ def tightens(rules: Rules) -> bool:
     return bool(rules.targets) and any(rule.direction is Direction.tighten for rule in rules.actions.values())
 
 
-def sweep(tx: Tx, rules: Rules, now: datetime) -> list[Event]:
-    """At the start and after a reload: all that fires."""
-    states = alert_store.firing_elsewhere(tx, OWN_SOURCE) if tightens(rules) else []
-    return catch_up(tx, rules, [fired(state) for state in states], now)[0]
+def sweep(tx: Tx, rules: Rules, now: datetime, after: int = 0) -> Swept:
+    """At the start and after a reload: all that fires, a bite at a time; `after` is where the last one ended."""
+    states = alert_store.firing_elsewhere(tx, OWN_SOURCE, after, BITE) if tightens(rules) else []
+    events, _ = catch_up(tx, rules, [fired(state) for state in states], now)
+    return Swept(events, states[-1].row if len(states) == BITE else None)
 
 
 def catch_up(tx: Tx, rules: Rules, firing: Firing, now: datetime) -> tuple[list[Event], list[str]]:

@@ -60,11 +60,11 @@ def firing_of_source(tx: Tx, source: str) -> list[AlertState]:
     return [alert_state(row) for row in tx.conn.execute(query)]
 
 
-def firing_elsewhere(tx: Tx, source: str) -> list[AlertState]:
-    """Of all other sources, in open incidents."""
+def firing_elsewhere(tx: Tx, source: str, after: int, limit: int) -> list[AlertState]:
+    """Of all other sources, in open incidents: the next so many after this row."""
     query = (select(*ALERT_COLUMNS).join(incidents, incidents.c.id == alerts.c.incident_id)
-             .where(alerts.c.source != source, alerts.c.status == "firing", alerts.c.is_current,
-                    incidents.c.status != "resolved"))
+             .where(alerts.c.row > after, alerts.c.source != source, alerts.c.status == "firing", alerts.c.is_current,
+                    incidents.c.status != "resolved").order_by(alerts.c.row).limit(limit))
     return [alert_state(row) for row in tx.conn.execute(query)]
 
 

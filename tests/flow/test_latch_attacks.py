@@ -16,7 +16,8 @@ from alerthub.domain.event import EventKind
 from alerthub.domain.latch import Cause, LatchState, lacking
 from alerthub.domain.route import Route
 from alerthub.domain.rules import Approval, Flapping, HeartbeatRule, Rules
-from alerthub.flow import beat, flapping, late, prune
+from alerthub.engine.sweep import sweep
+from alerthub.flow import beat, flapping, prune
 from alerthub.flow import latch as room
 from alerthub.store import events as event_store
 from alerthub.store import latches, leases
@@ -245,7 +246,7 @@ async def test_what_an_admin_overrode_and_was_over_is_forgotten(world: World) ->
 # -- what fires already
 
 async def swept(world: World) -> None:
-    await world.store.write(lambda tx: late.sweep(tx, world.rules, world.clock.now()))
+    await sweep(world.store, world.rules, world.clock, world.metrics, world.worker.nudge)
     await world.drain()
 
 
