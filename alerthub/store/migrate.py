@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 from alembic import command
 from alembic.config import Config
@@ -14,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from alerthub.errors import AlerthubError
 from alerthub.resources import folder
 from alerthub.store.database import Store, busy_or
+from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.store")
 LOCK = 0x616C657274687562 & 0x7FFFFFFFFFFFFFFF    # "alerthub": one migration at a time on PostgreSQL
@@ -21,6 +23,11 @@ LOCK = 0x616C657274687562 & 0x7FFFFFFFFFFFFFFF    # "alerthub": one migration at
 
 class TooNew(AlerthubError):
     """The database was made by a newer alerthub."""
+
+    def __init__(self, revision: str) -> None:
+        self.revision = revision
+        super().__init__(f"the database is at revision {revision}, which this alerthub does not know; run a newer one"
+                         " (a database is never taken back to an older version)")
 
 
 def migrate(store: Store) -> str:
@@ -44,14 +51,37 @@ def migrate(store: Store) -> str:
         raise busy_or(error) from error
 
 
+def ready(store: Store) -> str:
+    """Migrate; but a hub on PostgreSQL whose database a newer replica has migrated already goes on: each migration leaves what
+    the version before needs (migrations/README.md). The revision."""
+    try:
+        return migrate(store)
+    except TooNew as error:
+        if store.is_sqlite:
+            raise
+        logger.warning("%s; this replica goes on until it is replaced", error, extra={"event": "database.newer"})
+        return error.revision
+
+
+def newer(tx: Tx) -> str:
+    """The revision of the database when this program does not know it, because a newer one has migrated it; else empty."""
+    revision = current(tx.conn)
+    return revision if revision is not None and revision not in known_revisions() else ""
+
+
+@cache
+def known_revisions() -> frozenset[str]:
+    return frozenset(script.revision for script in ScriptDirectory.from_config(script_config()).walk_revisions())
+
+
 def current(conn: Connection) -> str | None:
     return MigrationContext.configure(conn).get_current_revision()
 
 
 def known_head(scripts: Config, revision: str | None) -> str:
     directory = ScriptDirectory.from_config(scripts)
-    if revision is not None and revision not in {script.revision for script in directory.walk_revisions()}:
-        raise TooNew(f"the database is at revision {revision}, which this alerthub does not know; run a newer one")
+    if revision is not None and revision not in known_revisions():
+        raise TooNew(revision)
     head = directory.get_current_head()
     if head is None:
         raise AlerthubError("the migrations are missing from this installation")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from alerthub.errors import Busy
 from alerthub.metrics import CONTENT_TYPE
-from alerthub.store import lanes, reading
+from alerthub.store import lanes, migrate, reading
 from alerthub.store.file import Gone
 from alerthub.web.base import HubView, answer, hub_of, problem
 
@@ -47,13 +47,15 @@ async def components(hub: HubView) -> dict[str, dict[str, object]]:
     try:
         async with asyncio.timeout(READY_SECONDS):
             now = hub.clock.now()
-            oldest, failing, numbers = await hub.store.read(
-                lambda tx: (lanes.oldest_due(tx, now), lanes.failing(tx), reading.counts(tx)))
+            oldest, failing, numbers, newer = await hub.store.read(
+                lambda tx: (lanes.oldest_due(tx, now), lanes.failing(tx), reading.counts(tx), migrate.newer(tx)))
     except (Busy, TimeoutError) as error:
         return {"database": part("unhealthy", silence(error, "does not answer"))}
     trouble = hub.store.trouble
     parts["database"] = part("healthy", "answers") if trouble is None else part(
         "unhealthy", f"can be read, but not written since {trouble.since:%Y-%m-%d %H:%M:%S} UTC: {trouble.word}")
+    if newer:
+        parts["schema"] = part("degraded", f"at revision {newer}, which a newer replica made; replace this one by that version")
     for name, word in hub.components().items():
         parts[name] = part("healthy" if word == "running" else "degraded", word)
     lag = max(((now - at).total_seconds() for at in oldest.values()), default=0.0)
