@@ -14,28 +14,31 @@ import httpx
 from starlette.types import ASGIApp
 
 from alerthub.channels.base import ATTEMPT_SECONDS, Listener
-from alerthub.clock import Clock, SystemClock
+from alerthub.clock import Clock, SteeredClock, SystemClock
 from alerthub.config import Config, load
 from alerthub.domain.alert import Alert, Batch
 from alerthub.domain.command import Answer, Ask, LinkView
 from alerthub.domain.own import own_batch
 from alerthub.domain.rules import Rules
+from alerthub.engine.calls import Calls
 from alerthub.engine.doorway import Doorway
 from alerthub.engine.listening import Ear, Listening
 from alerthub.engine.rounds import Rounds
 from alerthub.engine.silencing import Silencing
+from alerthub.engine.sweep import sweep
 from alerthub.engine.timed import Timed
 from alerthub.engine.worker import Plant, Worker
 from alerthub.equipment import close_all, equip, outbound
 from alerthub.errors import Busy, ConfigError
-from alerthub.flow import beat, late
+from alerthub.flow import beat
 from alerthub.flow.links import view
 from alerthub.metrics import Metrics
 from alerthub.outbound import NO_ANSWER
 from alerthub.sources.base import Source
+from alerthub.store.calls import Caller
 from alerthub.store.database import Store
 from alerthub.store.leases import resign
-from alerthub.store.migrate import migrate
+from alerthub.store.migrate import ready
 from alerthub.telemetry import tracer_for
 from alerthub.web.app import build as build_web
 from alerthub.web.base import Door
@@ -48,14 +51,18 @@ class Hub:
     """The running whole. `start` after construction, `stop` at the end; both may be called without a web server."""
 
     def __init__(self, config: Config, clock: Clock | None = None, http: httpx.AsyncClient | None = None) -> None:
-        self.clock = clock or SystemClock()
+        own = clock or SystemClock()
+        # Replicas have one time: the database's. SQLite has none of its own.
+        self.steered = None if config.model.database.url.startswith("sqlite") else SteeredClock(own)
+        self.clock: Clock = self.steered or own
         self.http = http or outbound()
         self.metrics = Metrics()
         traces = config.model.telemetry
         self.tracer = tracer_for(traces.otlp_endpoint if traces else "", os.environ)
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{self.clock.new_id()[-8:]}"
         self.equipment = equip(config, self.http, self.clock)
-        self.store = Store(config.model.database.url, self.clock.new_id, self.clock.now)
+        self.store = Store(config.model.database.url, self.clock.new_id, self.clock.now,
+                           Caller(self.owner, self.clock.monotonic))
         self.worker = Worker(self.store, lambda: self.equipment.plant, self.clock, self.metrics, self.owner,
                              Timed(self.store, lambda: self.rules), self.tracer)
         self.ear = Ear(self.store, lambda: self.rules, self.clock, self.metrics, self.nudge)
@@ -65,7 +72,9 @@ class Hub:
                              self.owner, self.worker.nudge, self.ping, self.silencing.mirror, self.ping_interval)
         self.doorway = Doorway(self.store, lambda: self.rules, self.clock, self.metrics, self.worker.nudge,
                                tracer=self.tracer)
+        self.calls = Calls(self.store, self.clock, self.metrics, self.owner, self.nudge, self.worker.hours.wanted.set)
         self.loops: dict[str, asyncio.Task[None]] = {}
+        self.sweeping: asyncio.Task[None] | None = None
         self.retired: dict[asyncio.Task[None], Plant] = {}
         self.changing: asyncio.Task[None] | None = None
         self.is_reloaded = True
@@ -83,7 +92,7 @@ class Hub:
         return self.equipment.sources
 
     def migrate(self) -> str:
-        return migrate(self.store)
+        return ready(self.store)
 
     @property
     def listeners(self) -> Sequence[Listener]:
@@ -96,25 +105,34 @@ class Hub:
         return await self.store.write(lambda tx: view(tx, self.rules, token, self.clock.now()))
 
     async def start(self) -> None:
-        """Begin to work. Webhooks can be taken at once; what was left over is claimed first."""
+        """Begin to work. Webhooks can be taken at once; what was left over is claimed first. Raises Busy when the database is
+        away: nothing is claimed before it is known what time it is."""
+        if self.steered is not None:
+            await self.worker.hours.look(self.steered)
         await self.take_over()
         self.listening.start(self.listeners)
         self.loops = {"worker": asyncio.create_task(self.worker.run(), name="worker"),
                       "rounds": asyncio.create_task(self.rounds.run(), name="rounds")}
+        if self.steered is not None:
+            self.loops["clock"] = asyncio.create_task(self.worker.hours.run(self.steered), name="clock")
+            self.loops["replicas"] = asyncio.create_task(self.calls.run(), name="replicas")
         logger.info("alerthub is ready", extra={"event": "hub.started", "owner": self.owner, "config": self.rules.version})
 
     async def take_over(self) -> None:
         """What the configuration changes about what is there already: heartbeats, and alerts that fire."""
         await self.store.write(lambda tx: beat.start(tx, self.rules, self.clock.now()))
-        try:
-            await self.store.write(lambda tx: late.sweep(tx, self.rules, self.clock.now()))
-        except Busy as error:       # each of them is looked at again when its source repeats it
-            logger.warning("alerts that fire already were not looked at: %s", error, extra={"event": "sweep.busy"})
+        if self.sweeping is not None:
+            self.sweeping.cancel()
+        self.sweeping = asyncio.create_task(sweep(self.store, self.rules, self.clock, self.metrics, self.nudge), name="sweep")
 
     async def stop(self) -> None:
         """Claim nothing more, let what is under way end, hand over what this replica leads, close."""
         self.rounds.stop()
         self.worker.stop_claiming()
+        self.worker.hours.stop()
+        for task in (self.sweeping, self.loops.get("replicas")):
+            if task is not None:
+                task.cancel()
         await self.listening.stop()
         if self.loops:
             await asyncio.wait(self.loops.values(), timeout=DRAIN_SECONDS)
@@ -163,6 +181,7 @@ class Hub:
     def components(self) -> Mapping[str, str]:
         """What runs in the background, and whether the last reload was taken over."""
         words = {name: "stopped" if task.done() else "running" for name, task in self.loops.items()}
+        words |= {"replicas": self.calls.state()} if words.get("replicas") == "running" else {}
         words |= self.listening.states()
         return {**words, "configuration": "running" if self.is_reloaded else "the last reload failed; the old one is in use"}
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -41,6 +41,38 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class SteeredClock:
+    """Another clock's time, carried on by this machine's monotonic one between two looks at it. All replicas on one PostgreSQL
+    so have one time, whatever their machines' clocks say (R-62). Before the first look it is this machine's own time."""
+
+    def __init__(self, own: Clock) -> None:
+        self.own = own
+        self.known: tuple[datetime, float] | None = None
+
+    def steer(self, moment: datetime, at: float) -> None:
+        """It was `moment` when `monotonic()` said `at`."""
+        self.known = moment, at
+
+    def told(self, at: float) -> datetime | None:
+        """What it is when `monotonic()` says `at`; None before the first look."""
+        return None if self.known is None else self.known[0] + timedelta(seconds=at - self.known[1])
+
+    def now(self) -> datetime:
+        return self.told(self.own.monotonic()) or self.own.now()
+
+    def monotonic(self) -> float:
+        return self.own.monotonic()
+
+    def random(self) -> float:
+        return self.own.random()
+
+    def new_id(self) -> str:
+        return self.own.new_id()
+
+    async def sleep(self, seconds: float) -> None:
+        await self.own.sleep(seconds)
 
 
 def uuid7(milliseconds: int, noise: bytes) -> str:

@@ -95,6 +95,11 @@ class Metrics:
             buckets=(*SECONDS, 30, 60), registry=registry)
         for cause in LOST:
             self.leases_lost.labels(cause)
+        self.calls = Counter(
+            "alerthub_calls_total", "Times that this replica looked for work because another one called.", registry=registry)
+        self.line = Gauge(
+            "alerthub_hears_replicas", "1 while the other replicas on PostgreSQL are heard (LISTEN); 0 with SQLite.",
+            registry=registry)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -7,14 +7,27 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from alerthub.domain.event import Event
 from alerthub.domain.rules import Rules
 from alerthub.flow import beat, escalate, latch, silencing
 from alerthub.flow.intake import Taken
 from alerthub.store import latches, silences, timers
-from alerthub.store.database import Store
+from alerthub.store.database import Store, Unit
 from alerthub.store.tx import Tx, briefly
+
+T = TypeVar("T")
+
+
+class Holding(Protocol):
+    """Makes a unit of work one that is refused when the clock has jumped meanwhile; see `Hours.holding`."""
+
+    def __call__(self, unit: Unit[T]) -> Unit[T]: ...
+
+
+def freely(unit: Unit[T]) -> Unit[T]:
+    return unit
 
 
 def next_due(tx: Tx, rules: Rules) -> datetime | None:
@@ -30,30 +43,30 @@ class Timed:
     store: Store
     rules: Callable[[], Rules]
 
-    async def run_due(self, now: datetime) -> list[Event]:
+    async def run_due(self, now: datetime, holding: Holding = freely) -> list[Event]:
         """Do what is due, each kind in a transaction of its own; what happened, for the log."""
         rules = self.rules()
         called, ended, over, missed = await asyncio.gather(
-            self.store.write(briefly(lambda tx: escalate.run_due(tx, rules, now))),
-            self.store.write(briefly(lambda tx: silencing.run_due(tx, rules, now))),
-            self.run_latches(rules, now),
-            self.store.write(briefly(lambda tx: beat.run_due(tx, rules, now))), return_exceptions=True)
+            self.store.write(briefly(holding(lambda tx: escalate.run_due(tx, rules, now)))),
+            self.store.write(briefly(holding(lambda tx: silencing.run_due(tx, rules, now)))),
+            self.run_latches(rules, now, holding),
+            self.store.write(briefly(holding(lambda tx: beat.run_due(tx, rules, now)))), return_exceptions=True)
         for outcome in (called, ended, over, missed):     # none keeps the others from being done
             if isinstance(outcome, BaseException):
                 raise outcome
         lists = [found for found in (called, ended, over) if isinstance(found, list)]
         return [event for found in lists for event in found] + (missed.events if isinstance(missed, Taken) else [])
 
-    async def run_latches(self, rules: Rules, now: datetime) -> list[Event]:
+    async def run_latches(self, rules: Rules, now: datetime, holding: Holding) -> list[Event]:
         """Each target in a transaction of its own: an incident that somebody holds delays its own target only."""
-        targets = await self.store.write(briefly(lambda tx: latches.due(tx, now)))
-        outcomes = [await self.run_latch(rules, target, now) for target in targets]
+        targets = await self.store.write(briefly(holding(lambda tx: latches.due(tx, now))))
+        outcomes = [await self.run_latch(rules, target, now, holding) for target in targets]
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         return [event for outcome in outcomes if isinstance(outcome, list) for event in outcome]
 
-    async def run_latch(self, rules: Rules, target: str, now: datetime) -> list[Event] | BaseException:
-        (outcome,) = await asyncio.gather(self.store.write(briefly(lambda tx: latch.run_due(tx, rules, target, now))),
-                                          return_exceptions=True)
+    async def run_latch(self, rules: Rules, target: str, now: datetime, holding: Holding) -> list[Event] | BaseException:
+        work = self.store.write(briefly(holding(lambda tx: latch.run_due(tx, rules, target, now))))
+        (outcome,) = await asyncio.gather(work, return_exceptions=True)
         return outcome

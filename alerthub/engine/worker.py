@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from alerthub.clock import Clock
 from alerthub.domain.action import RunState
 from alerthub.domain.rules import Direction, Rules
 from alerthub.engine.doorway import note_events
+from alerthub.engine.hours import Hours
 from alerthub.engine.spans import acting, delivering
 from alerthub.engine.timed import Timed, next_due
 from alerthub.engine.waking import woken
@@ -36,8 +37,6 @@ CHANNEL_SLOTS = 32          # attempts under way per channel: a hanging provider
 ACTION_SLOTS = 16
 IDLE_SECONDS = 5.0          # the longest sleep without a nudge: another replica's work, a lease that ended
 SHORT_PAUSE = 0.05          # for what is due but another replica has just locked
-JUMP_SECONDS = 5.0
-HISTORY = timedelta(days=1)     # what ended longer ago keeps its times when the clock jumps
 BUG_PAUSE = 1.0             # after a claim that failed unexpectedly
 
 
@@ -68,7 +67,10 @@ class Worker:
     is_stopping: bool = False
     next_due: datetime | None = None
     next_timed: datetime | None = EPOCH      # not known yet: look at once
-    seen: tuple[datetime, float] | None = None
+    hours: Hours = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hours = Hours(self.store, self.clock)
 
     def nudge(self) -> None:
         """Something may be due: look now."""
@@ -96,24 +98,12 @@ class Worker:
                 await woken(wake, pause)
 
     async def look(self) -> float:
-        await self.follow_clock()
+        await self.hours.follow()
         return 0.0 if await self.run_once() else self.until_due()
 
     async def look_for_tightening(self) -> float:
-        await self.follow_clock()      # or a jump would end the lease of what is under way
+        await self.hours.follow()      # or a jump would end the lease of what is under way
         return 0.0 if await self.claim_tightening(self.plant(), self.clock.now()) else IDLE_SECONDS
-
-    async def follow_clock(self) -> None:
-        """When the wall clock has jumped, everything that waits jumps with it: nothing freezes, and no lease ends under its
-        holder. With PostgreSQL the other replicas' clocks did not jump, so there the rows are left as they are."""
-        before, self.seen = self.seen, (self.clock.now(), self.clock.monotonic())
-        if before is None or not self.store.is_sqlite:
-            return
-        jump = (self.seen[0] - before[0]).total_seconds() - (self.seen[1] - before[1])
-        if abs(jump) > JUMP_SECONDS:
-            logger.warning("the clock jumped by %.0f s; what waits is moved with it", jump, extra={"event": "clock.jumped"})
-            since = before[0] - HISTORY
-            await self.store.write(lambda tx: leases.shift(tx, timedelta(seconds=jump), since))
 
     def until_due(self) -> float:
         """How long there is nothing to do, as far as the last claim saw."""
@@ -133,6 +123,7 @@ class Worker:
         # keep the other from its work.
         # What is due by time comes first, so that its news are part of what is told now.
         timed = await asyncio.gather(self.run_timed(now), return_exceptions=True)
+        now = self.clock.now()      # it may have been set meanwhile
         outcomes = [*timed, *await asyncio.gather(self.claim_runs(plant, now), self.claim_lanes(plant, now),
                                                   return_exceptions=True)]
         for outcome in outcomes:
@@ -144,28 +135,29 @@ class Worker:
         """Escalations, silences and heartbeats whose time has come; how much happened."""
         if self.timed is None or self.next_timed is None or self.next_timed > now:
             return 0
-        events = await self.timed.run_due(now)
+        events = await self.timed.run_due(now, self.hours.holding)
         note_events(self.metrics, events)
         return len(events)
 
     async def claim_tightening(self, plant: Plant, now: datetime) -> int:
         """What tightens is claimed by itself, and started before anything that may wait for others is looked at."""
         since = self.clock.monotonic()
-        claimed = await self.store.write(Urgent(
-            lambda tx: act.claim_tightening(tx, plant.rules, plant.actions, self.owner, now)))
+        claimed = await self.store.write(Urgent(self.hours.holding(
+            lambda tx: act.claim_tightening(tx, plant.rules, plant.actions, self.owner, now))))
         self.start_runs(plant, claimed, since)
         if not claimed.ending:
             return claimed.runs
-        ended = await self.store.write(briefly(
-            lambda tx: act.end_tightening(tx, plant.rules, plant.actions, self.owner, now)))
+        then = self.clock.now()
+        ended = await self.store.write(briefly(self.hours.holding(
+            lambda tx: act.end_tightening(tx, plant.rules, plant.actions, self.owner, then))))
         self.start_runs(plant, ended, since)
         return claimed.runs + ended.runs
 
     async def claim_runs(self, plant: Plant, now: datetime) -> int:
         tightening = await self.claim_tightening(plant, now)
-        slots, since = ACTION_SLOTS - self.busy["actions"], self.clock.monotonic()
-        claimed = await self.store.write(briefly(
-            lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, now)))
+        slots, since, then = ACTION_SLOTS - self.busy["actions"], self.clock.monotonic(), self.clock.now()
+        claimed = await self.store.write(briefly(self.hours.holding(
+            lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, then))))
         self.start_runs(plant, claimed, since)
         return tightening + claimed.runs
 
@@ -181,8 +173,8 @@ class Worker:
         channels = {destination.channel for destination in plant.rules.destinations().values()}
         slots = {channel: CHANNEL_SLOTS - self.busy[channel] for channel in channels}
         under_way = dict(self.busy)
-        claimed, due, self.next_timed = await self.store.write(briefly(lambda tx: (
-            deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), leases.next_due(tx), next_due(tx, plant.rules))))
+        claimed, due, self.next_timed = await self.store.write(briefly(self.hours.holding(lambda tx: (
+            deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), leases.next_due(tx), next_due(tx, plant.rules)))))
         self.next_due = min((moment for moment in (due, self.next_timed) if moment is not None), default=None)
         claim = self.tracer.past("claim", now, lanes=claimed.lanes) if claimed.sendings else None
         for sending in claimed.sendings:

@@ -18,9 +18,11 @@ from typing import IO, Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from alerthub.clock import SystemClock
 from alerthub.errors import Busy, Conflict
+from alerthub.store.calls import Caller, Line
 from alerthub.store.file import Presence, lock_file
 from alerthub.store.tx import LOCKED, Locked, Tx, Urgent, is_away
 from alerthub.store.writer import Writer
@@ -49,11 +51,13 @@ class Trouble:
 
 class Store:
     """The database of one hub. `write` and `read` may be awaited by any number of tasks. `trouble` is None while writes
-    succeed."""
+    succeed. `caller` tells other replicas on one PostgreSQL of work; those of commands have no name."""
 
-    def __init__(self, url: str, new_id: Callable[[], str], now: Callable[[], datetime] | None = None) -> None:
+    def __init__(self, url: str, new_id: Callable[[], str], now: Callable[[], datetime] | None = None,
+                 caller: Caller | None = None) -> None:
         self.url = normal_url(url)
         self.new_id = new_id
+        self.caller = caller or Caller("", SystemClock().monotonic)
         self.now = now or SystemClock().now
         self.trouble: Trouble | None = None
         self.is_sqlite = self.url.startswith("sqlite")
@@ -118,7 +122,7 @@ class Store:
         for left in reversed(range(TRIES)):
             try:
                 with self.engine.begin() as conn:
-                    return unit(Tx(conn, self.new_id))
+                    return self._run(unit, Tx(conn, self.new_id))
             except Conflict:
                 if not left:
                     raise Busy("other replicas keep changing the same rows") from None
@@ -127,12 +131,23 @@ class Store:
                     raise busy_or(error) from error
         raise AssertionError("unreachable")
 
+    def _run(self, unit: Unit[T], tx: Tx) -> T:
+        """The unit; and, as a part of the transaction, the call to the other replicas when it has made work due."""
+        result = unit(tx)
+        if tx.has_work and tx.is_postgres:
+            self.caller.call(tx)
+        return result
+
     def read_now(self, unit: Unit[T]) -> T:
         try:
             with self.engine.connect().execution_options(**self.reading) as conn:
                 return unit(Tx(conn, self.new_id))
         except SQLAlchemyError as error:
             raise busy_or(error) from error
+
+    def line(self) -> Line:
+        """A connection of its own to hear other replicas on; PostgreSQL only. Blocks. Raises Busy."""
+        return Line(postgres_engine(self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT"))
 
     def close(self) -> None:
         """Finish what is queued, then let go of the file."""
@@ -222,11 +237,12 @@ def sqlite_engine(url: str, presence: Presence) -> Engine:
     return engine
 
 
-def postgres_engine(url: str) -> Engine:
+def postgres_engine(url: str, **options: Any) -> Engine:
     """Timeouts on every connection, so that no statement holds a room for ever (R-62)."""
     seconds = STATEMENT_SECONDS * 1000
-    options = f"-c statement_timeout={seconds} -c lock_timeout={seconds // 3} -c idle_in_transaction_session_timeout={seconds}"
+    limits = f"-c statement_timeout={seconds} -c lock_timeout={seconds // 3} -c idle_in_transaction_session_timeout={seconds}"
+    pooled = options or {"pool_size": POOL, "max_overflow": 2, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800}
     return create_engine(
-        url, pool_size=POOL, max_overflow=2, pool_timeout=5, pool_pre_ping=True, pool_recycle=1800,
-        connect_args={"options": options, "connect_timeout": 5, "application_name": "alerthub", **KEEP_ALIVE},
+        url, **pooled,
+        connect_args={"options": limits, "connect_timeout": 5, "application_name": "alerthub", **KEEP_ALIVE},
     )

@@ -73,7 +73,9 @@ MARK = (update(lanes).where(lanes.c.incident_id == bindparam("incident"), lanes.
 def mark(tx: Tx, wanted: Iterable[tuple[str, int]], now: datetime) -> None:
     """Make every lane of these incidents due for what happened up to `seq`; none earlier than its `not_before`. A dead
     lane gets another chance: there is something new to tell."""
-    tx.many(MARK, [{"incident": incident, "seq": seq, "moment": now} for incident, seq in wanted])
+    rows = [{"incident": incident, "seq": seq, "moment": now} for incident, seq in wanted]
+    tx.has_work = tx.has_work or bool(rows)
+    tx.many(MARK, rows)
 
 
 HURRY = (update(lanes).where(lanes.c.incident_id == bindparam("incident"), lanes.c.receipt.is_not(None), lanes.c.channel != GONE)
@@ -82,6 +84,7 @@ HURRY = (update(lanes).where(lanes.c.incident_id == bindparam("incident"), lanes
 
 def hurry(tx: Tx, incident_id: str, now: datetime) -> None:
     """A person changed it: its live messages show that at once, also where the budget of the destination is used up."""
+    tx.has_work = True
     tx.conn.execute(HURRY, {"incident": incident_id, "moment": now})
 
 
@@ -285,6 +288,7 @@ def replay(tx: Tx, now: datetime, lane_id: int | None = None) -> int:
     done = tx.conn.execute(update(lanes).where(and_(*which)).values(
         is_dead=False, failures=0, failing_since=None, not_before=None, due_at=now))
     if done.rowcount:
+        tx.has_work = True
         keys = select(lanes.c.destination).where(lanes.c.due_at == now)
         held = destinations.c.key.in_(keys), destinations.c.free_at > now
         tx.conn.execute(update(destinations).where(*held).values(free_at=now))

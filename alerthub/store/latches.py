@@ -176,3 +176,4 @@ def tell_again(tx: Tx, run_ids: Iterable[str], now: datetime) -> None:
     for chunk in chunks(run_ids):
         ended = (action_runs.c.id.in_(chunk), action_runs.c.direction == "tighten", action_runs.c.state.in_(IN_VAIN))
         tx.conn.execute(update(action_runs).where(*ended).values(anew))
+        tx.has_work = True

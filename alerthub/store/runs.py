@@ -93,6 +93,7 @@ def propose(tx: Tx, rows: Sequence[dict[str, Any]]) -> list[str]:
     for row in rows:
         values = {**row, "labels": canonical(row["labels"]), "attempt": 0, "report": ""}
         new.extend(tx.conn.execute(statement, values).scalars())
+    tx.has_work = tx.has_work or bool(new)
     return new
 
 
@@ -222,6 +223,7 @@ def decide(tx: Tx, run_id: str, **columns: Any) -> None:
     run again."""
     still = action_runs.c.id == run_id, action_runs.c.finished_at.is_(None)
     tx.conn.execute(update(action_runs).where(*still).values(**columns))
+    tx.has_work = tx.has_work or columns.get("due_at") is not None
 
 
 def of_incident(tx: Tx, incident_id: str) -> list[Run]:

@@ -4,6 +4,7 @@ needs it. A row with `due_at` is a promise: see leases.py. The migrations build 
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     ForeignKey,
@@ -22,8 +23,8 @@ from alerthub.store.schema_people import heard, heartbeats, identities, keys, li
 from alerthub.store.schema_record import anchors, pruned
 
 __all__ = [
-    "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "anchors", "deliveries", "destinations", "events",
-    "freezes", "heard", "heartbeats", "identities", "incidents", "keys", "lanes", "latch_causes", "latches", "leaders",
+    "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "anchors", "clocks", "deliveries", "destinations",
+    "events", "freezes", "heard", "heartbeats", "identities", "incidents", "keys", "lanes", "latch_causes", "latches", "leaders",
     "link_codes", "looks", "metadata", "overrides", "permits", "pruned", "quarantine", "silences", "timers", "votes",
 ]
 
@@ -177,6 +178,14 @@ quarantine = Table(
 Index("ix_quarantine_arrived_at", quarantine.c.arrived_at)
 
 # One holder at a time for what only one replica may do (reconcile, poll): a row with a term.
+# The database's own clock, as the replicas that take their time from it saw it last; see hours.py.
+clocks = Table(
+    "clocks", metadata,
+    Column("name", Text, primary_key=True),
+    Column("seen_at", Instant, nullable=False),
+    Column("moved", BigInteger, nullable=False),        # microseconds by which it has jumped, and the rows with it
+)
+
 leaders = Table(
     "leaders", metadata,
     Column("name", Text, primary_key=True),

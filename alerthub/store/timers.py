@@ -50,6 +50,7 @@ def restart(tx: Tx, incident_id: str, kind: str, episode: int, now: datetime, *,
     which = [timers.c.incident_id == incident_id, timers.c.kind == kind, timers.c.episode == episode]
     which += [timers.c.state == only] if only else []
     tx.conn.execute(update(timers).where(*which).values(step=0, round=0, state=RUNNING, due_at=now))
+    tx.has_work = True
 
 
 def set_ack(tx: Tx, incident_id: str, episode: int, due_at: datetime | None) -> None:

@@ -461,11 +461,11 @@ async def test_a_clock_that_jumps_neither_freezes_nor_doubles(world: World, hour
     if not world.store.is_sqlite:
         return      # there the other replicas' clocks did not jump
     world.configure(rules_for(receivers={"alerts": [destination(SLACK, every=timedelta(seconds=1))]}))
-    await world.worker.follow_clock()
+    await world.worker.hours.follow()
     await world.receive(firing("First"), firing("Second"))
     await world.drain()
     world.clock.moment += timedelta(hours=hours)
-    await world.worker.follow_clock()
+    await world.worker.hours.follow()
     await world.advance(seconds=2)
     assert [message.title for message in world.slack.messages] == ["First", "Second"]
 

@@ -275,10 +275,10 @@ async def test_words_after_the_clock_was_set_back_are_about_what_is_asked_now(wo
     if not world.store.is_sqlite:      # there the database's clock is what counts
         return
     await proved(world)
-    await world.worker.follow_clock()
+    await world.worker.hours.follow()
     assert (await ask(world)).outcome is Said.done
     world.clock.moment -= timedelta(minutes=30)
-    await world.worker.follow_clock()
+    await world.worker.hours.follow()
     await world.drain()
     world.clock.advance(minutes=1)
     await look(world)

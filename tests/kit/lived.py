@@ -223,10 +223,10 @@ class Life:
 
     async def jump(self, seconds: int) -> None:
         """Of the wall clock, under a running worker, which sees it."""
-        await self.world.worker.follow_clock()
+        await self.world.worker.hours.follow()
         self.clock.moment += timedelta(seconds=seconds)
         self.followed += timedelta(seconds=seconds)
-        await self.world.worker.follow_clock()
+        await self.world.worker.hours.follow()
 
     async def jump_while_down(self, seconds: int) -> None:
         """Nobody could see it."""

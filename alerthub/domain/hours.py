@@ -1,0 +1,33 @@
+"""Whether the clock that all replicas take their time from has jumped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+NOTHING = timedelta(0)
+JUMP = timedelta(seconds=5)     # less is drift: it is followed, and nothing else is moved
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the clock. `expected`: what this replica thought it was, by its monotonic clock; None at its first look.
+    `explained`: jumps that others have seen since its last look. `last_seen`: what the last of all replicas to look saw."""
+
+    moment: datetime
+    expected: datetime | None
+    explained: timedelta
+    last_seen: datetime | None
+
+
+def jump_of(look: Look) -> timedelta:
+    """By how much it has jumped since anybody looked. Not when only this replica's machine stood still meanwhile: then others
+    have seen it go on as ever."""
+    if look.expected is None:
+        return NOTHING
+    off = look.moment - look.expected - look.explained
+    if abs(off) <= JUMP:
+        return NOTHING
+    if off > NOTHING and look.last_seen is not None and look.moment - look.last_seen < off:
+        return NOTHING
+    return off

@@ -1,0 +1,97 @@
+"""WHEN the hub asks what time it is. On PostgreSQL all replicas take the time from the database; on SQLite it is the machine's.
+Either may jump, and then everything that waits moves with it: nothing freezes, and no lease ends under its holder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from alerthub.clock import Clock, SteeredClock
+from alerthub.domain.hours import JUMP, NOTHING
+from alerthub.errors import Busy
+from alerthub.store import hours, leases
+from alerthub.store.database import Store
+from alerthub.store.tx import Tx, Urgent, briefly
+
+T = TypeVar("T")
+logger = logging.getLogger("alerthub.engine")
+EVERY = 2.0             # seconds between two looks: so long it may go unnoticed that the database's clock has jumped
+LARGEST_ERROR = 0.5     # seconds; a look that took longer says less than the monotonic clock does
+
+
+@dataclass
+class Hours:
+    """What the worker works by. `jumps` counts the times that the clock was found to have jumped."""
+
+    store: Store
+    clock: Clock
+    jumps: int = 0
+    seen: tuple[datetime, float] | None = None
+    moved: timedelta = NOTHING
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def holding(self, unit: Callable[[Tx], T]) -> Callable[[Tx], T]:
+        """The same unit of work, which has read the clock just now: refused, as Busy, when the clock jumps before it runs. The
+        leases that it would find over are not."""
+        jumps = self.jumps
+
+        def held(tx: Tx) -> T:
+            if self.jumps != jumps:
+                raise Busy("the clock has just been set")
+            return unit(tx)
+        return held
+
+    async def follow(self) -> None:
+        """SQLite: look whether the machine's clock has jumped. With PostgreSQL `run` looks at the database's."""
+        before, self.seen = self.seen, (self.clock.now(), self.clock.monotonic())
+        if before is None or not self.store.is_sqlite:
+            return
+        jump = self.seen[0] - before[0] - timedelta(seconds=self.seen[1] - before[1])
+        if abs(jump) > JUMP:
+            self.note(jump)
+            since = before[0] - hours.HISTORY
+            await self.store.write(lambda tx: leases.shift(tx, jump, since))
+
+    def note(self, jump: timedelta) -> None:
+        self.jumps += 1
+        logger.warning("the clock jumped by %.0f s; what waits is moved with it", jump.total_seconds(), extra={
+            "event": "clock.jumped"})
+
+    async def look(self, clock: SteeredClock) -> None:
+        """Ask the database for the time, and go by it. Raises Busy."""
+        if clock.known is None:
+            read = await self.store.write(Urgent(lambda tx: hours.first_look(tx, clock.monotonic)))
+        else:
+            read = await self.store.write(Urgent(briefly(lambda tx: hours.look(tx, clock.monotonic, clock.told, self.moved))))
+        expected, others = clock.told(read.at), read.moved - read.jump - self.moved
+        self.moved = read.moved
+        if expected is not None and (read.jump or others):
+            self.note(read.jump or others)
+        elif expected is not None and read.error > LARGEST_ERROR:
+            return
+        # Within the error of the look it is as right as before; to go on by it keeps it from going back and forth.
+        if expected is None or abs(read.moment - expected) > timedelta(seconds=read.error):
+            clock.steer(read.moment, read.at)
+
+    async def run(self, clock: SteeredClock) -> None:
+        """Until stopped. While the database is away, the time goes on by the monotonic clock."""
+        while not self.stopping.is_set():
+            self.wanted.clear()
+            try:
+                await self.look(clock)
+            except Busy as error:
+                logger.warning("the database does not say what time it is: %s", error, extra={"event": "clock.unknown"})
+            try:
+                async with asyncio.timeout(EVERY):
+                    await self.wanted.wait()
+            except TimeoutError:
+                continue
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.wanted.set()
