@@ -44,6 +44,7 @@ from alerthub.web.app import build as build_web
 from alerthub.web.base import Door
 
 logger = logging.getLogger("alerthub")
+TAKE_OVER_PAUSE = 1.0     # seconds
 DRAIN_SECONDS = 12.0      # with uvicorn's grace it stays below the 30 s that Kubernetes gives (PROTOCOLS 7.6)
 
 
@@ -51,10 +52,8 @@ class Hub:
     """The running whole. `start` after construction, `stop` at the end; both may be called without a web server."""
 
     def __init__(self, config: Config, clock: Clock | None = None, http: httpx.AsyncClient | None = None) -> None:
-        own = clock or SystemClock()
-        # Replicas have one time: the database's. SQLite has none of its own.
-        self.steered = None if config.model.database.url.startswith("sqlite") else SteeredClock(own)
-        self.clock: Clock = self.steered or own
+        self.steered = SteeredClock(clock or SystemClock())
+        self.clock: Clock = self.steered
         self.http = http or outbound()
         self.metrics = Metrics()
         traces = config.model.telemetry
@@ -78,6 +77,7 @@ class Hub:
         self.retired: dict[asyncio.Task[None], Plant] = {}
         self.changing: asyncio.Task[None] | None = None
         self.is_reloaded = True
+        self.is_taken_over = True
 
     @property
     def rules(self) -> Rules:
@@ -107,13 +107,12 @@ class Hub:
     async def start(self) -> None:
         """Begin to work. Webhooks can be taken at once; what was left over is claimed first. Raises Busy when the database is
         away: nothing is claimed before it is known what time it is."""
-        if self.steered is not None:
-            await self.worker.hours.look(self.steered)
+        await (self.worker.hours.follow() if self.store.is_sqlite else self.worker.hours.look(self.steered))
         await self.take_over()
         self.listening.start(self.listeners)
         self.loops = {"worker": asyncio.create_task(self.worker.run(), name="worker"),
                       "rounds": asyncio.create_task(self.rounds.run(), name="rounds")}
-        if self.steered is not None:
+        if not self.store.is_sqlite:
             self.loops["clock"] = asyncio.create_task(self.worker.hours.run(self.steered), name="clock")
             self.loops["replicas"] = asyncio.create_task(self.calls.run(), name="replicas")
         logger.info("alerthub is ready", extra={"event": "hub.started", "owner": self.owner, "config": self.rules.version})
@@ -125,12 +124,25 @@ class Hub:
             self.sweeping.cancel()
         self.sweeping = asyncio.create_task(sweep(self.store, self.rules, self.clock, self.metrics, self.nudge), name="sweep")
 
+    async def take_over_in_the_end(self) -> None:
+        """However long the database is busy: a heartbeat that is missing is never said again."""
+        while True:
+            try:
+                await self.take_over()
+            except Busy as error:
+                self.is_taken_over = False
+                logger.warning("the new configuration waits: %s", error, extra={"event": "config.waits"})
+                await self.clock.sleep(TAKE_OVER_PAUSE)
+            else:
+                self.is_taken_over = True
+                return
+
     async def stop(self) -> None:
         """Claim nothing more, let what is under way end, hand over what this replica leads, close."""
         self.rounds.stop()
         self.worker.stop_claiming()
         self.worker.hours.stop()
-        for task in (self.sweeping, self.loops.get("replicas")):
+        for task in (self.sweeping, self.changing, self.loops.get("replicas")):
             if task is not None:
                 task.cancel()
         await self.listening.stop()
@@ -183,7 +195,8 @@ class Hub:
         words = {name: "stopped" if task.done() else "running" for name, task in self.loops.items()}
         words |= {"replicas": self.calls.state()} if words.get("replicas") == "running" else {}
         words |= self.listening.states()
-        return {**words, "configuration": "running" if self.is_reloaded else "the last reload failed; the old one is in use"}
+        return {**words, "configuration": "the last reload failed; the old one is in use" if not self.is_reloaded else
+                "running" if self.is_taken_over else "reloaded; what is there already is not looked at yet: the database is busy"}
 
     def reload(self) -> list[str]:
         """Read the configuration again and swap it whole. On any problem the old one stays; the problems are returned."""
@@ -209,13 +222,16 @@ class Hub:
         return []
 
     def start_anew(self) -> None:
-        """Listen by the new configuration, and no longer by the old one; watch its heartbeats."""
-        old, self.listening = self.listening, Listening(self.store, self.clock, self.owner, self.ear)
+        """Listen by the new configuration, and no longer by the old one; watch its heartbeats. One change after the other."""
+        before = self.changing
 
         async def change() -> None:
-            await old.stop()
+            if before is not None:
+                await asyncio.wait([before])
+            await self.listening.stop()
+            self.listening = Listening(self.store, self.clock, self.owner, self.ear)
             self.listening.start(self.listeners)
-            await self.take_over()
+            await self.take_over_in_the_end()
             self.nudge()
 
         self.changing = asyncio.create_task(change(), name="reload")

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 from alerthub.clock import Clock, SteeredClock
@@ -30,8 +30,8 @@ class Hours:
     store: Store
     clock: Clock
     jumps: int = 0
-    seen: tuple[datetime, float] | None = None
     moved: timedelta = NOTHING
+    following: asyncio.Lock = field(default_factory=asyncio.Lock)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -48,14 +48,30 @@ class Hours:
 
     async def follow(self) -> None:
         """SQLite: look whether the machine's clock has jumped. With PostgreSQL `run` looks at the database's."""
-        before, self.seen = self.seen, (self.clock.now(), self.clock.monotonic())
-        if before is None or not self.store.is_sqlite:
-            return
-        jump = self.seen[0] - before[0] - timedelta(seconds=self.seen[1] - before[1])
-        if abs(jump) > JUMP:
-            self.note(jump)
-            since = before[0] - hours.HISTORY
-            await self.store.write(lambda tx: leases.shift(tx, jump, since))
+        if self.store.is_sqlite and isinstance(self.clock, SteeredClock):
+            async with self.following:      # or two would move everything
+                await self.follow_machine(self.clock)
+
+    async def follow_machine(self, clock: SteeredClock) -> None:
+        """The hub's own time jumps in the transaction that moves what waits: what is written before it is moved with the rest,
+        and what is written after it goes by the new time."""
+        moment, at, before = clock.own.now(), clock.monotonic(), clock.known
+        expected = clock.told(at)
+        if expected is None or abs(moment - expected) <= JUMP:
+            return clock.steer(moment, at)
+        jump = moment - expected
+        self.note(jump)
+
+        def moved(tx: Tx) -> None:
+            leases.shift(tx, jump, expected - hours.HISTORY)
+            clock.steer(moment, at)
+
+        try:
+            await self.store.write(moved)
+        except BaseException:
+            clock.known = before
+            raise
+        return None
 
     def note(self, jump: timedelta) -> None:
         self.jumps += 1

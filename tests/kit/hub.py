@@ -126,13 +126,14 @@ class RunningHub:
 
 @asynccontextmanager
 async def running_hub(config: str = PLAIN, *, clock: Clock | None = None, database: str = "", loops: bool = False,
-                      environ: Mapping[str, str] | None = None) -> AsyncIterator[RunningHub]:
+                      environ: Mapping[str, str] | None = None, hub_type: type[Hub] = Hub) -> AsyncIterator[RunningHub]:
     """A hub over this configuration. `database` is the URL of a migrated one; else it is SQLite in a folder that goes
     away. Without `loops` nothing happens by itself: `drain` does what is due."""
     with tempfile.TemporaryDirectory(prefix="ah-") as folder, sqlite_database(Path(folder)) as url:
         path = Path(folder) / "alerthub.yml"
         path.write_text(f"database: {{url: '{database or url}'}}\n{config}")
-        hub = Hub(load(path, environ or os.environ), clock or SystemClock(), httpx.AsyncClient(verify=NO_TLS, trust_env=False))
+        http = httpx.AsyncClient(verify=NO_TLS, trust_env=False)
+        hub = hub_type(load(path, environ or os.environ), clock or SystemClock(), http)
         real, seam = hub.store, StoreSeam(hub.store)
         hub.store = hub.doorway.store = hub.worker.store = hub.rounds.store = seam  # type: ignore[assignment]
         if loops:

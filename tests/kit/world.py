@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alerthub.actions.base import ActionSettings, Call, Outcome, Report
+from alerthub.clock import Clock, SteeredClock
 from alerthub.domain.alert import Alert, Batch
 from alerthub.domain.command import Answer, Ask, Command, Press, Typed, Verb
 from alerthub.domain.incident import Incident
@@ -130,6 +131,7 @@ class World:
     def __init__(self, store: Store, rules: Rules | None = None, clock: FakeClock | None = None) -> None:
         self.store = store
         self.clock = clock or FakeClock()
+        self.steered: Clock = SteeredClock(self.clock) if store.is_sqlite else self.clock      # as the hub has it
         self.rules = rules or rules_for()
         self.channels: dict[str, ScriptedChannel] = {}
         self.actions: dict[tuple[str, str], ScriptedAction] = {}
@@ -150,7 +152,7 @@ class World:
                 self.arsenal[action.name, target] = Armed(scripted, settings)
 
     def new_worker(self, owner: str) -> Worker:
-        return Worker(self.store, self.plant, self.clock, self.metrics, owner, Timed(self.store, lambda: self.rules))
+        return Worker(self.store, self.plant, self.steered, self.metrics, owner, Timed(self.store, lambda: self.rules))
 
     def plant(self) -> Plant:
         return Plant(self.rules, self.channels, self.arsenal)
