@@ -32,13 +32,14 @@ def test_every_promise_is_kept(scenario: Scenario, database: str) -> None:
 
 
 def test_every_fault_of_the_matrix_is_played_or_shown_elsewhere() -> None:
-    """The table of the README: each row names a scenario or a test that exists."""
+    """The table of the README: each row names a scenario, or a test that exists, or says that nobody plays it."""
     readme = (ROOT / "README.md").read_text()
     table = readme.partition("## Faults")[2].partition("\n## ")[0]
     for number in (*range(1, 20), 23, 24, 25):
-        (row,) = [line for line in table.splitlines() if line.startswith(f"| F{number} |")]
+        row = "\n".join(line for line in table.splitlines() if line.startswith(f"| F{number} |"))
         tests = TEST.findall(row)
-        assert tests or f"F{number}" in {scenario.fault for scenario in SCENARIOS}, row
+        assert tests or f"F{number}" in {scenario.fault for scenario in SCENARIOS} or "not played" in row, number
+        assert row, number
         for file, name in tests:
             assert f"def {name}" in (ROOT / "tests" / file).read_text(), (file, name)
 

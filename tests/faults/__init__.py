@@ -17,7 +17,7 @@ SCENARIOS = (
     Scenario("F3", databases.lost_commits, short=3, long=60, databases=POSTGRES, in_short=POSTGRES),
     *(Scenario("F3", play, short=1, long=30, databases=POSTGRES) for play in databases.ways().values()),
     Scenario("F5", databases.full_disk, short=1, long=5, in_short=LITE),
-    Scenario("F6", providers.rate_limited, short=1, long=3, databases=BOTH, in_short=LITE),
+    Scenario("F6", providers.rate_limited, short=1, long=3, databases=BOTH),
     Scenario("F7", providers.down, short=2, long=60, databases=BOTH),
     Scenario("F8", providers.hanging, short=1, long=10, databases=BOTH),
     Scenario("F9", providers.garbage, short=1, long=4, databases=BOTH, in_short=LITE),
@@ -32,7 +32,7 @@ SCENARIOS = (
     Scenario("F18", doors.slowloris, short=500, long=500),
     Scenario("F19", replicas.paused, short=1, long=4, databases=POSTGRES),
     Scenario("F19", replicas.split, short=1, long=10, databases=POSTGRES, in_short=POSTGRES),
-    Scenario("F23", replicas.away, short=40, long=400, databases=BOTH, in_short=LITE),
-    Scenario("F24", changes.bad_reloads, short=1, long=5, in_short=LITE),
+    Scenario("F23", replicas.away, short=30, long=400, databases=BOTH, in_short=LITE),
+    Scenario("F24", changes.bad_reloads, short=1, long=5),
     Scenario("F25", changes.upgraded, short=1, long=2, databases=BOTH),
 )

@@ -145,26 +145,24 @@ def word_once(scene: Stage, hub: FakedHub, number: int) -> float:
 def skewed(database: str, times: int) -> Row:
     """One replica is right, the other one 90 s ahead or behind. What one has under way the other leaves alone."""
     with stage(database, "machine", hubs=0, machine=Held) as scene:
-        right, wrong = scene.add(FakedHub(scene.config())), scene.add(FakedHub(scene.config()))
+        scene.add().start()
         for number in range(times * 2):
-            wrong.shift(SKEW if number % 2 == 0 else -SKEW)
-            for holder, other in ((right, wrong), (wrong, right)):
-                hold_at(scene, f"Skew{number}{'r' if holder is right else 'w'}y", holder, other)
-        right.start()
-        scene.rest()
-        how = f"a replica {SKEW} s ahead, then {SKEW} s behind, while the other one delivers"
+            wrong = scene.add(FakedHub(scene.config(), SKEW if number % 2 == 0 else -SKEW)).start()
+            for turn, first_asked in enumerate((scene.hub, wrong)):
+                hold_at(scene, f"Skew{number}x{turn}y", [first_asked, *({scene.hub, wrong} - {first_asked})])
+            wrong.stop()
+        how = f"a replica {SKEW} s ahead, then {SKEW} s behind, while one of both delivers"
         return Row(how, times * 4, "", scene.verdict())
 
 
-def hold_at(scene: Stage, name: str, holder: HubProcess, other: HubProcess) -> None:
-    holder.start()
+def hold_at(scene: Stage, name: str, hubs: list[Any]) -> None:
+    """What one of them has under way, while both look for work."""
     scene.machine.hold(name)
-    scene.until_taken({name: "firing"}, hubs=[holder])
+    scene.until_taken({name: "firing"}, hubs=hubs[:1])
     wait_until(lambda: told(scene, "machine", [name]), 30, "it is under way")
-    other.start()
-    scene.until_taken({f"{name}other": "firing"}, hubs=[other])
-    wait_until(lambda: told(scene, "machine", [f"{name}other"]), 30, "the other one works")
+    others = [f"{name}beside{number}y" for number in range(len(hubs))]
+    for other, hub in zip(others, hubs, strict=True):
+        scene.until_taken({other: "firing"}, hubs=[hub])
+    wait_until(lambda: told(scene, "machine", others), 30, "both work on")
     scene.machine.release()
-    for hub in (holder, other):
-        wait_until(hub.is_quiet, 30, "nothing is left")
-        hub.stop()
+    scene.rest()

@@ -6,6 +6,7 @@ What a line means is the checker's; here is only how a request of each provider 
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from tests.kit.providers.http import Answer, FakeProvider, Request
 from tests.kit.providers.slack import CHANNEL, visible
 
 SLACK_WORDS = (("RESOLVED", "resolved"), ("ACKNOWLEDGED", "acknowledged"), ("FIRING", "triggered"))
+SUMMARY_LINE = re.compile(r"^#\d+ (RESOLVED|critical|error|warning|info): (\S+)", re.MULTILINE)
 PAGERDUTY_WORDS = {"trigger": "triggered", "acknowledge": "acknowledged", "resolve": "resolved"}
 
 
@@ -96,11 +98,11 @@ class Recorder:
             file.write(line)
 
     def watch(self, provider: FakeProvider, name: str, reading: Any) -> None:
-        """From now on, note what this provider is asked. `reading(request)` gives the fields of Seen that it knows; `to` too
-        where the provider is several destinations."""
+        """From now on, note what this provider is asked. `reading(request)` gives the fields of Seen that it knows, for each
+        incident that it tells of; `to` too where the provider is several destinations."""
 
         def witness(request: Request, answer: Answer) -> None:
-            if (found := reading(request)) is not None:
+            for found in reading(request):
                 place = {"to": name, **found}
                 self.note(Seen(time.time(), taken=is_taken(answer), answer=said(answer), **place))
 
@@ -131,27 +133,31 @@ def said(answer: Answer) -> str:
     return how[0] if how else str(answer.status)
 
 
-def read_slack(request: Request) -> dict[str, Any] | None:
+def read_slack(request: Request) -> list[dict[str, Any]]:
+    """Of a summary, each line that names an incident."""
     if not request.path.startswith("/api/chat."):
-        return None
+        return []
     sent = request.json()
     text = visible(sent)
     status = next((status for word, status in SLACK_WORDS if word in text), "")
     call = "edit" if request.path.endswith("update") else "thread" if "thread_ts" in sent else "post"
     to = f"slack{sent['channel']}" if sent["channel"] not in ("#alerts", CHANNEL) else "slack"
-    return {"to": to, "text": text, "status": status, "call": call, "is_marked": "may be a duplicate" in text}
+    known = {"to": to, "call": call, "is_marked": "may be a duplicate" in text}
+    if named := SUMMARY_LINE.findall(text):
+        return [{**known, "text": title, "status": "resolved" if word == "RESOLVED" else "triggered"} for word, title in named]
+    return [{**known, "text": text, "status": status}]
 
 
-def read_machine(request: Request) -> dict[str, Any] | None:
+def read_machine(request: Request) -> list[dict[str, Any]]:
     """A receiver of Standard Webhooks; its paths but for the first are destinations of their own."""
     data = request.json()["data"]
     incident = data["incident"]
     to = request.path.replace("/", "machine/").replace("/in", "")
-    return {"to": to, "text": incident["title"], "status": incident["status"], "call": "post",
-            "id": request.headers["webhook-id"], "episode": incident["episode"], "is_marked": data["possible_duplicate"]}
+    return [{"to": to, "text": incident["title"], "status": incident["status"], "call": "post",
+             "id": request.headers["webhook-id"], "episode": incident["episode"], "is_marked": data["possible_duplicate"]}]
 
 
-def read_pagerduty(request: Request) -> dict[str, Any] | None:
+def read_pagerduty(request: Request) -> list[dict[str, Any]]:
     event = request.json()
-    return {"text": event.get("payload", {}).get("summary", ""), "status": PAGERDUTY_WORDS[event["event_action"]],
-            "call": event["event_action"], "id": event["dedup_key"]}
+    return [{"text": event.get("payload", {}).get("summary", ""), "status": PAGERDUTY_WORDS[event["event_action"]],
+             "call": event["event_action"], "id": event["dedup_key"]}]
