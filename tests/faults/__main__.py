@@ -1,5 +1,6 @@
-"""The faults of PROTOCOLS 9.1 against real hubs, long form: `python -m tests.faults`, or some: `python -m tests.faults F6 F1=63` (so many
-times). `--short` plays each as often as `make test` does. Exit code 1 when a promise was broken."""
+"""The faults of PROTOCOLS 9.1 against real hubs, long form: `python -m tests.faults`, or some of them:
+`python -m tests.faults F6 F1=63` (so many times). `--short` plays each as often as `make test` does. Exit code 1 when a promise
+was broken."""
 
 from __future__ import annotations
 
