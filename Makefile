@@ -8,7 +8,7 @@ WORKERS ?= 2
 FAST_PLACES := tests/unit tests/sources tests/channels tests/store tests/guard tests/flow/test_intake.py
 FAST := not slow and not postgres and not alertmanager and not prefect and not mlflow
 
-.PHONY: help venv run test test-fast lint bench kills demo counterparts clean
+.PHONY: help venv run test test-fast lint bench kills faults demo counterparts clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -31,6 +31,10 @@ $(VENV)/.stamp: pyproject.toml
 
 run: venv ## the hub on http://127.0.0.1:8095, with SQLite here and no configuration
 	@exec $(BIN)/alerthub serve
+
+FAULTS ?=
+faults: venv ## the faults of the README's table against real hubs, long; some of them: make faults FAULTS="F3 F8"
+	@exec $(BIN)/python -m tests.faults $(FAULTS)
 
 demo: venv ## the hub, a toy agent and its alerts, on the screen; no account needed
 	@exec $(BIN)/alerthub demo

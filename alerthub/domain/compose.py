@@ -74,7 +74,7 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
         news=news(telling.events), actions=telling.actions, links=links(incident, lines, rules), incomplete=incident.incomplete,
         is_stale=incident.is_stale, is_silenced=incident.is_silenced, is_degraded=lane.is_degraded,
         is_worse=not lane.is_first and any("severity" in event.data for event in telling.events),
-        possible_duplicate=lane.was_leased, acknowledged_at=incident.acknowledged_at, silenced_until=telling.silenced_until,
+        possible_duplicate=lane.may_double, acknowledged_at=incident.acknowledged_at, silenced_until=telling.silenced_until,
         flaps=incident.flaps, time_zone=rules.answers.time_zone,
         standing=(*standing(incident, telling.waiting, telling.calls, destination, rules, routes_of(telling, rules), now),
                   *of_people(telling.asked, telling.latched, rules, now, is_asked=is_asked(destination.key, telling))),
@@ -195,7 +195,7 @@ def digest(tellings: Iterable[Telling], lanes: Sequence[Lane], rules: Rules, now
         at=now, opened_at=min(incident.opened_at for incident in incidents),
         firing=sum(incident.firing for incident in incidents), source=first.source,
         links=(Link("All incidents", f"{rules.public_url}/"),), is_degraded=any(lane.is_degraded for lane in lanes),
-        possible_duplicate=any(lane.was_leased for lane in lanes),
+        possible_duplicate=any(lane.may_double for lane in lanes),
         time_zone=rules.answers.time_zone,
         digest=tuple(DigestLine(incident.number, digest_title(telling, asked), incident.status, incident.severity,
                                 incident.firing, incident_url(rules, incident))

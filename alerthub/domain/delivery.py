@@ -50,6 +50,12 @@ class Lane:
     receipt: Receipt | None
     due_at: datetime | None = None
     was_leased: bool = False
+    is_in_doubt: bool = False       # an attempt's answer was lost, and no later one succeeded
+
+    @property
+    def may_double(self) -> bool:
+        """What is told next may have been told already."""
+        return self.was_leased or self.is_in_doubt
 
     @property
     def is_first(self) -> bool:

@@ -25,7 +25,7 @@ from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Sending, Share, settle
 from alerthub.flow.telling import Turn, as_told, calls_person, comes_from, read_tellings, repeat_after, routes_to, turn_of
-from alerthub.store import lanes, leases, people
+from alerthub.store import doubts, lanes, leases, people
 from alerthub.store.database import Store
 from alerthub.store.schema import lanes as lane_table
 from alerthub.store.tx import Tx
@@ -178,12 +178,14 @@ def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list
     """Read the incidents as they are now and say what each destination shall be told. What needs no telling is settled."""
     tellings = read_tellings(tx, rules, [due.lane for _, chosen, _ in taken for due in chosen])
     key = people.signing_key(tx) if taken else b""
+    doubtful = doubts.in_doubt(tx, [due.lane for _, chosen, _ in taken for due in chosen])
     sendings: list[Sending] = []
     for destination, chosen, is_storm in taken:
         shares: list[Share] = []
         quiet: set[int] = set()
         seen_as: dict[int, Destination] = {}      # by lane
         for due in chosen:
+            due.lane.is_in_doubt = due.lane.id in doubtful
             telling = tellings[due.lane.id]
             routes = routes_to(rules, destination, telling)
             seen_as[due.lane.id] = as_told(rules, destination, routes, telling)

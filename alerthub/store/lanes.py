@@ -187,7 +187,7 @@ def sending_row(lane: Lane, why: Why, up_to: int, now: datetime) -> dict[str, An
     """The columns of the delivery that is about to be made with the lane's next attempt."""
     return {"lane_id": lane.id, "incident_id": lane.incident_id, "destination": lane.destination, "attempt": lane.attempt + 1,
             "state": DeliveryState.sending.value, "why": why.value, "up_to_seq": up_to,
-            "possible_duplicate": lane.was_leased, "started_at": now, "failure": "", "detail": "", "is_dead_letter": False}
+            "possible_duplicate": lane.may_double, "started_at": now, "failure": "", "detail": "", "is_dead_letter": False}
 
 
 def insert_deliveries(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:

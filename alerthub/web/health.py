@@ -67,7 +67,7 @@ async def components(hub: HubView) -> dict[str, dict[str, object]]:
 
 
 def silence(error: Exception, word: str) -> str:
-    return str(error) if isinstance(error, Gone) else f"{word}: {error or 'time is up'}"
+    return str(error) if isinstance(error, Gone) else f"{word}: {str(error) or 'time is up'}"
 
 
 def part(status: str, detail: str) -> dict[str, object]:

@@ -240,6 +240,23 @@ async def test_a_paused_sender_that_wakes_up_cannot_overwrite_its_follower(world
     assert states == {1: "unknown", 2: "sent"}
 
 
+async def test_what_is_sent_again_after_a_lost_answer_is_marked_until_it_succeeds(world: World) -> None:
+    """A reset after the whole request: it may have been posted there (F10). Also when a clean failure comes in between."""
+    world.slack.failures = [SendFailed(Failure.timeout, "no complete answer"), SendFailed(Failure.unavailable, "HTTP 503")]
+    await world.receive(firing())
+    await world.settle_down(30)
+    assert world.slack.expect("opened").possible_duplicate
+    assert [(row["state"], row["possible_duplicate"]) for row in await world.deliveries() if "slack" in row["destination"]] == [
+        ("unknown", False), ("failed", True), ("sent", True)]
+    await world.receive(resolved())
+    await world.settle_down(30)
+    assert not world.slack.messages[-1].possible_duplicate
+    world.slack.failures = [SendFailed(Failure.unavailable, "HTTP 503")]
+    await world.receive(firing("CpuHot"))
+    await world.settle_down(30)
+    assert not world.slack.messages[-1].possible_duplicate
+
+
 async def test_a_budget_of_one_a_second_is_kept_and_order_too(world: World) -> None:
     world.configure(rules_for(receivers={"alerts": [destination(SLACK, every=timedelta(seconds=1))]}))
     for number in range(4):

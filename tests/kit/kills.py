@@ -121,8 +121,8 @@ class Order:
     prepares: bool = False
 
 
-def nurse(pipe: Any, folder: str) -> None:
-    """Bear one life after the other. For each: who it is, and then how it ended."""
+def nurse(pipe: Any, folder: str, life: Any = None) -> None:
+    """Bear one life after the other, of this kind. For each: who it is, and then how it ended."""
     output = os.open(f"{folder}/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -132,15 +132,15 @@ def nurse(pipe: Any, folder: str) -> None:
     while (order := pipe.recv()) is not None:
         pid = os.fork()
         if pid == 0:
-            live(equipment, order)
+            live(equipment, order, life or Life)
         pipe.send(pid)
         pipe.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
-def live(equipment: Equipment, order: Order) -> None:
+def live(equipment: Equipment, order: Order, life: Any) -> None:
     code = 3
     try:
-        asyncio.run(asyncio.wait_for(Life(equipment, order).live(), LIFE_SECONDS))
+        asyncio.run(asyncio.wait_for(life(equipment, order).live(), LIFE_SECONDS))
         code = 0
     except BaseException:      # noqa: BLE001  (whatever it was, this process ends here)
         traceback.print_exc()

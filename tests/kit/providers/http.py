@@ -69,7 +69,8 @@ class FakeProvider:
     """`async with FakeProvider() as provider`: then `provider.url`, `provider.requests`, `provider.script(...)`.
 
     Answers come from the script first (in order), then from `answer(request)`. `sent` counts the body bytes that the
-    client took, to show that a reader stopped early. `answers` are what was answered, in the order of `requests`.
+    client took, to show that a reader stopped early. `answers` are what was answered, in the order of `requests`; `witness` is
+    told each with its request, before it is sent.
     """
 
     def __init__(self, answer: Callable[[Request], Answer] | None = None) -> None:
@@ -77,6 +78,7 @@ class FakeProvider:
         self.requests: list[Request] = []
         self.answers: list[Answer] = []
         self.sent = 0
+        self.witness: Callable[[Request, Answer], None] | None = None
         self._script: deque[Answer] = deque()
         self._arrived = asyncio.Condition()
         self._connections: set[asyncio.Task[None]] = set()
@@ -140,6 +142,8 @@ class FakeProvider:
                     self._arrived.notify_all()
                 answer = self._script.popleft() if self._script else self.answer(request)
                 self.answers.append(answer)
+                if self.witness is not None:
+                    self.witness(request, answer)
                 await self._reply(writer, answer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass        # the client went away: that is what some tests want
