@@ -31,6 +31,7 @@ from alerthub.equipment import Equipment, equip, outbound, send_test
 from alerthub.errors import AlerthubError, ConfigError
 from alerthub.store.database import Store
 from alerthub.store.migrate import migrate as migrate_store
+from alerthub.web.wire import PatientProtocol
 
 logger = logging.getLogger("alerthub.cli")
 GRACE_SECONDS = 10           # for requests under way at the stop; with the worker's drain below Kubernetes' 30 s (R-60)
@@ -85,7 +86,7 @@ async def serve_hub(config: Config) -> None:
     gc.set_threshold(20_000, 20, 20)
     host, port = config.listen
     server = Server(uvicorn.Config(
-        hub.web(), host=host, port=port, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+        hub.web(), host=host, port=port, http=PatientProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
         server_header=False, timeout_graceful_shutdown=GRACE_SECONDS, limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS, proxy_headers=False))
     loop = asyncio.get_running_loop()

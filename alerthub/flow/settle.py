@@ -55,7 +55,8 @@ def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, erro
     verdicts = [settle_failed(tx, rules, sending, share, error, now, dice) for share in sending.shares]
     pause = max((verdict.pause_destination_until for verdict in verdicts if verdict and verdict.pause_destination_until),
                 default=None)
-    if error.reason not in (Failure.stale_handle, Failure.content):
+    is_ours = any(verdict is not None for verdict in verdicts)      # whoever was overtaken knows nothing new of the destination
+    if is_ours and error.reason not in (Failure.stale_handle, Failure.content):
         lanes.destination_failed(tx, sending.destination.key, now, error.detail, pause)
     dead = any(verdict is not None and verdict.next is Next.dead for verdict in verdicts)
     if dead:

@@ -240,6 +240,22 @@ async def test_a_paused_sender_that_wakes_up_cannot_overwrite_its_follower(world
     assert states == {1: "unknown", 2: "sent"}
 
 
+async def test_a_paused_sender_that_failed_says_nothing_of_a_destination_that_works(world: World) -> None:
+    held = world.slack.gate = asyncio.Event()
+    await world.receive(firing())
+    await world.worker.run_once()
+    await asyncio.sleep(0)
+    world.clock.advance(seconds=31)
+    world.slack.gate = None
+    second = world.new_worker("replica-2")
+    await second.run_once()
+    await asyncio.gather(*second.under_way)
+    world.slack.failures = [SendFailed(Failure.rate_limited, "HTTP 429", after=3600)]      # of the first, when it wakes
+    held.set()
+    await asyncio.gather(*world.worker.under_way)
+    assert await world.store.read(lanes.failing) == []
+
+
 async def test_what_is_sent_again_after_a_lost_answer_is_marked_until_it_succeeds(world: World) -> None:
     """A reset after the whole request: it may have been posted there (F10). Also when a clean failure comes in between."""
     world.slack.failures = [SendFailed(Failure.timeout, "no complete answer"), SendFailed(Failure.unavailable, "HTTP 503")]

@@ -1,0 +1,67 @@
+"""Senders that begin a request and never finish it, against a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from alerthub.web.wire import PatientProtocol
+
+pytestmark = pytest.mark.anyio
+WHOLE = b"GET / HTTP/1.1\r\nhost: hub\r\n\r\n"
+SLOW = 0.6      # seconds that the application takes: longer than a head may
+
+
+class ShortOfTime(PatientProtocol):
+    head_seconds = 0.3
+
+
+async def answer(_: Request) -> PlainTextResponse:
+    await asyncio.sleep(SLOW)
+    return PlainTextResponse("done")
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[int]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        app = Starlette(routes=[Route("/", answer)])
+        server = uvicorn.Server(uvicorn.Config(app, http=ShortOfTime, ws="none", lifespan="off", log_config=None,
+                                               timeout_keep_alive=30))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            yield int(listening.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await serving
+
+
+@pytest.mark.parametrize("first", [b"", b"G", b"GET / HTTP/1.1\r\nhost: hu", WHOLE[:-2]])
+async def test_half_a_head_is_closed(first: bytes) -> None:
+    async with served() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(first)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+
+async def test_so_is_half_a_head_after_a_whole_request_and_never_one_that_is_answered() -> None:
+    async with served() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):      # the same connection, idle in between for as long as a head may take
+            writer.write(WHOLE)
+            assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"done"), 10)
+            await asyncio.sleep(SLOW)
+        writer.write(WHOLE[:20])
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
