@@ -102,15 +102,18 @@ def stopped(server: Postgres, wire: Wire, scene: Stage) -> Iterator[None]:
     server.start()
 
 
+END_THEIRS = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'alerthub'"
+
+
 @contextmanager
 def crowded(server: Postgres, wire: Wire, scene: Stage) -> Iterator[None]:
     """Others hold every connection that the server has."""
     with ExitStack() as stack:
-        holders = [stack.enter_context(psycopg.connect(server.server.maintenance, autocommit=True))]
-        holders[0].execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'alerthub'")
-        with suppress(psycopg.OperationalError):
-            while True:
-                holders.append(stack.enter_context(psycopg.connect(server.server.maintenance)))
+        first = stack.enter_context(psycopg.connect(server.server.maintenance, autocommit=True))
+        while first.execute(END_THEIRS).fetchall():      # until it was nobody but others who took what became free
+            with suppress(psycopg.OperationalError):
+                while True:
+                    stack.enter_context(psycopg.connect(server.server.maintenance))
         yield
 
 
