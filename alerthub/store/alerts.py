@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, case, func, select, update
+from sqlalchemy import Select, and_, bindparam, case, func, literal_column, select, update
 
 from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.message import IncidentStatus
 from alerthub.errors import Conflict
-from alerthub.store.schema import Instant, alerts, incidents
+from alerthub.store.schema import Instant, alerts, holds, incidents
 from alerthub.store.tx import AnyRow, Tx, chunks
 
 ALERT_COLUMNS = (
@@ -21,7 +21,7 @@ ALERT_COLUMNS = (
 )
 BY_SOURCE = select(*ALERT_COLUMNS).where(
     alerts.c.source == bindparam("the_source"), alerts.c.identity.in_(bindparam("identities", expanding=True)),
-    alerts.c.is_current.is_(True))
+    holds(alerts.c.is_current))
 BY_INCIDENT = select(*ALERT_COLUMNS).where(alerts.c.incident_id == bindparam("incident"))
 INCIDENTS_BY_ID = select(incidents).where(incidents.c.id.in_(bindparam("ids", expanding=True)))
 UPDATE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
@@ -56,14 +56,14 @@ def of_incident(tx: Tx, incident_id: str, limit: int | None = None) -> list[Aler
 
 
 def firing_of_source(tx: Tx, source: str) -> list[AlertState]:
-    query = select(*ALERT_COLUMNS).where(alerts.c.source == source, alerts.c.status == "firing", alerts.c.is_current)
+    query = select(*ALERT_COLUMNS).where(alerts.c.source == source, alerts.c.status == "firing", holds(alerts.c.is_current))
     return [alert_state(row) for row in tx.conn.execute(query)]
 
 
 def firing_elsewhere(tx: Tx, source: str, after: int, limit: int) -> list[AlertState]:
     """Of all other sources, in open incidents: the next so many after this row."""
     query = (select(*ALERT_COLUMNS).join(incidents, incidents.c.id == alerts.c.incident_id)
-             .where(alerts.c.row > after, alerts.c.source != source, alerts.c.status == "firing", alerts.c.is_current,
+             .where(alerts.c.row > after, alerts.c.source != source, alerts.c.status == "firing", holds(alerts.c.is_current),
                     incidents.c.status != "resolved").order_by(alerts.c.row).limit(limit))
     return [alert_state(row) for row in tx.conn.execute(query)]
 
@@ -183,17 +183,20 @@ def by_id(tx: Tx, statement: Select[Any], ids: Iterable[str]) -> dict[str, Incid
     return {incident.id: incident for found in incidents_of for incident in found}
 
 
+FLAPPING = incidents.c.flaps > literal_column("0")     # in the words of its index
+
+
 def flapping_until(tx: Tx, since: datetime, limit: int = 500) -> list[str]:
     """Incidents that flap and have neither opened nor closed since then."""
     changed_at = func.coalesce(incidents.c.resolved_at, incidents.c.opened_at)
-    return list(tx.conn.execute(select(incidents.c.id).where(incidents.c.flaps > 0, changed_at < since).limit(limit)).scalars())
+    return list(tx.conn.execute(select(incidents.c.id).where(FLAPPING, changed_at < since).limit(limit)).scalars())
 
 
 def quiet_incidents(tx: Tx, source: str, since: datetime, limit: int = 500) -> list[str]:
     """Open, not yet stale incidents of a source none of whose firing alerts has been seen since then."""
     firing = alerts.alias("firing")
     query = (select(alerts.c.incident_id).distinct().join(incidents, incidents.c.id == alerts.c.incident_id)
-             .where(alerts.c.source == source, alerts.c.status == "firing", alerts.c.seen_at < since, alerts.c.is_current,
+             .where(alerts.c.source == source, alerts.c.status == "firing", alerts.c.seen_at < since, holds(alerts.c.is_current),
                     incidents.c.status != "resolved", incidents.c.is_stale.is_(False),
                     ~select(firing.c.row).where(firing.c.incident_id == incidents.c.id, firing.c.status == "firing",
                                                 firing.c.seen_at >= since).exists())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, MetaData, TypeDecorator
+from sqlalchemy import BigInteger, Column, ColumnElement, Integer, MetaData, TypeDecorator, literal_column
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -22,6 +22,13 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
         return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+
+def holds(column: Column[bool]) -> ColumnElement[bool]:
+    """That a truth is so, in the words of the partial indexes. SQLAlchemy would write `= 1` for SQLite, and `IS TRUE` for either:
+    then neither database finds the index, and reads the whole table."""
+    return literal_column(f"{column.table.name}.{column.name}")
 
 
 # SQLite numbers rows by itself only for INTEGER, PostgreSQL must not run out of them.

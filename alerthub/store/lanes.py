@@ -15,7 +15,7 @@ from alerthub.domain.delivery import EDITED, DeliveryState, Lane
 from alerthub.domain.message import Receipt, Why
 from alerthub.domain.rules import Destination
 from alerthub.store.leases import first_due
-from alerthub.store.schema import EPOCH, Instant, deliveries, destinations, lanes
+from alerthub.store.schema import EPOCH, Instant, deliveries, destinations, holds, lanes
 from alerthub.store.tx import AnyRow, Tx, inserting
 
 GONE = "(gone)"     # the channel of a lane whose destination left the configuration; it comes back with it
@@ -248,7 +248,7 @@ def destination_failed(tx: Tx, key: str, now: datetime, error: str, pause_until:
 
 def no_dead_letters(tx: Tx, lane_id: int) -> None:
     """What was given up has been told after all."""
-    tx.conn.execute(update(deliveries).where(deliveries.c.lane_id == lane_id, deliveries.c.is_dead_letter).values(
+    tx.conn.execute(update(deliveries).where(deliveries.c.lane_id == lane_id, holds(deliveries.c.is_dead_letter)).values(
         is_dead_letter=False))
 
 
@@ -284,7 +284,7 @@ def oldest_due(tx: Tx, now: datetime) -> dict[str, datetime]:
 
 def replay(tx: Tx, now: datetime, lane_id: int | None = None) -> int:
     """Make dead lanes due again: one, or all. How many there were."""
-    which = [lanes.c.is_dead] if lane_id is None else [lanes.c.is_dead, lanes.c.id == lane_id]
+    which = [holds(lanes.c.is_dead), *([] if lane_id is None else [lanes.c.id == lane_id])]
     done = tx.conn.execute(update(lanes).where(and_(*which)).values(
         is_dead=False, failures=0, failing_since=None, not_before=None, due_at=now))
     if done.rowcount:

@@ -29,6 +29,7 @@ from alerthub.store.schema import (
     action_runs,
     alerts,
     destinations,
+    holds,
     lanes,
     latch_causes,
     latches,
@@ -121,7 +122,7 @@ def shift(tx: Tx, by: timedelta, since: datetime | None = None) -> None:
         action_runs.c.created_at, since)))
     move(tx, action_runs, ("started_at", "finished_at"), by, newer(action_runs.c.started_at, since))
     is_firing = alerts.c.status == "firing"
-    move(tx, alerts, ("changed_at", "seen_at", "missing_since"), by, alerts.c.is_current.is_(True),
+    move(tx, alerts, ("changed_at", "seen_at", "missing_since"), by, holds(alerts.c.is_current),
          or_(is_firing, newer(alerts.c.changed_at, since)))
 
 

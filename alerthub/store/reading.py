@@ -7,20 +7,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, literal, or_, select, union_all
+from sqlalchemy import and_, case, func, literal, literal_column, or_, select, union_all
 
 from alerthub.domain.alert import Severity
+from alerthub.domain.delivery import DeliveryState
 from alerthub.domain.latch import LatchState
 from alerthub.store import alerts as alert_store
 from alerthub.store import events as event_store
 from alerthub.store import timers
-from alerthub.store.schema import deliveries, incidents, lanes, latches, quarantine, silences
+from alerthub.store.schema import deliveries, holds, incidents, lanes, latches, quarantine, silences
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
 INCIDENT_FIELDS = ("number", "id", "source", "title", "status", "severity", "episode", "opened_at", "updated_at", "resolved_at",
                    "acknowledged_by", "acknowledged_at", "firing", "alerts", "incomplete", "is_stale", "is_silenced",
                    "silence_id", "flaps")
 RANKS = {severity.value: severity.rank for severity in Severity}
+NOT_SENT = deliveries.c.state != literal_column("'sent'")     # in the words of its index
 SHOWN = 500     # alerts and deliveries of one incident
 DELIVERY_FIELDS = ("id", "lane_id", "incident_id", "destination", "attempt", "state", "why", "up_to_seq", "possible_duplicate",
                    "started_at", "finished_at", "failure", "detail", "is_dead_letter")
@@ -50,13 +52,17 @@ def list_incidents(tx: Tx, limit: int, before: int | None, status: str) -> dict[
         query = query.where(incidents.c.status != "resolved")
     elif status:
         query = query.where(incidents.c.status == status)
+        if status != "resolved":        # said so that the index of what is open serves: few of all are
+            query = query.where(incidents.c.status != "resolved")
     return page(tx, query, incidents.c.number, INCIDENT_FIELDS, limit, before)
 
 
 def gravest_incidents(tx: Tx, limit: int, after: tuple[int, int] | None, status: str) -> dict[str, Any]:
     """Those of an open status, the gravest first, then the newest. `after` and `next` are the rank and the number of the last
     one of a page; None: the first page, and no further one."""
-    query = select(incidents).where(incidents.c.status == status if status != "open" else incidents.c.status != "resolved")
+    query = select(incidents).where(incidents.c.status != "resolved")
+    if status != "open":
+        query = query.where(incidents.c.status == status)
     rank = case(RANKS, value=incidents.c.severity, else_=0)
     if after is not None:
         query = query.where(or_(rank < after[0], and_(rank == after[0], incidents.c.number < after[1])))
@@ -97,8 +103,10 @@ def list_deliveries(tx: Tx, limit: int, before: int | None, state: str, *, only_
     query = select(deliveries)
     if state:
         query = query.where(deliveries.c.state == state)
+        if state != DeliveryState.sent.value:       # said so that the index of the few others serves
+            query = query.where(NOT_SENT)
     if only_dead:
-        query = query.where(deliveries.c.is_dead_letter)
+        query = query.where(holds(deliveries.c.is_dead_letter))
     return page(tx, query, deliveries.c.id, DELIVERY_FIELDS, limit, before)
 
 
@@ -123,6 +131,6 @@ MUST_BE_SAFE = latches.c.state.in_([state.value for state in LatchState if state
 COUNTS = union_all(
     select(literal("severity"), incidents.c.severity, func.count()).where(incidents.c.status != "resolved")
     .group_by(incidents.c.severity),
-    select(literal("dead"), literal(""), func.count()).select_from(lanes).where(lanes.c.is_dead),
+    select(literal("dead"), literal(""), func.count()).select_from(lanes).where(holds(lanes.c.is_dead)),
     select(literal("latched"), literal("yes"), func.count()).where(MUST_BE_SAFE, latches.c.verified_at.is_not(None)),
     select(literal("latched"), literal("no"), func.count()).where(MUST_BE_SAFE, latches.c.verified_at.is_(None)))

@@ -243,7 +243,7 @@ def of_incidents(tx: Tx, incident_ids: Iterable[str]) -> dict[str, list[Run]]:
 
 
 def recent(tx: Tx, limit: int, state: str | None = None, reason: str | None = None) -> list[Run]:
-    query = select(action_runs).order_by(action_runs.c.created_at.desc(), action_runs.c.id.desc()).limit(limit)
+    query = select(action_runs).order_by(action_runs.c.id.desc()).limit(limit)      # ids sort by the time at which they were made
     if state:
         query = query.where(action_runs.c.state == state)
     if reason:

@@ -17,14 +17,14 @@ from sqlalchemy import (
     text,
 )
 
-from alerthub.store.columns import EPOCH, MICROSECOND, Instant, RowId, metadata
+from alerthub.store.columns import EPOCH, MICROSECOND, Instant, RowId, holds, metadata
 from alerthub.store.schema_actions import action_runs, freezes, latch_causes, latches, looks, permits, votes
 from alerthub.store.schema_people import heard, heartbeats, identities, keys, link_codes, overrides, silences, timers
 from alerthub.store.schema_record import anchors, pruned
 
 __all__ = [
     "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "anchors", "clocks", "deliveries", "destinations",
-    "events", "freezes", "heard", "heartbeats", "identities", "incidents", "keys", "lanes", "latch_causes", "latches", "leaders",
+    "events", "freezes", "heard", "heartbeats", "holds", "identities", "incidents", "keys", "lanes", "latch_causes", "latches", "leaders",
     "link_codes", "looks", "metadata", "overrides", "permits", "pruned", "quarantine", "silences", "timers", "votes",
 ]
 
@@ -62,6 +62,7 @@ Index("ix_incidents_key_number", incidents.c.key, incidents.c.number)
 Index("ix_incidents_open", incidents.c.number,
       sqlite_where=text("status <> 'resolved'"), postgresql_where=text("status <> 'resolved'"))
 Index("ix_incidents_resolved_at", incidents.c.resolved_at)
+Index("ix_incidents_flapping", incidents.c.number, sqlite_where=text("flaps > 0"), postgresql_where=text("flaps > 0"))
 
 alerts = Table(
     "alerts", metadata,
@@ -165,6 +166,8 @@ deliveries = Table(
 Index("ix_deliveries_incident_id", deliveries.c.incident_id)
 Index("ix_deliveries_dead_letter", deliveries.c.id,
       sqlite_where=text("is_dead_letter"), postgresql_where=text("is_dead_letter"))
+Index("ix_deliveries_not_sent", deliveries.c.state, deliveries.c.id,
+      sqlite_where=text("state <> 'sent'"), postgresql_where=text("state <> 'sent'"))
 
 quarantine = Table(
     "quarantine", metadata,

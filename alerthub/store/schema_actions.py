@@ -39,6 +39,8 @@ action_runs = Table(
 Index("ix_action_runs_due", action_runs.c.due_at,
       sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL"))
 Index("ix_action_runs_action_started_at", action_runs.c.action, action_runs.c.started_at)
+Index("ix_action_runs_state", action_runs.c.state, action_runs.c.id)
+Index("ix_action_runs_reason", action_runs.c.reason, action_runs.c.id)
 
 # A target that was made safe stays so until people release it. No row: never latched.
 latches = Table(

@@ -78,9 +78,8 @@ NOW = bindparam("now", type_=Instant())
 
 def due_incidents(tx: Tx, now: datetime, limit: int) -> list[str]:
     """Incidents with a timer that is due, longest waiting first. To be locked before their timers are read."""
-    query = select(timers.c.incident_id).where(timers.c.due_at <= NOW).group_by(timers.c.incident_id)
-    rows = tx.conn.execute(query.order_by(func.min(timers.c.due_at)).limit(limit), {"now": now})
-    return [incident_id for incident_id, in rows]
+    query = select(timers.c.incident_id).where(timers.c.due_at <= NOW).order_by(timers.c.due_at, timers.c.id).limit(limit)
+    return list(dict.fromkeys(tx.conn.execute(query, {"now": now}).scalars()))
 
 
 def of_incidents(tx: Tx, ids: Iterable[str]) -> list[Timer]:
@@ -102,6 +101,7 @@ def triggered_without(tx: Tx, severity: str, before: datetime, limit: int = 5_00
         timers.c.incident_id == incidents.c.id, timers.c.kind == ESCALATION, timers.c.episode == incidents.c.episode,
         (timers.c.state == RAN_OUT) | (timers.c.due_at >= before))
     query = select(incidents.c.id).where(
-        incidents.c.status == "triggered", incidents.c.severity == severity, incidents.c.opened_at < before,
+        incidents.c.status == "triggered", incidents.c.status != "resolved",    # both: the second one names the index
+        incidents.c.severity == severity, incidents.c.opened_at < before,
         incidents.c.silence_id == "", incidents.c.is_silenced.is_(False), ~running.exists())
     return [incident_id for incident_id, in tx.conn.execute(query.order_by(incidents.c.number).limit(limit))]
