@@ -24,8 +24,8 @@ logger = logging.getLogger("alerthub.engine")
 MINUTE = timedelta(minutes=1)
 TERM = timedelta(seconds=30)
 ASK_SECONDS = 15.0
-PRUNE_PAUSE = 0.2
-PRUNE_BITES = 50       # of one round; the other rounds must not wait for a backlog
+PRUNE_PAUSE = 0.02     # seconds, and twice what the bite took: two thirds of the database's time are left to webhooks
+PRUNE_SECONDS = 10.0   # of one round: the others must not wait for a backlog; it goes on after them
 
 
 class Asker(Protocol):
@@ -142,11 +142,15 @@ class Rounds:
     async def prune(self) -> None:
         if not await self.leads("prune", MINUTE):
             return
-        rules = self.rules()
-        for _ in range(PRUNE_BITES):
-            if self.stopping.is_set() or not await self.store.write(lambda tx: prune.prune(tx, rules, self.clock.now())):
+        rules, until = self.rules(), self.clock.monotonic() + PRUNE_SECONDS
+        while not self.stopping.is_set():
+            began = self.clock.monotonic()
+            if not await self.store.write(lambda tx: prune.prune(tx, rules, self.clock.now())):
                 return
-            await self.clock.sleep(PRUNE_PAUSE)
+            if began > until:
+                self.next["prune"] = self.clock.now()
+                return
+            await self.clock.sleep(max(PRUNE_PAUSE, 2 * (self.clock.monotonic() - began)))
 
     async def anchor(self) -> None:
         """The log is kept elsewhere than the database: whoever rewrites one has not rewritten the other."""

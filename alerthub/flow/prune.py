@@ -8,7 +8,8 @@ from alerthub.domain.rules import Rules
 from alerthub.store import people, pruning, silences
 from alerthub.store.tx import Tx
 
-BITE = 100
+BITE = 100         # incidents, or strays
+ROWS = 1_000       # of all tables together: what webhooks wait for at most, 20 ms on a busy machine
 HEARD = timedelta(days=3)      # PagerDuty repeats for two (PROTOCOLS 4.2)
 STRAYS = timedelta(days=2)     # long enough for any firing that is late
 
@@ -20,5 +21,5 @@ def prune(tx: Tx, rules: Rules, now: datetime) -> int:
     if rules.retention:
         silences.forget(tx, now - rules.retention, BITE)
         pruning.forget_quarantine(tx, now - rules.retention)
-        forgotten += pruning.forget_incidents(tx, now - rules.retention, BITE)
+        forgotten += pruning.forget_incidents(tx, now - rules.retention, BITE, ROWS)
     return forgotten

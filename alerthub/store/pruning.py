@@ -3,29 +3,32 @@ did so until an admin overrode that, is never forgotten."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, or_, select
 
 from alerthub.domain.latch import LatchState
 from alerthub.store.schema import action_runs, alerts, events, incidents, lanes, latch_causes, latches, pruned, quarantine
-from alerthub.store.tx import Tx
+from alerthub.store.tx import AnyRow, Tx
 
+ROWS_OF_ONE = 3         # the incident itself, a lane, and what stands for the others
 OPEN_LATCHES = [state.value for state in LatchState if not state.is_safe]
 
 
-def forget_incidents(tx: Tx, before: datetime, limit: int) -> int:
-    """Delete up to `limit` incidents that closed before then, and all that hangs on them; how many."""
+def forget_incidents(tx: Tx, before: datetime, limit: int, rows: int) -> int:
+    """Delete up to `limit` incidents that closed before then, and all that hangs on them; how many. The longest closed first, and
+    no more than have about so many rows together, but at least one."""
     waiting = select(lanes.c.id).where(lanes.c.incident_id == incidents.c.id, or_(lanes.c.due_at.is_not(None), lanes.c.is_dead))
     running = select(action_runs.c.id).where(action_runs.c.incident_id == incidents.c.id, action_runs.c.due_at.is_not(None))
     latching = select(latches.c.target).where(latches.c.incident_id == incidents.c.id, latches.c.state.not_in(OPEN_LATCHES))
     # Also what an admin has overridden: the next release must prove that it is over, and an incident that is gone proves nothing.
     causing = select(latch_causes.c.target).where(latch_causes.c.incident_id == incidents.c.id)
-    old = (select(incidents.c.number).where(incidents.c.resolved_at < before, incidents.c.status == "resolved",
-                                            ~waiting.exists(), ~running.exists(), ~latching.exists(),
-                                            ~causing.exists())
+    old = (select(incidents.c.number, incidents.c.seq, incidents.c.alerts)
+           .where(incidents.c.resolved_at < before, incidents.c.status == "resolved",
+                  ~waiting.exists(), ~running.exists(), ~latching.exists(), ~causing.exists())
            .order_by(incidents.c.resolved_at).limit(limit))
-    numbers = [number for number, in tx.conn.execute(old)]
+    numbers = list(bitten(tx.conn.execute(old).all(), rows))
     if numbers:
         last = (events.c.incident_id == incidents.c.id) & (events.c.seq == incidents.c.seq)
         heads = (select(incidents.c.id, incidents.c.seq, func.coalesce(events.c.hash, ""))
@@ -34,6 +37,15 @@ def forget_incidents(tx: Tx, before: datetime, limit: int) -> int:
         tx.conn.execute(pruned.insert().from_select(["incident_id", "seq", "hash"], heads))
         tx.conn.execute(delete(incidents).where(incidents.c.number.in_(numbers)))
     return len(numbers)
+
+
+def bitten(found: Sequence[AnyRow], rows: int) -> Iterator[int]:
+    """The numbers of the first ones, as far as `rows` reach."""
+    for place, (number, events_of, alerts_of) in enumerate(found):
+        rows -= ROWS_OF_ONE + 2 * events_of + alerts_of      # for most events there was also a delivery
+        if rows < 0 and place:
+            return
+        yield number
 
 
 def forget_strays(tx: Tx, before: datetime, limit: int) -> int:

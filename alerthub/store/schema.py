@@ -85,6 +85,9 @@ Index("uq_alerts_current", alerts.c.identity, alerts.c.source, unique=True,
 Index("ix_alerts_incident_id", alerts.c.incident_id)
 Index("ix_alerts_firing_seen_at", alerts.c.source, alerts.c.seen_at,
       sqlite_where=text("status = 'firing'"), postgresql_where=text("status = 'firing'"))
+# Resolves of what nobody had seen firing, for retention.
+Index("ix_alerts_stray_seen_at", alerts.c.seen_at,
+      sqlite_where=text("incident_id IS NULL"), postgresql_where=text("incident_id IS NULL"))
 
 events = Table(
     "events", metadata,

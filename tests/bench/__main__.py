@@ -19,10 +19,12 @@ from pathlib import Path
 
 from tests.bench.bodies import Fleet, body
 from tests.bench.clicks import clicks
+from tests.bench.growth import growth
 from tests.bench.load import requests
 from tests.bench.provider import Provider
 from tests.bench.safe import safe
 from tests.bench.servers import WEBHOOK, Bare, Hub, Server
+from tests.bench.soak import soak
 
 ROUNDS = 3
 SECONDS = 2.5
@@ -124,9 +126,15 @@ def commit_seconds(count: int = 200) -> float:
     return statistics.median(times)
 
 
+LONG = {"growth": growth, "soak": soak}      # each by its name only: they take minutes
+
+
 async def main() -> None:
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores of {processor()}; one commit "
           f"with fsync takes {commit_seconds() * 1000:.2f} ms here")
+    if sys.argv[1:2] and (long := LONG.get(sys.argv[1])):
+        await long(sys.argv[2:])
+        return
     benches = {"ingest": ingest, "latency": latency, "storm": storm, "clicks": clicks, "safe": safe}
     for name in sys.argv[1:] or benches:
         await benches[name]()

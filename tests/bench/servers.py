@@ -73,7 +73,7 @@ class Bare(Server):
 
 CONFIG = """
 server: {{listen: "127.0.0.1:{port}"}}
-database: {{url: {database}}}
+database: {{url: '{database}', retention: {retention}}}
 log: {{level: warning}}
 sources: [{{name: alertmanager, type: alertmanager}}]
 receivers:
@@ -95,14 +95,16 @@ WEBHOOK = 'webhook_configs: [{{url: "{provider}", secret: whsec_AAAAAAAAAAAAAAAA
 
 
 class Hub(Server):
-    """`alerthub serve` on SQLite in a folder of its own: routes, lanes, history and metrics on."""
+    """`alerthub serve` on SQLite in a folder of its own, or on the database of this address: routes, lanes, history and metrics
+    on."""
 
     ready_path = "/readyz"
 
-    def __init__(self, provider: str, group_by: str = "[alertname, cluster]", channel: str = SLACK) -> None:
+    def __init__(self, provider: str, group_by: str = "[alertname, cluster]", channel: str = SLACK,
+                 database: str = "sqlite:///hub.db", retention: str = "90d") -> None:
         super().__init__()
         (self.folder / "alerthub.yml").write_text(CONFIG.format(
-            port=self.port, provider=provider, group_by=group_by, database="sqlite:///hub.db",
+            port=self.port, provider=provider, group_by=group_by, database=database, retention=retention,
             channel=channel.format(provider=provider)))
 
     def command(self) -> list[str]:

@@ -1,0 +1,123 @@
+"""`python -m tests.bench growth [--incidents 1000000] [--events-each 10] [--databases sqlite,postgres] [--filled URL]`
+
+What ingest, lists, one incident and `alerthub list` cost on a database that has grown, beside one of 200 closed incidents,
+interleaved."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+
+from alerthub.clock import SystemClock
+from alerthub.store.database import Store
+from alerthub.store.migrate import migrate
+from tests.bench.provider import Provider
+from tests.bench.servers import Hub
+from tests.kit.grown import grow
+from tests.kit.stores import database
+
+CLOCK = SystemClock()
+FEW = 200               # closed incidents of the small one: lists are full there too
+ROUNDS, SECONDS, REQUESTS = 3, 2.5, 40
+ALERTS, CONNECTIONS, BODIES = 10, 64, 12_000
+PAGES = {"list, all": "/api/v1/incidents?limit=50", "list, open": "/api/v1/incidents?status=open&limit=50",
+         "list, acknowledged": "/api/v1/incidents?status=acknowledged&limit=50", "one incident": "/api/v1/incidents/100",
+         "deliveries that failed": "/api/v1/deliveries?state=failed&limit=50", "action runs": "/api/v1/actions/runs?limit=50",
+         "the page": "/", "metrics": "/metrics", "health": "/health"}
+INGEST, COMMAND = "webhook of 10 alerts", "alerthub list"
+Times = dict[str, list[float]]      # of each thing, milliseconds
+
+
+async def growth(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench growth")
+    parser.add_argument("--incidents", type=int, default=1_000_000)
+    parser.add_argument("--events-each", type=int, default=10)
+    parser.add_argument("--databases", default="sqlite,postgres")
+    parser.add_argument("--filled", default="", help="the address of a large database of an earlier run, instead of filling one")
+    options = parser.parse_args(arguments)
+    async with Provider() as provider:
+        for kind in options.databases.split(","):
+            with ExitStack() as stack:
+                few = await asyncio.to_thread(stack.enter_context, filled(kind, FEW, options.events_each))
+                many = options.filled or await asyncio.to_thread(
+                    stack.enter_context, filled(kind, options.incidents, options.events_each))
+                upgrade(many)
+                await compare(kind, {"small": few, "large": many}, provider.url)
+
+
+@contextmanager
+def filled(kind: str, incidents: int, events_each: int) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="ah-grown-") as folder, database(kind, Path(folder)) as url:
+        began = time.monotonic()
+        rows = grow(url, incidents, events_each, CLOCK.now())
+        told = ", ".join(f"{count:,} {name}" for name, count in rows.items())
+        print(f"\n{kind}: {told}; filled in {time.monotonic() - began:.0f} s", flush=True)
+        yield url
+
+
+def upgrade(url: str) -> None:
+    began, store = time.monotonic(), Store(url, CLOCK.new_id)
+    migrate(store)
+    store.close()
+    print(f"migrated in {time.monotonic() - began:.1f} s", flush=True)
+
+
+async def compare(kind: str, urls: Mapping[str, str], provider: str) -> None:
+    times: dict[str, Times] = {name: {} for name in urls}
+    for turn in range(ROUNDS):
+        order = list(urls) if turn % 2 == 0 else list(urls)[::-1]      # who comes first has a machine less warm
+        print(f"round {turn + 1} of {ROUNDS}", file=sys.stderr, flush=True)
+        for name in order:
+            with Hub(provider, database=urls[name]) as hub:
+                for what, took in (await measured(hub, turn)).items():
+                    times[name].setdefault(what, []).append(took)
+    print(f"\n{kind}, medians of {ROUNDS} rounds      small ms   large ms   ratio")
+    for what, few in times["small"].items():
+        small, large = statistics.median(few), statistics.median(times["large"][what])
+        print(f"{what:32} {small:>9.2f}  {large:>9.2f}  {large / small:>6.2f}", flush=True)
+
+
+async def measured(hub: Hub, turn: int) -> dict[str, float]:
+    """Milliseconds of each: a webhook's is the time of the whole hub for it, at its highest rate."""
+    found: dict[str, float] = {}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{hub.port}", trust_env=False, timeout=60) as http:
+        for what, path in PAGES.items():
+            took = []
+            for _ in range(REQUESTS):
+                began = time.perf_counter()
+                (await http.get(path)).raise_for_status()
+                took.append(time.perf_counter() - began)
+            found[what] = statistics.median(took) * 1000
+    found[COMMAND] = await command(hub)
+    found[INGEST] = 1000 / float((await ingest(hub, turn))["per_second"])
+    return found
+
+
+async def command(hub: Hub) -> float:
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "alerthub", "list", cwd=hub.folder, stdout=subprocess.DEVNULL)
+    assert not await process.wait()
+    return (time.perf_counter() - began) * 1000
+
+
+async def ingest(hub: Hub, turn: int) -> dict[str, object]:
+    options = {"port": hub.port, "path": "/hooks/alertmanager", "alerts": ALERTS, "repeats": 0.7, "new": 0.1, "seed": 1000 + turn,
+               "seconds": SECONDS, "connections": CONNECTIONS, "count": BODIES}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.load", json.dumps(options), stdout=subprocess.PIPE)
+    output, _ = await process.communicate()
+    result: dict[str, object] = json.loads(output)
+    assert set(result["statuses"]) == {"200"}, result
+    return result
