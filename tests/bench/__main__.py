@@ -22,8 +22,10 @@ from tests.bench.clicks import clicks
 from tests.bench.growth import growth
 from tests.bench.load import requests
 from tests.bench.provider import Provider
+from tests.bench.pruning import prune
 from tests.bench.safe import safe
 from tests.bench.servers import WEBHOOK, Bare, Hub, Server
+from tests.bench.simulate import simulate
 from tests.bench.soak import soak
 
 ROUNDS = 3
@@ -126,7 +128,7 @@ def commit_seconds(count: int = 200) -> float:
     return statistics.median(times)
 
 
-LONG = {"growth": growth, "soak": soak}      # each by its name only: they take minutes
+LONG = {"growth": growth, "prune": prune, "simulate": simulate, "soak": soak}      # each by its name only: they take minutes
 
 
 async def main() -> None:
