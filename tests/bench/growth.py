@@ -30,7 +30,7 @@ from tests.kit.stores import database
 CLOCK = SystemClock()
 FEW = 200               # closed incidents of the small one: lists are full there too
 ROUNDS, SECONDS, REQUESTS = 4, 2.0, 100
-ALERTS, CONNECTIONS, BODIES = 10, 64, 12_000
+ALERTS, CONNECTIONS, BODIES = 10, 64, 4_000
 PAGES = {"list, all": "/api/v1/incidents?limit=50", "list, open": "/api/v1/incidents?status=open&limit=50",
          "list, acknowledged": "/api/v1/incidents?status=acknowledged&limit=50", "one incident": "/api/v1/incidents/100",
          "deliveries that failed": "/api/v1/deliveries?state=failed&limit=50", "action runs": "/api/v1/actions/runs?limit=50",

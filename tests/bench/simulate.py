@@ -16,12 +16,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 from alerthub.store.database import Store
-from tests.bench.costs import ALERTS, CLOCK, Costs, measure
+from tests.bench.costs import ALERTS, CLOCK, Cost, Costs, measure
 from tests.bench.provider import Provider
 from tests.bench.queues import Log, Server, Simulation, Work
 from tests.bench.servers import Bare, Hub
@@ -32,7 +32,7 @@ TOGETHER = 128          # webhooks in one transaction
 SENDING = 32            # deliveries of one replica under way
 CORES, CONNECTIONS, PROVIDER = 16, 64, 0.02
 REPLICAS = (1, 2, 10, 30, 100, 300, 1000)
-ROUNDS, SECONDS, BODIES = 3, 2.5, 12_000
+ROUNDS, SECONDS, BODIES = 2, 2.5, 4_000
 
 
 @dataclass
@@ -175,7 +175,7 @@ async def simulate(arguments: Sequence[str]) -> None:
         for told in costs.told():
             print(f"  {told}")
         if options.validate:
-            await validate(server, costs)
+            costs = await validate(server, costs)
     table(costs)
 
 
@@ -223,9 +223,10 @@ class Real:
     base: float
 
 
-async def validate(server: Postgres, costs: Costs) -> None:
+async def validate(server: Postgres, costs: Costs) -> Costs:
     """One machine has the replicas, the database and the load: its cores are shared in the simulation too. Who else uses the
-    machine changes the rates, but hardly the CPU time of a webhook."""
+    machine changes the rates, and far less the CPU time of a webhook. The answer: the costs as the first real replica has them,
+    with what it does besides (its loops, threads, deliveries); all others are reckoned with those."""
     cores = os.cpu_count() or 1
     print(f"\nReal and simulated, {cores} cores shared by all, {CONNECTIONS} connections for each replica; load of the machine "
           f"{os.getloadavg()[0]:.1f}\n"
@@ -243,6 +244,19 @@ async def validate(server: Postgres, costs: Costs) -> None:
                 reached = simulated(cluster).per_second
                 print(f"{replicas:>8}  {'one' if hot else 'one an alert':12} {rate:>8.0f} {reached:>12.0f} "
                       f"{hub:>23.2f} {reckoned[0]:>9.2f} {base:>10.2f} {reckoned[1]:>9.2f}", flush=True)
+                if replicas == 1 and not hot:
+                    costs = scaled(costs, hub / reckoned[0], base / reckoned[1])
+                    print(f"from here on the hub's costs times {hub / reckoned[0]:.2f}, "
+                          f"the database's times {base / reckoned[1]:.2f}")
+    return costs
+
+
+def scaled(costs: Costs, hub: float, base: float) -> Costs:
+    def one(cost: Cost) -> Cost:
+        return Cost(cost.hub * hub, cost.hub_each * hub, cost.base * base, cost.base_each * base)
+
+    return replace(costs, parse=costs.parse * hub, http=costs.http * hub, intake=one(costs.intake), hot=one(costs.hot),
+                   claim=one(costs.claim), settle=one(costs.settle))
 
 
 async def real(server: Postgres, provider: str, replicas: int, hot: bool, turn: int) -> Real:
