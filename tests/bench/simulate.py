@@ -164,6 +164,7 @@ def table(costs: Costs) -> None:
 async def simulate(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench simulate")
     parser.add_argument("--validate", action="store_true", help="also measure 1 and 2 real replicas here")
+    parser.add_argument("--factors", default="1,1", help="of the hub's and the database's costs, as --validate has found them")
     options = parser.parse_args(arguments)
     with Postgres(find_binaries(), durable=True) as server:
         url = server.server.dsn(server.server.create("template0"))
@@ -174,6 +175,7 @@ async def simulate(arguments: Sequence[str]) -> None:
         print("\nMeasured here, the real code on a PostgreSQL of its own:")
         for told in costs.told():
             print(f"  {told}")
+        costs = scaled(costs, *map(float, options.factors.split(",")))
         if options.validate:
             costs = await validate(server, costs)
     table(costs)
