@@ -24,8 +24,8 @@ from alerthub.store.schema_record import anchors, pruned
 
 __all__ = [
     "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "anchors", "clocks", "deliveries", "destinations",
-    "events", "freezes", "heard", "heartbeats", "holds", "identities", "incidents", "keys", "lanes", "latch_causes", "latches", "leaders",
-    "link_codes", "looks", "metadata", "overrides", "permits", "pruned", "quarantine", "silences", "timers", "votes",
+    "events", "freezes", "heard", "heartbeats", "holds", "identities", "incidents", "keys", "lanes", "latch_causes", "latches",
+    "leaders", "link_codes", "looks", "metadata", "overrides", "permits", "pruned", "quarantine", "silences", "timers", "votes",
 ]
 
 incidents = Table(

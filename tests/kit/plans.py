@@ -16,7 +16,7 @@ from alerthub.store.database import Store
 
 # A row per target, person, source, destination or agreement: none per webhook, incident or delivery.
 SMALL = frozenset({"destinations", "leaders", "heartbeats", "latches", "latch_causes", "looks", "permits", "freezes", "keys",
-                   "identities", "link_codes", "overrides"})
+                   "identities", "link_codes", "overrides", "clocks"})
 GROWING = frozenset(metadata.tables) - SMALL
 EXPLAINED = re.compile(r"\s*(select|insert|update|delete|with)\b", re.IGNORECASE)
 ALIAS = re.compile(r"\b(?:from|join)\s+(\w+)\s+as\s+(\w+)", re.IGNORECASE)
