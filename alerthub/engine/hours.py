@@ -66,11 +66,13 @@ class Hours:
             leases.shift(tx, jump, expected - hours.HISTORY)
             clock.steer(moment, at)
 
+        is_kept = False
         try:
             await self.store.write(moved)
-        except BaseException:
-            clock.known = before
-            raise
+            is_kept = True
+        finally:
+            if not is_kept:     # nothing has moved: it is tried again at the next look
+                clock.known = before
         return None
 
     def note(self, jump: timedelta) -> None:

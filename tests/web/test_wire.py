@@ -18,20 +18,30 @@ from alerthub.web.wire import PatientProtocol
 
 pytestmark = pytest.mark.anyio
 WHOLE = b"GET / HTTP/1.1\r\nhost: hub\r\n\r\n"
-SLOW = 0.6      # seconds that the application takes: longer than a head may
 
 
 class ShortOfTime(PatientProtocol):
     head_seconds = 0.3
 
 
-async def answer(_: Request) -> PlainTextResponse:
-    await asyncio.sleep(SLOW)
-    return PlainTextResponse("done")
+async def begun_and_closed(port: int, first: bytes) -> bool:
+    """Whether the hub closes a connection on which this came and nothing more. So long a head may take, when it returns."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(first)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return answer == b""
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[int]:
+async def served() -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """The port, and what an answer waits for."""
+    ready = asyncio.Event()
+
+    async def answer(_: Request) -> PlainTextResponse:
+        await ready.wait()
+        return PlainTextResponse("done")
+
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -40,7 +50,7 @@ async def served() -> AsyncIterator[int]:
                                                timeout_keep_alive=30))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         try:
-            yield int(listening.getsockname()[1])
+            yield int(listening.getsockname()[1]), ready
         finally:
             server.should_exit = True
             await serving
@@ -48,20 +58,20 @@ async def served() -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("first", [b"", b"G", b"GET / HTTP/1.1\r\nhost: hu", WHOLE[:-2]])
 async def test_half_a_head_is_closed(first: bytes) -> None:
-    async with served() as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(first)
-        assert await asyncio.wait_for(reader.read(), 10) == b""
-        writer.close()
+    async with served() as (port, _):
+        assert await begun_and_closed(port, first)
 
 
-async def test_so_is_half_a_head_after_a_whole_request_and_never_one_that_is_answered() -> None:
-    async with served() as port:
+async def test_so_is_half_a_head_after_whole_requests_and_never_one_that_is_answered_or_awaited() -> None:
+    async with served() as (port, ready):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(2):      # the same connection, idle in between for as long as a head may take
+        for _ in range(2):
             writer.write(WHOLE)
+            assert await begun_and_closed(port, b"G")       # so long this one is being answered
+            ready.set()
             assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"done"), 10)
-            await asyncio.sleep(SLOW)
+            ready.clear()
+            assert await begun_and_closed(port, b"")        # and so long it is idle
         writer.write(WHOLE[:20])
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
