@@ -10,10 +10,12 @@ FIRING_END = "0001-01-01T00:00:00Z"
 
 
 class Fleet:
-    """Alerts that fire, repeat and resolve. The same seed gives the same bodies."""
+    """Alerts that fire, repeat and resolve. The same seed gives the same bodies. With `shards` each alert names its shard, and
+    its instance is a mark that the provider reads."""
 
-    def __init__(self, seed: int, repeats: float, new: float) -> None:
+    def __init__(self, seed: int, repeats: float, new: float, shards: int = 0) -> None:
         self.random = Random(seed)
+        self.shards = shards
         self.repeats, self.new = repeats, new
         self.seed = seed
         self.firing: list[int] = []
@@ -34,6 +36,8 @@ class Fleet:
     def rendered(self, number: int, status: str) -> dict[str, object]:
         labels = {"alertname": "HostDown", "cluster": f"c{number % 50}", "instance": f"host-{self.seed}-{number}:9100",
                   "job": "node", "severity": "warning", "team": "platform"}
+        if self.shards:
+            labels |= {"shard": str(number % self.shards), "instance": f"mark-{number - 1}-"}
         return {"status": status, "labels": labels,
                 "annotations": {"summary": f"host {number} is down", "description": "It has not been scraped for 5 minutes."},
                 "startsAt": "2026-11-21T03:00:00.000Z",

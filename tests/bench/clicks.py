@@ -162,7 +162,7 @@ async def in_a_storm(server: ClickedHub, clicker: Clicker, lanes: list[tuple[int
 
 
 async def storm(server: ClickedHub, seed: int) -> dict[str, Any]:
-    options = {"port": server.port, "path": "/hooks/alertmanager", "alerts": STORM_ALERTS, "repeats": 0.0, "new": 1.0,
+    options = {"ports": [server.port], "path": "/hooks/alertmanager", "alerts": STORM_ALERTS, "repeats": 0.0, "new": 1.0,
                "seed": seed, "seconds": 25, "connections": 16, "count": STORM_WEBHOOKS}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.load", json.dumps(options), stdout=subprocess.PIPE)

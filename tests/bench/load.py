@@ -1,4 +1,6 @@
-"""A closed-loop load generator for loopback: raw keep-alive connections, prepared bodies, bounded in count and time.
+"""A load generator for loopback: raw keep-alive connections, prepared bodies, bounded in count and time. Closed loop (the next
+body when the last one is answered), or open loop (so many a second, whatever the answers; late answers count from when the body
+was due).
 
 Run as a program; prints one JSON object. It does nothing but write and read, so that it is not what is measured.
 """
@@ -6,13 +8,16 @@ Run as a program; prints one JSON object. It does nothing but write and read, so
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 
+from alerthub.clock import SystemClock
 from tests.bench.bodies import Fleet
 
+CLOCK = SystemClock()
 MOST_SECONDS = 30.0
 
 
@@ -28,11 +33,10 @@ class Connection(asyncio.Protocol):
         self.send()
 
     def send(self) -> None:
-        request = self.run.next_request()
-        if request is None:
-            self.transport.close()
-            return
-        self.sent_at = time.perf_counter()
+        self.run.serve(self)
+
+    def write(self, request: bytes, due_at: float) -> None:
+        self.sent_at = due_at
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -80,17 +84,67 @@ class Run:
         if not self.open:
             self.done.set()
 
-    async def go(self, port: int) -> dict[str, object]:
+    def serve(self, connection: Connection) -> None:
+        """The connection is free: give it the next request, or close it."""
+        request = self.next_request()
+        if request is None:
+            connection.transport.close()
+        else:
+            connection.write(request, time.perf_counter())
+
+    async def pace(self) -> None:
+        """Closed loop: nothing to do."""
+
+    async def go(self, ports: list[int]) -> dict[str, object]:
         self.began = time.perf_counter()
         loop = asyncio.get_running_loop()
-        for _ in range(self.connections):
-            await loop.create_connection(lambda: Connection(self), "127.0.0.1", port)
+        for number in range(self.connections):
+            await loop.create_connection(lambda: Connection(self), "127.0.0.1", ports[number % len(ports)])
+        await self.pace()
         await self.done.wait()
         elapsed = time.perf_counter() - self.began
         times = sorted(self.times)
         return {"webhooks": len(times), "seconds": round(elapsed, 3), "per_second": round(len(times) / elapsed, 1),
                 "p50_ms": round(times[len(times) // 2] * 1000, 2), "p99_ms": round(times[int(len(times) * 0.99)] * 1000, 2),
                 "statuses": dict(self.statuses)}
+
+
+class OpenRun(Run):
+    """So many a second for `seconds`. What finds no connection free waits, and its time counts."""
+
+    def __init__(self, requests: list[bytes], seconds: float, connections: int, rate: float) -> None:
+        super().__init__(requests, seconds, connections)
+        self.rate = rate
+        self.waiting: deque[tuple[bytes, float]] = deque()
+        self.free: list[Connection] = []
+        self.due: list[float] = []
+        self.is_over = False
+
+    def serve(self, connection: Connection) -> None:
+        if self.waiting:
+            connection.write(*self.waiting.popleft())
+        elif self.is_over:
+            connection.transport.close()
+        else:
+            self.free.append(connection)
+
+    async def pace(self) -> None:
+        begin = time.perf_counter()
+        for number, request in enumerate(self.requests[:int(self.rate * self.seconds)]):
+            due_at = begin + number / self.rate
+            if (wait := due_at - time.perf_counter()) > 0:
+                await CLOCK.sleep(wait)
+            self.due.append(due_at)
+            if self.free:
+                self.free.pop().write(request, due_at)
+            else:
+                self.waiting.append((request, due_at))
+        self.is_over = True
+        for connection in self.free:
+            connection.transport.close()
+
+    async def go(self, ports: list[int]) -> dict[str, object]:
+        return {**await super().go(ports), "due": self.due}
 
 
 def requests(path: str, bodies: list[bytes]) -> list[bytes]:
@@ -100,10 +154,12 @@ def requests(path: str, bodies: list[bytes]) -> list[bytes]:
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    fleet = Fleet(options["seed"], options["repeats"], options["new"])
-    bodies = list(fleet.bodies(options["count"], options["alerts"]))
-    run = Run(requests(options["path"], bodies), options["seconds"], options["connections"])
-    print(json.dumps(asyncio.run(run.go(options["port"]))))
+    fleet = Fleet(options["seed"], options["repeats"], options["new"], options.get("shards", 0))
+    bodies = requests(options["path"], list(fleet.bodies(options["count"], options["alerts"])))
+    seconds, connections, rate = options["seconds"], options["connections"], options.get("rate")
+    run = OpenRun(bodies, seconds, connections, rate) if rate else Run(bodies, seconds, connections)
+    gc.disable()        # a pause here would be taken for one of the hub
+    print(json.dumps(asyncio.run(run.go(options["ports"]))))
 
 
 if __name__ == "__main__":

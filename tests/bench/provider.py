@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
+from contextlib import suppress
 
 NUMBER = re.compile(rb'mark-(\d+)-')
 
@@ -35,6 +37,14 @@ class Provider:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
+
+    async def all_read(self, count: int, seconds: float) -> None:
+        """Until the marks 0 to count - 1 have come, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(self.arrivals) < count:
+                    self.changed.clear()
+                    await self.changed.wait()
 
     def note(self, head: bytes, body: bytes, now: float) -> None:
         if mark := NUMBER.search(body):
@@ -69,3 +79,46 @@ class SlackProvider(Provider):
     def note(self, head: bytes, body: bytes, now: float) -> None:
         if head.startswith(b"post /chat.update") and (edited := EDITED.search(body)):
             self.arrivals.setdefault(int(edited[1]), now)
+
+
+class Answering(asyncio.Protocol):
+    """One connection to a Sink: answers each request, counts it by the first part of its path."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink, self.buffer = sink, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.sink.transports.add(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            head = self.buffer[:end].lower()
+            length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+            if len(self.buffer) < end + 4 + length:
+                return
+            self.buffer = self.buffer[end + 4 + length:]
+            self.sink.count[head.split(b"/", 2)[1].decode()] += 1
+            self.transport.write(Provider.answer)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.sink.transports.discard(self.transport)
+
+
+class Sink:
+    """A provider as cheap as it can be: it shares the machine with the hub that it measures."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        self.transports: set[asyncio.BaseTransport] = set()
+
+    async def __aenter__(self) -> Sink:
+        self.server = await asyncio.get_running_loop().create_server(lambda: Answering(self), "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+        for transport in list(self.transports):
+            transport.close()

@@ -111,6 +111,35 @@ class Hub(Server):
         return [sys.executable, "-m", "alerthub", "serve"]
 
 
+SHARDED = """
+server: {{listen: "127.0.0.1:{port}"}}
+database: {{url: "{database}"}}
+log: {{level: warning}}
+sources: [{{name: alertmanager, type: alertmanager}}]
+receivers:
+{receivers}
+route:
+  receiver: shard-0
+  group_by: [alertname, instance]
+  routes:
+{routes}
+"""
+RECEIVER = """  - name: shard-{shard}
+    webhook_configs: [{{url: "{provider}{shard}", secret: whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}}]"""
+ROUTE = """    - {{matchers: ['shard="{shard}"'], receiver: shard-{shard}}}"""
+
+
+class ShardedHub(Hub):
+    """Every alert opens an incident; its label `shard` leads it to one of several webhook receivers."""
+
+    def __init__(self, provider: str, shards: int, database: str = "sqlite:///hub.db") -> None:
+        Server.__init__(self)
+        (self.folder / "alerthub.yml").write_text(SHARDED.format(
+            port=self.port, database=database,
+            receivers="\n".join(RECEIVER.format(shard=shard, provider=provider) for shard in range(shards)),
+            routes="\n".join(ROUTE.format(shard=shard) for shard in range(shards))))
+
+
 CLICKED = """
 server: {{listen: "127.0.0.1:{port}"}}
 database: {{url: "sqlite:///hub.db"}}

@@ -210,7 +210,7 @@ def sessions(server: Postgres) -> float:
 
 
 async def loaded(port: int, seed: int, seconds: float) -> dict[str, float]:
-    options = {"port": port, "path": "/hooks/alertmanager", "alerts": ALERTS, "repeats": 0.7, "new": 0.1, "seed": seed,
+    options = {"ports": [port], "path": "/hooks/alertmanager", "alerts": ALERTS, "repeats": 0.7, "new": 0.1, "seed": seed,
                "seconds": seconds, "connections": CONNECTIONS, "count": BODIES}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.load", json.dumps(options), stdout=subprocess.PIPE)

@@ -15,9 +15,10 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 from psycopg import sql
@@ -74,13 +75,13 @@ class Server:
 
 
 class Postgres(Program):
-    """A server of our own, in a folder of its own. `durable` keeps fsync on, for tests that kill it."""
+    """A server of our own, in a folder of its own. `durable` keeps fsync on, for tests that kill it; `settings` go first."""
 
     stop_signal = signal.SIGINT   # "fast": open sessions are ended
 
-    def __init__(self, binaries: Path, durable: bool = False) -> None:
+    def __init__(self, binaries: Path, durable: bool = False, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__("PostgreSQL")
-        self.binaries, self.durable = binaries, durable
+        self.binaries, self.durable, self.settings = binaries, durable, settings
         self.data, self.prefix = self.folder / "data", unprivileged(binaries, self.folder)
         self.server = Server(f"postgresql://{USER}@127.0.0.1:{self.port}/postgres")
         self.initialise()
@@ -94,7 +95,7 @@ class Postgres(Program):
             raise AssertionError(f"initdb failed:\n{done.stdout}{done.stderr}")
 
     def command(self) -> list[str]:
-        settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder),
+        settings = {**SETTINGS, **self.settings, "port": str(self.port), "unix_socket_directories": str(self.folder),
                     "fsync": "on" if self.durable else "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [*self.prefix, str(self.binaries / "postgres"), "-D", str(self.data), *options]
