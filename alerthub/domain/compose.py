@@ -18,7 +18,7 @@ from alerthub.domain.event import Event, EventKind, why_of
 from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.latch import Latch
 from alerthub.domain.message import ActionLine, AlertLine, DigestLine, Link, Message, Why
-from alerthub.domain.route import Route, resolve
+from alerthub.domain.route import Route
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.runbook import choose
 from alerthub.domain.standing import Waiting, can_escalate, of_people, standing
@@ -88,7 +88,7 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
 
 def routes_of(telling: Telling, rules: Rules) -> list[Route]:
     """Those by which the alerts that are shown lead anywhere, each once."""
-    return list({route.place: route for line in telling.lines for route in resolve(rules.route, line.labels)}.values())
+    return list({route.place: route for line in telling.lines for route in rules.routes(line.labels)}.values())
 
 
 def is_aside(telling: Telling) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from alerthub.domain.alert import Alert, AlertStatus, Batch, Labels, Severity, canonical, severity_of
 from alerthub.domain.event import Actor, Event, EventKind
@@ -116,7 +117,16 @@ def incident_key(source: str, labels: Labels, group_by: Sequence[str], group_lab
     pairs = group_pairs(group_by, labels) if group_by else tuple(sorted(group_labels.items()))
     if not pairs:
         pairs = (("alertname", labels.get("alertname", "")),)
+    is_short = sum(len(value) for _, value in pairs) <= LONGEST_KNOWN
+    return known_key(source, pairs) if is_short else hashed(source, pairs)
+
+
+def hashed(source: str, pairs: tuple[tuple[str, str], ...]) -> str:
     return hashlib.sha256(canonical([source, pairs]).encode()).hexdigest()
+
+
+LONGEST_KNOWN = 512     # characters of the values together: whoever sends labels must not fill the memory
+known_key = lru_cache(4096)(hashed)     # most alerts are of incidents that there have just been others of
 
 
 def title_of(labels: Labels, group_by: Sequence[str], group_labels: Labels) -> str:

@@ -57,6 +57,34 @@ def resolve(route: Route, labels: Labels) -> tuple[Route, ...]:
     return tuple(found) or (route,)
 
 
+def labels_asked(route: Route) -> frozenset[str]:
+    """The names of the labels that any matcher of the tree looks at."""
+    return frozenset(matcher.name for matcher in route.matchers).union(*(labels_asked(child) for child in route.routes))
+
+
+class Routing:
+    """`resolve` with a memory: alerts that are alike in the labels that the tree asks for lead to the same nodes, and a storm is
+    made of such alerts. Bounded in entries and in what each may hold, and forgotten as a whole."""
+
+    MOST = 10_000
+    LONGEST = 512       # characters of the values together: whoever sends labels must not fill the memory
+
+    def __init__(self, root: Route) -> None:
+        self.root, self.names = root, sorted(labels_asked(root))
+        self.known: dict[tuple[str | None, ...], tuple[Route, ...]] = {}
+
+    def resolve(self, labels: Labels) -> tuple[Route, ...]:
+        which = tuple(map(labels.get, self.names))
+        found = self.known.get(which)
+        if found is None:
+            found = resolve(self.root, labels)
+            if len(self.known) >= self.MOST:
+                self.known.clear()
+            if sum(len(value or "") for value in which) <= self.LONGEST:
+                self.known[which] = found
+        return found
+
+
 def group_pairs(names: Iterable[str], labels: Labels) -> tuple[tuple[str, str], ...]:
     """The labels that make the incident: those named, or all with `...`. An absent label and an empty one are the same."""
     chosen = labels if "..." in names else names

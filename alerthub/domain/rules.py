@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 
+from alerthub.domain.alert import Labels
 from alerthub.domain.matcher import Matcher
 from alerthub.domain.person import Person
-from alerthub.domain.route import Route
+from alerthub.domain.route import Route, Routing
 from alerthub.domain.runbook import Runbook
 from alerthub.domain.schedule import Schedule
 
@@ -185,7 +187,7 @@ class HeartbeatRule:
     token_sha256: str = ""                  # of the secret that a ping must bring; empty: none
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
     """The whole configuration, compiled. Immutable: a reload makes another one."""
 
@@ -225,8 +227,20 @@ class Rules:
                  *(release.approval for release in self.releases.values())]
         return frozenset(approval.role for approval in asked)
 
+    @cached_property
+    def routing(self) -> Routing:
+        return Routing(self.route)
+
+    def routes(self, labels: Labels) -> tuple[Route, ...]:
+        """The nodes of the tree that an alert with these labels leads to."""
+        return self.routing.resolve(labels)
+
     def destinations(self) -> Mapping[str, Destination]:
         """Every destination by key, the first receiver's settings winning."""
+        return self.all_destinations
+
+    @cached_property
+    def all_destinations(self) -> Mapping[str, Destination]:
         found: dict[str, Destination] = {}
         for told in (*(receiver.destinations for receiver in self.receivers.values()), *self.contacts.values()):
             for destination in told:

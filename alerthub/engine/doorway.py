@@ -14,7 +14,6 @@ from alerthub.domain.action import RunState
 from alerthub.domain.alert import Batch
 from alerthub.domain.event import Event, EventKind
 from alerthub.domain.incident import key_of
-from alerthub.domain.route import resolve
 from alerthub.domain.rules import Rules
 from alerthub.errors import Busy
 from alerthub.flow import beat
@@ -194,7 +193,7 @@ def kindred(group: Sequence[Waiting], rules: Rules) -> list[list[Waiting]]:
 
 def subjects(batch: Batch, rules: Rules) -> set[str]:
     """What a webhook speaks of: its alerts, and the incidents that they belong to by these rules."""
-    keys = {key_of(batch, alert, resolve(rules.route, alert.labels)) for alert in batch.alerts}
+    keys = {key_of(batch, alert, rules.routes(alert.labels)) for alert in batch.alerts}
     return keys | {f"{batch.source}/{alert.identity}" for alert in batch.alerts}
 
 

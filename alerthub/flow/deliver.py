@@ -19,7 +19,7 @@ from alerthub.domain.compose import DIGEST_LINES, Telling, compose, digest, is_a
 from alerthub.domain.delivery import LEASE, Lane, is_wanted, spend, tokens
 from alerthub.domain.incident import Incident
 from alerthub.domain.message import IncidentStatus, Receipt, Why
-from alerthub.domain.route import Route, resolve
+from alerthub.domain.route import Route
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow.intake import take_in
@@ -168,7 +168,7 @@ def reroute(tx: Tx, rules: Rules, telling: Telling, now: datetime) -> None:
     incident = telling.incident
     if not incident.is_open:
         return
-    routes = {route.place: route for line in telling.lines for route in resolve(rules.route, line.labels)}
+    routes = {route.place: route for line in telling.lines for route in rules.routes(line.labels)}
     told = [destination for route in routes.values() for destination in rules.receivers[route.receiver].destinations]
     lanes.ensure(tx, [lanes.Opening(incident.id, destination, now) for destination in told if destination.key != incident.avoid])
     lanes.mark(tx, [(incident.id, incident.seq)], now)

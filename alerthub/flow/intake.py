@@ -28,7 +28,7 @@ from alerthub.domain.incident import (
     reopen,
 )
 from alerthub.domain.own import own_batch
-from alerthub.domain.route import Route, resolve
+from alerthub.domain.route import Route
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Conflict
 from alerthub.flow import flapping, late, silencing
@@ -115,7 +115,7 @@ class Folding:
         return bool(source and source.stale_after and batch.arrived_at - state.seen_at >= source.stale_after)
 
     def routes_of(self, alert: Alert) -> tuple[Route, ...]:
-        return resolve(self.rules.route, alert.labels)
+        return self.rules.routes(alert.labels)
 
     def fold(self, batch: Batch) -> None:
         """Fold one webhook; every incident that it changes gets one event."""

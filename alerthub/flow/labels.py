@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from alerthub.domain.alert import Labels
 from alerthub.domain.compose import shared
 from alerthub.domain.incident import AlertState, Incident
-from alerthub.domain.route import Route, resolve
+from alerthub.domain.route import Route
 from alerthub.domain.rules import Rules
 from alerthub.store import alerts as alert_store
 from alerthub.store.tx import Tx
@@ -40,5 +40,5 @@ def common_labels(tx: Tx, incident: Incident) -> Labels:
 
 def routes_of(tx: Tx, rules: Rules, incident: Incident) -> list[Route]:
     """All routes by which its alerts lead somewhere, each once."""
-    found = {route.place: route for labels in labels_of(tx, incident) for route in resolve(rules.route, labels)}
+    found = {route.place: route for labels in labels_of(tx, incident) for route in rules.routes(labels)}
     return list(found.values())

@@ -13,7 +13,6 @@ from alerthub.domain.action import Proposal, proposals
 from alerthub.domain.alert import Alert, AlertStatus, Batch
 from alerthub.domain.event import Event
 from alerthub.domain.incident import OWN_SOURCE, AlertState
-from alerthub.domain.route import resolve
 from alerthub.domain.rules import Direction, Rules
 from alerthub.flow.keep import keep
 from alerthub.flow.propose import latches_it, run_rows
@@ -71,7 +70,7 @@ def missed(tx: Tx, rules: Rules, firing: Firing) -> list[tuple[str, str, Proposa
 
 
 def called_for(rules: Rules, alert: Alert) -> Iterable[Proposal]:
-    return proposals(resolve(rules.route, alert.labels), alert, rules)
+    return proposals(rules.routes(alert.labels), alert, rules)
 
 
 def fired(state: AlertState) -> tuple[str, str, Alert]:

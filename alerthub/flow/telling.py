@@ -15,7 +15,7 @@ from alerthub.domain.delivery import Lane, is_wanted
 from alerthub.domain.event import Event, EventKind
 from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.message import ActionLine, AlertLine, IncidentStatus
-from alerthub.domain.route import Route, resolve
+from alerthub.domain.route import Route
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.standing import Waiting
 from alerthub.domain.story import Fate, fate_of, may_be_done, short, story
@@ -93,7 +93,7 @@ def routes_to(rules: Rules, destination: Destination, telling: Telling) -> list[
     """The routes by which this incident's alerts lead to the destination; none for what was added by other means."""
     found: dict[str, Route] = {}
     for line in telling.lines:
-        for route in resolve(rules.route, line.labels):
+        for route in rules.routes(line.labels):
             if any(told.key == destination.key for told in rules.receivers[route.receiver].destinations):
                 found[route.place] = route
     return list(found.values())
