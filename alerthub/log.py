@@ -68,7 +68,7 @@ class Redactor:
         if len(lines) > 1:
             parts |= {line.strip() for line in lines if len(line.strip()) >= SHORTEST_PART}
         found = {form for part in parts if len(part) >= SHORTEST_SECRET for form in forms_of(part)}
-        self._forms = tuple(sorted({*self._forms, *found}, key=len, reverse=True))
+        self._forms += tuple(found.difference(self._forms))     # a new tuple: other threads may be reading the old one
 
     def redact(self, text: str) -> str:
         """The text with every secret replaced by `[secret]`. Secrets that overlap in it are replaced as one."""

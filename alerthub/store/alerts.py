@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.message import IncidentStatus
 from alerthub.errors import Conflict
+from alerthub.store.batch import among, several
 from alerthub.store.schema import Instant, alerts, holds, incidents
 from alerthub.store.tx import AnyRow, Tx, chunks
 
@@ -19,14 +20,17 @@ ALERT_COLUMNS = (
     alerts.c.row, alerts.c.source, alerts.c.identity, alerts.c.incident_id, alerts.c.status, alerts.c.content,
     alerts.c.starts_at, alerts.c.ends_at, alerts.c.changed_at, alerts.c.seen_at, alerts.c.missing_since,
 )
-BY_SOURCE = select(*ALERT_COLUMNS).where(
-    alerts.c.source == bindparam("the_source"), alerts.c.identity.in_(bindparam("identities", expanding=True)),
-    holds(alerts.c.is_current))
+BY_SOURCE = {is_postgres: select(*ALERT_COLUMNS).where(
+    alerts.c.source == bindparam("the_source"), among(alerts.c.identity, "identities", is_postgres),
+    holds(alerts.c.is_current)) for is_postgres in (False, True)}
 BY_INCIDENT = select(*ALERT_COLUMNS).where(alerts.c.incident_id == bindparam("incident"))
-INCIDENTS_BY_ID = select(incidents).where(incidents.c.id.in_(bindparam("ids", expanding=True)))
+INCIDENTS_BY_ID = {is_postgres: select(incidents).where(among(incidents.c.id, "ids", is_postgres))
+                   for is_postgres in (False, True)}
+NEW_ALERT, NEW_INCIDENT = alerts.insert(), incidents.insert()
 UPDATE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
 # Not FOR UPDATE: whoever only refers to an incident (its lanes, its runs) need not wait for whoever changes it.
-LOCKED_BY_ID = INCIDENTS_BY_ID.order_by(incidents.c.id).with_for_update(key_share=True)
+LOCKED_BY_ID = {is_postgres: query.order_by(incidents.c.id).with_for_update(key_share=True)
+                for is_postgres, query in INCIDENTS_BY_ID.items()}
 TOUCH_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"), alerts.c.status == bindparam("judged"))
 RETIRE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row")).values(is_current=False)
 
@@ -44,7 +48,8 @@ def current(tx: Tx, source: str, identities: Iterable[str]) -> dict[str, AlertSt
     """The latest state of these alerts of a source, by identity; unknown ones are absent."""
     found: dict[str, AlertState] = {}
     for chunk in chunks(identities):
-        for row in tx.conn.execute(BY_SOURCE, {"the_source": source, "identities": chunk}):
+        named = {"the_source": source, "identities": several(chunk, tx.is_postgres)}
+        for row in tx.conn.execute(BY_SOURCE[tx.is_postgres], named):
             found[row[2]] = alert_state(row)
     return found
 
@@ -73,17 +78,27 @@ def save_alerts(tx: Tx, states: Sequence[AlertState], retired: Sequence[int]) ->
 
     A repeat never writes the status: another replica may have changed it meanwhile.
     """
-    tx.many(RETIRE_ALERT, [{"the_row": row} for row in retired])
-    tx.many(alerts.insert(), [
+    lock_in_order(tx, [*retired, *(state.row for state in states if state.row and (state.is_dirty or state.is_touched))])
+    tx.batch(RETIRE_ALERT, [{"the_row": row} for row in retired])
+    tx.batch(NEW_ALERT, [
         {**alert_columns(state), "source": state.source, "identity": state.identity, "incident_id": state.incident_id,
          "is_current": True} for state in states if state.is_dirty and not state.row])
-    tx.many(UPDATE_ALERT, [{**alert_columns(state), "the_row": state.row} for state in states if state.is_dirty and state.row])
+    tx.batch(UPDATE_ALERT, [{**alert_columns(state), "the_row": state.row} for state in states if state.is_dirty and state.row])
     touched = [state for state in states if state.is_touched and not state.is_dirty and state.row]
-    done = tx.many(TOUCH_ALERT, [
+    done = tx.batch(TOUCH_ALERT, [
         {"the_row": state.row, "judged": state.status.value, "content": state.content, "seen_at": state.seen_at,
          "missing_since": state.missing_since} for state in touched])
     if done != len(touched):
         raise Conflict("an alert changed its status meanwhile")
+
+
+LOCK_ALERTS = select(alerts.c.row).where(among(alerts.c.row, "rows", True)).order_by(alerts.c.row).with_for_update(key_share=True)
+
+
+def lock_in_order(tx: Tx, rows: Sequence[int]) -> None:
+    """A statement over many rows locks them in an order of its own; replicas would wait for each other in a circle."""
+    if tx.is_postgres and len(rows) > 1:
+        tx.conn.execute(LOCK_ALERTS, {"rows": several(rows, True)})
 
 
 def alert_columns(state: AlertState) -> dict[str, Any]:
@@ -109,18 +124,22 @@ def incidents_for_change(tx: Tx, ids: Iterable[str]) -> dict[str, Incident]:
     return by_id(tx, LOCKED_BY_ID, ids)
 
 
-NEWEST = (select(incidents.c.key, func.max(incidents.c.number).label("number"))
-          .where(incidents.c.key.in_(bindparam("keys", expanding=True))).group_by(incidents.c.key).subquery())
-LATEST = (select(incidents.c.key, incidents.c.id)
-          .join(NEWEST, and_(NEWEST.c.key == incidents.c.key, NEWEST.c.number == incidents.c.number))
-          .where((incidents.c.status != "resolved") | (incidents.c.resolved_at >= bindparam("since", type_=Instant()))))
+def latest(is_postgres: bool) -> Select[Any]:
+    newest = (select(incidents.c.key, func.max(incidents.c.number).label("number"))
+              .where(among(incidents.c.key, "keys", is_postgres)).group_by(incidents.c.key).subquery())
+    return (select(incidents.c.key, incidents.c.id)
+            .join(newest, and_(newest.c.key == incidents.c.key, newest.c.number == incidents.c.number))
+            .where((incidents.c.status != "resolved") | (incidents.c.resolved_at >= bindparam("since", type_=Instant()))))
+
+
+LATEST = {is_postgres: latest(is_postgres) for is_postgres in (False, True)}
 
 
 def latest_by_key(tx: Tx, keys: Iterable[str], resolved_since: datetime) -> dict[str, str]:
     """For each key the id of its open incident, else of the newest one resolved since then; keys without are absent."""
     found: dict[str, str] = {}
     for chunk in chunks(keys):
-        rows = tx.conn.execute(LATEST, {"keys": chunk, "since": resolved_since})
+        rows = tx.conn.execute(LATEST[tx.is_postgres], {"keys": several(chunk, tx.is_postgres), "since": resolved_since})
         found.update((key, incident_id) for key, incident_id in rows)
     return found
 
@@ -166,10 +185,10 @@ def save_incidents(tx: Tx, changed: Sequence[Incident]) -> None:
     rows = [{**incident_columns(incident), "id": incident.id, "key": incident.key, "source": incident.source,
              "title": incident.title, "avoid": incident.avoid} for incident in new]
     if rows:
-        tx.many(incidents.insert(), rows)
+        tx.batch(NEW_INCIDENT, rows)
     old = [{**incident_columns(incident), "the_id": incident.id, "stored": incident.stored_seq}
            for incident in changed if incident.stored_seq]
-    if tx.many(UPDATE_INCIDENT, old) != len(old):
+    if tx.batch(UPDATE_INCIDENT, old) != len(old):
         raise Conflict("an incident changed meanwhile")
 
 
@@ -178,8 +197,9 @@ def read_incidents(tx: Tx, ids: Iterable[str]) -> dict[str, Incident]:
     return by_id(tx, INCIDENTS_BY_ID, ids)
 
 
-def by_id(tx: Tx, statement: Select[Any], ids: Iterable[str]) -> dict[str, Incident]:
-    incidents_of = (map(incident_of, tx.conn.execute(statement, {"ids": chunk})) for chunk in chunks(sorted(ids)))
+def by_id(tx: Tx, statements: Mapping[bool, Select[Any]], ids: Iterable[str]) -> dict[str, Incident]:
+    incidents_of = (map(incident_of, tx.conn.execute(statements[tx.is_postgres], {"ids": several(chunk, tx.is_postgres)}))
+                    for chunk in chunks(sorted(ids)))
     return {incident.id: incident for found in incidents_of for incident in found}
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, delete, func, select
 from alerthub.domain.alert import canonical
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.record import Row, link
+from alerthub.store.batch import among, several
 from alerthub.store.schema import EPOCH, MICROSECOND, events, incidents, quarantine
 from alerthub.store.tx import AnyRow, Tx, chunks
 
@@ -20,8 +21,9 @@ AFTER = (select(events).where(events.c.incident_id == bindparam("incident"), eve
 
 
 # Two lists, not one of pairs: for pairs SQLite reads the whole table.
-HASHES = select(events.c.incident_id, events.c.seq, events.c.hash).where(
-    events.c.incident_id.in_(bindparam("ids", expanding=True)), events.c.seq.in_(bindparam("seqs", expanding=True)))
+HASHES = {is_postgres: select(events.c.incident_id, events.c.seq, events.c.hash).where(
+    among(events.c.incident_id, "ids", is_postgres), among(events.c.seq, "seqs", is_postgres)) for is_postgres in (False, True)}
+APPEND = events.insert()
 PLACES = 100                 # looked up at once: in the worst case each incident at each seq
 Place = tuple[str, int]      # (incident, seq)
 
@@ -39,7 +41,7 @@ def append(tx: Tx, happened: Sequence[Event]) -> None:
         rows.append({"incident_id": row.incident_id, "seq": row.seq, "at": event.at, "kind": row.kind,
                      "actor_kind": row.actor_kind, "actor_name": row.actor_name, "text": row.text, "data": data,
                      "hash": linked})
-    tx.many(events.insert(), rows)
+    tx.batch(APPEND, rows)
 
 
 def hashes(tx: Tx, places: Iterable[Place]) -> dict[Place, str]:
@@ -47,8 +49,8 @@ def hashes(tx: Tx, places: Iterable[Place]) -> dict[Place, str]:
     found: dict[Place, str] = {}
     for chunk in chunks(sorted(places, key=itemgetter(1)), PLACES):
         wanted = frozenset(chunk)
-        ids, seqs = ({place[column] for place in wanted} for column in (0, 1))
-        rows = tx.conn.execute(HASHES, {"ids": list(ids), "seqs": list(seqs)})
+        ids, seqs = (several(list({place[column] for place in wanted}), tx.is_postgres) for column in (0, 1))
+        rows = tx.conn.execute(HASHES[tx.is_postgres], {"ids": ids, "seqs": seqs})
         found.update(((one, seq), value or "") for one, seq, value in rows if (one, seq) in wanted)
     return found
 

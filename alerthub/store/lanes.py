@@ -44,13 +44,13 @@ def new_destination(is_postgres: bool) -> Any:
 
 def ensure(tx: Tx, openings: Sequence[Opening]) -> None:
     """One lane per (incident, destination); those that exist stay as they are."""
-    tx.many(new_lane(tx.is_postgres), [
+    tx.batch(new_lane(tx.is_postgres), [
         {"incident_id": opening.incident_id, "destination": opening.destination.key,
          "channel": opening.destination.channel, "told_seq": 0, "want_seq": 0, "told_episode": 0, "repeats": 0,
          "not_before": opening.not_before, "attempt": 0, "failures": 0, "is_degraded": False, "is_dead": False}
         for opening in openings])
     known = {opening.destination.key: opening.destination.channel for opening in openings}
-    tx.many(new_destination(tx.is_postgres), [
+    tx.batch(new_destination(tx.is_postgres), [
         {"key": key, "channel": channel, "free_at": EPOCH, "last_error": "", "moved_to": ""}
         for key, channel in sorted(known.items())])
 
@@ -75,7 +75,7 @@ def mark(tx: Tx, wanted: Iterable[tuple[str, int]], now: datetime) -> None:
     lane gets another chance: there is something new to tell."""
     rows = [{"incident": incident, "seq": seq, "moment": now} for incident, seq in wanted]
     tx.has_work = tx.has_work or bool(rows)
-    tx.many(MARK, rows)
+    tx.batch(MARK, rows)
 
 
 HURRY = (update(lanes).where(lanes.c.incident_id == bindparam("incident"), lanes.c.receipt.is_not(None), lanes.c.channel != GONE)
@@ -190,8 +190,11 @@ def sending_row(lane: Lane, why: Why, up_to: int, now: datetime) -> dict[str, An
             "possible_duplicate": lane.may_double, "started_at": now, "failure": "", "detail": "", "is_dead_letter": False}
 
 
+NEW_DELIVERY = deliveries.insert()
+
+
 def insert_deliveries(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
-    tx.many(deliveries.insert(), rows)
+    tx.batch(NEW_DELIVERY, rows)
 
 
 def set_free(tx: Tx, free_at: dict[str, datetime]) -> None:

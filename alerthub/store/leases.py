@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     ScalarSelect,
     Table,
+    Update,
     bindparam,
     func,
     or_,
@@ -52,12 +53,16 @@ def pick(tx: Tx, query: AnySelect, table: Table) -> Sequence[AnyRow]:
     return tx.conn.execute(query.with_for_update(skip_locked=True, of=table)).all()
 
 
+@cache
+def by_key(table: Table, key: str) -> Update:
+    return update(table).where(table.c[key] == bindparam("the_key"))
+
+
 def lease(tx: Tx, table: Table, key: str, rows: Sequence[AnyRow], owner: str, until: datetime, **columns: Any) -> None:
     """Take rows that `pick` locked, and write these columns with it. Their attempt number moves on: results of earlier holders
     no longer count. In one UPDATE: a second one of the same row makes PostgreSQL check its foreign keys again, and so wait for
     whoever holds the incident."""
-    statement = update(table).where(table.c[key] == bindparam("the_key"))
-    tx.many(statement, [{"the_key": row._mapping[key], "lease_until": until, "due_at": until, "owner": owner,
+    tx.batch(by_key(table, key), [{"the_key": row._mapping[key], "lease_until": until, "due_at": until, "owner": owner,
                          "attempt": row._mapping["attempt"] + 1, **columns} for row in rows])
 
 

@@ -116,8 +116,8 @@ async def command(hub: Hub) -> float:
 
 
 async def ingest(hub: Hub, turn: int) -> dict[str, object]:
-    options = {"ports": [hub.port], "path": "/hooks/alertmanager", "alerts": ALERTS, "repeats": 0.7, "new": 0.1, "seed": 1000 + turn,
-               "seconds": SECONDS, "connections": CONNECTIONS, "count": BODIES}
+    options = {"ports": [hub.port], "path": "/hooks/alertmanager", "alerts": ALERTS, "repeats": 0.7, "new": 0.1,
+               "seed": 1000 + turn, "seconds": SECONDS, "connections": CONNECTIONS, "count": BODIES}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.load", json.dumps(options), stdout=subprocess.PIPE)
     output, _ = await process.communicate()
