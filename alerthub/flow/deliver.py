@@ -25,7 +25,7 @@ from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Sending, Share, settle
 from alerthub.flow.telling import Turn, as_told, calls_person, comes_from, read_tellings, repeat_after, routes_to, turn_of
-from alerthub.store import doubts, lanes, leases, people
+from alerthub.store import destinations, doubts, lanes, leases, people
 from alerthub.store.database import Store
 from alerthub.store.schema import lanes as lane_table
 from alerthub.store.tx import Tx
@@ -58,8 +58,10 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
     taken: list[Chosen] = []
     closed = 0
     for place in lanes.ready(tx, busy, now, PLACES):
-        group = lanes.due(tx, place, now, LOOK)
         destination = known.get(place.key)
+        if destination is not None and free_slots[destination.channel] <= 0:
+            continue
+        group = lanes.due(tx, place, now, LOOK if destination is None or destination.digests else SLOTS_EACH)
         if destination is None and group:
             close(tx, rules, place.key, group, now)
             closed += len(group)
@@ -79,7 +81,7 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
     lanes.unhurry(tx, rows)
     sendings = render(tx, rules, taken, now)
     spent = Counter(sending.destination.key for sending in sendings)
-    lanes.set_free(tx, {told.key: spend(chosen[0].free_at, told.every, told.burst, now, spent[told.key])
+    destinations.set_free(tx, {told.key: spend(chosen[0].free_at, told.every, told.burst, now, spent[told.key])
                         for told, chosen, _ in taken if told.every and spent[told.key]})
     hurried = hurry(tx, rules, free_slots, under_way, owner, now)
     return Claimed([*sendings, *hurried], len(rows) + closed + len(hurried))
@@ -157,7 +159,7 @@ def close(tx: Tx, rules: Rules, key: str, group: Sequence[lanes.DueLane], now: d
     for due in group:
         lanes.settle(tx, due.lane.id, due.lane.attempt, due_at=None, told_seq=due.lane.want_seq, channel=lanes.GONE)
         reroute(tx, rules, tellings[due.lane.id], now)
-    lanes.destination_gone(tx, key)
+    destinations.gone(tx, key)
     take_in(tx, rules, [own.own_batch([own.delivery_works(key, key.partition(":")[0], now)], now)], now)
     logger.warning("destination is not in the configuration any more", extra={
         "event": "lane.closed", "destination": key, "lanes": len(group)})

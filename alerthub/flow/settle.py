@@ -13,7 +13,7 @@ from alerthub.domain.message import Message, Receipt, Why
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow.intake import take_in
-from alerthub.store import lanes
+from alerthub.store import destinations, lanes
 from alerthub.store.tx import Tx
 
 
@@ -46,7 +46,7 @@ def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, erro
     if error is None:
         for share in sending.shares:
             settle_sent(tx, sending, share, receipt or Receipt(), now)
-        if lanes.destination_works(tx, sending.destination.key, now):
+        if destinations.works(tx, sending.destination.key, now):
             for share in sending.shares:
                 lanes.no_dead_letters(tx, share.lane.id)
             take_in(tx, rules, [own.own_batch([own.delivery_works(
@@ -57,7 +57,7 @@ def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, erro
                 default=None)
     is_ours = any(verdict is not None for verdict in verdicts)      # whoever was overtaken knows nothing new of the destination
     if is_ours and error.reason not in (Failure.stale_handle, Failure.content):
-        lanes.destination_failed(tx, sending.destination.key, now, error.detail, pause)
+        destinations.failed(tx, sending.destination.key, now, error.detail, pause)
     dead = any(verdict is not None and verdict.next is Next.dead for verdict in verdicts)
     if dead:
         alarm(tx, rules, sending.destination, error, now)
@@ -70,10 +70,10 @@ def settle_sent(tx: Tx, sending: Sending, share: Share, receipt: Receipt, now: d
     repeat_at = told_at + share.repeat_after if share.repeat_after else None
     is_digest = sending.message.why is Why.digest
     keep = share.lane.receipt if is_digest else receipt
-    ours = lanes.settle(
-        tx, share.lane.id, share.attempt, told_seq=share.up_to, told_episode=share.episode, failures=0, failing_since=None,
-        not_before=None, is_degraded=False, repeats=share.lane.repeats + (sending.message.why is Why.repeat),
-        receipt=json.dumps(keep.handle) if keep is not None else None, due_at=lanes.due_again(share.up_to, now, repeat_at))
+    ours = lanes.settle_told(
+        tx, share.lane.id, share.attempt, share.up_to, now, repeat_at, told_episode=share.episode,
+        repeats=share.lane.repeats + (sending.message.why is Why.repeat),
+        receipt=json.dumps(keep.handle) if keep is not None else None)
     state = DeliveryState.sent if ours else DeliveryState.unknown
     detail = "; ".join(filter(None, (EDITED if is_edit else "", receipt.handle.get("refused", ""))))
     lanes.finish_delivery(tx, share.lane.id, share.attempt, state, now, detail=detail)
@@ -101,7 +101,7 @@ def settle_failed(tx: Tx, rules: Rules, sending: Sending, share: Share, error: S
         columns |= {"failures": 0, "failing_since": None, "is_degraded": False, "is_dead": lanes.knows_all(share.up_to),
                     "due_at": lanes.due_again(share.up_to, now, None)}
     if verdict.next is Next.move and error.moved_to:
-        lanes.destination_moved(tx, sending.destination.key, error.moved_to)
+        destinations.moved(tx, sending.destination.key, error.moved_to)
     if not lanes.settle(tx, lane.id, share.attempt, **columns):
         return None
     state = DeliveryState.unknown if error.is_ambiguous else DeliveryState.failed

@@ -19,6 +19,7 @@ from alerthub.store.tx import AnyRow, Tx, chunks
 AFTER = (select(events).where(events.c.incident_id == bindparam("incident"), events.c.seq > bindparam("after"))
          .order_by(events.c.seq))
 
+BETWEEN = AFTER.where(events.c.seq <= bindparam("up_to"))
 
 # Two lists, not one of pairs: for pairs SQLite reads the whole table.
 HASHES = {is_postgres: select(events.c.incident_id, events.c.seq, events.c.hash).where(
@@ -56,8 +57,8 @@ def hashes(tx: Tx, places: Iterable[Place]) -> dict[Place, str]:
 
 
 def after(tx: Tx, incident_id: str, seq: int, up_to: int | None = None) -> tuple[Event, ...]:
-    query = AFTER if up_to is None else AFTER.where(events.c.seq <= up_to)
-    return tuple(event_of(row) for row in tx.conn.execute(query, {"incident": incident_id, "after": seq}))
+    query, named = (AFTER, {}) if up_to is None else (BETWEEN, {"up_to": up_to})
+    return tuple(event_of(row) for row in tx.conn.execute(query, {"incident": incident_id, "after": seq, **named}))
 
 
 def event_of(row: AnyRow) -> Event:

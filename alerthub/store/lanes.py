@@ -1,4 +1,4 @@
-"""SQL of lanes, deliveries and destinations: what is due to whom, what was sent, how each destination fares."""
+"""SQL of lanes and deliveries: what is due to whom, what was sent."""
 
 from __future__ import annotations
 
@@ -197,21 +197,13 @@ def insert_deliveries(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
     tx.batch(NEW_DELIVERY, rows)
 
 
-def set_free(tx: Tx, free_at: dict[str, datetime]) -> None:
-    for key, moment in sorted(free_at.items()):
-        tx.conn.execute(update(destinations).where(destinations.c.key == key).values(free_at=later(moment)))
-
-
-def later(moment: datetime) -> Any:
-    """Never earlier than what stands: a pause that the provider asked for is not shortened by anything."""
-    new = bindparam(None, moment, type_=Instant())
-    return case((destinations.c.free_at > new, destinations.c.free_at), else_=new)
+FINISH = update(deliveries).where(deliveries.c.lane_id == bindparam("lane"), deliveries.c.attempt == bindparam("ours"))
 
 
 def finish_delivery(tx: Tx, lane_id: int, attempt: int, state: DeliveryState, now: datetime, *,
                     failure: str = "", detail: str = "", dead_letter: bool = False) -> None:
-    tx.conn.execute(update(deliveries).where(deliveries.c.lane_id == lane_id, deliveries.c.attempt == attempt).values(
-        state=state.value, finished_at=now, failure=failure, detail=detail, is_dead_letter=dead_letter))
+    tx.batch(FINISH, [{"lane": lane_id, "ours": attempt, "state": state.value, "finished_at": now, "failure": failure,
+                       "detail": detail, "is_dead_letter": dead_letter}])
 
 
 def settle(tx: Tx, lane_id: int, attempt: int, **columns: Any) -> bool:
@@ -219,6 +211,20 @@ def settle(tx: Tx, lane_id: int, attempt: int, **columns: Any) -> bool:
     statement = update(lanes).where(lanes.c.id == lane_id, lanes.c.attempt == attempt)
     done = tx.conn.execute(statement.values(lease_until=None, owner=None, **columns))
     return done.rowcount == 1
+
+
+TOLD = bindparam("told", type_=Integer())
+SETTLE_TOLD = update(lanes).where(lanes.c.id == bindparam("lane"), lanes.c.attempt == bindparam("ours")).values(
+    lease_until=None, owner=None, failures=0, failing_since=None, not_before=None, is_degraded=False, told_seq=TOLD,
+    due_at=case((lanes.c.want_seq > TOLD, MOMENT), else_=bindparam("repeat_at", type_=Instant())))
+
+
+def settle_told(tx: Tx, lane_id: int, attempt: int, told: int, now: datetime, repeat_at: datetime | None,
+                **columns: Any) -> bool:
+    """The same for one that has been told up to there; due again as `due_again` says. A constant, because this is done for
+    every message."""
+    row = {"lane": lane_id, "ours": attempt, "told": told, "moment": now, "repeat_at": repeat_at, **columns}
+    return tx.batch(SETTLE_TOLD, [row]) == 1
 
 
 def due_again(told: int, now: datetime, repeat_at: datetime | None) -> Any:
@@ -241,41 +247,10 @@ def last_told(tx: Tx, lane_id: int) -> datetime | None:
     return tx.conn.execute(told).scalar()
 
 
-def destination_failed(tx: Tx, key: str, now: datetime, error: str, pause_until: datetime | None) -> None:
-    columns: dict[str, Any] = {"failing_since": func.coalesce(destinations.c.failing_since, bindparam(
-        None, now, type_=destinations.c.failing_since.type)), "last_error": error}
-    if pause_until is not None:
-        columns |= {"free_at": later(pause_until), "paused_until": pause_until}
-    tx.conn.execute(update(destinations).where(destinations.c.key == key).values(columns))
-
-
 def no_dead_letters(tx: Tx, lane_id: int) -> None:
     """What was given up has been told after all."""
     tx.conn.execute(update(deliveries).where(deliveries.c.lane_id == lane_id, holds(deliveries.c.is_dead_letter)).values(
         is_dead_letter=False))
-
-
-def destination_gone(tx: Tx, key: str) -> None:
-    """It left the configuration: it neither fails nor works any more."""
-    tx.conn.execute(update(destinations).where(destinations.c.key == key).values(failing_since=None, last_error=""))
-
-
-def destination_works(tx: Tx, key: str, now: datetime) -> bool:
-    """Note a success; True when it was failing before."""
-    row = tx.conn.execute(select(destinations.c.failing_since).where(destinations.c.key == key)).first()
-    tx.conn.execute(update(destinations).where(destinations.c.key == key).values(
-        failing_since=None, last_error="", last_sent_at=now))
-    return bool(row and row.failing_since is not None)
-
-
-def destination_moved(tx: Tx, key: str, address: str) -> None:
-    tx.conn.execute(update(destinations).where(destinations.c.key == key).values(moved_to=address))
-
-
-def failing(tx: Tx) -> list[tuple[str, datetime, str]]:
-    query = select(destinations.c.key, destinations.c.failing_since, destinations.c.last_error).where(
-        destinations.c.failing_since.is_not(None)).order_by(destinations.c.key)
-    return [(row.key, row.failing_since, row.last_error) for row in tx.conn.execute(query)]
 
 
 def oldest_due(tx: Tx, now: datetime) -> dict[str, datetime]:

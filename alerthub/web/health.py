@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from alerthub.errors import Busy
 from alerthub.metrics import CONTENT_TYPE
-from alerthub.store import lanes, migrate, reading
+from alerthub.store import destinations, lanes, migrate, reading
 from alerthub.store.file import Gone
 from alerthub.web.base import HubView, answer, hub_of, problem
 
@@ -48,7 +48,7 @@ async def components(hub: HubView) -> dict[str, dict[str, object]]:
         async with asyncio.timeout(READY_SECONDS):
             now = hub.clock.now()
             oldest, failing, numbers, newer = await hub.store.read(
-                lambda tx: (lanes.oldest_due(tx, now), lanes.failing(tx), reading.counts(tx), migrate.newer(tx)))
+                lambda tx: (lanes.oldest_due(tx, now), destinations.failing(tx), reading.counts(tx), migrate.newer(tx)))
     except (Busy, TimeoutError) as error:
         return {"database": part("unhealthy", silence(error, "does not answer"))}
     trouble = hub.store.trouble
@@ -89,7 +89,7 @@ async def refresh(hub: HubView) -> None:
     """Gauges are read from the database when they are asked for: all replicas show the same."""
     now = hub.clock.now()
     oldest, failing, numbers = await hub.store.read(
-        lambda tx: (lanes.oldest_due(tx, now), lanes.failing(tx), reading.counts(tx)))
+        lambda tx: (lanes.oldest_due(tx, now), destinations.failing(tx), reading.counts(tx)))
     metrics = hub.metrics
     metrics.database.set(hub.store.trouble is None)
     metrics.failing_destinations.set(len(failing))

@@ -13,7 +13,7 @@ from alerthub.domain.reconcile import Listed, Peer
 from alerthub.domain.route import Route
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow import deliver, watch
-from alerthub.store import lanes, reading
+from alerthub.store import destinations, lanes, reading
 from tests.kit.alerts import batch, firing, resolved
 from tests.kit.world import EMAIL, PAGERDUTY, SLACK, TELEGRAM, World, destination, rules_for
 
@@ -253,7 +253,7 @@ async def test_a_paused_sender_that_failed_says_nothing_of_a_destination_that_wo
     world.slack.failures = [SendFailed(Failure.rate_limited, "HTTP 429", after=3600)]      # of the first, when it wakes
     held.set()
     await asyncio.gather(*world.worker.under_way)
-    assert await world.store.read(lanes.failing) == []
+    assert await world.store.read(destinations.failing) == []
 
 
 async def test_what_is_sent_again_after_a_lost_answer_is_marked_until_it_succeeds(world: World) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from alerthub.clock import SystemClock
 from alerthub.domain.message import Receipt
-from alerthub.store import lanes, leases, runs
+from alerthub.store import destinations, lanes, leases, runs
 from alerthub.store.database import Store
 from alerthub.store.schema import action_runs, leaders
 from alerthub.store.schema import destinations as destination_table
@@ -171,7 +171,7 @@ def claim_runs(tx: Tx, owner: str, now: datetime = START, limit: int = 1000) -> 
 
 
 def spend_budget(tx: Tx, seconds: float) -> None:
-    lanes.set_free(tx, {SLACK.key: START + timedelta(seconds=seconds)})
+    destinations.set_free(tx, {SLACK.key: START + timedelta(seconds=seconds)})
 
 
 def hasten_one(tx: Tx) -> None:
@@ -386,10 +386,10 @@ def test_a_destination_fails_since_its_first_failure_until_a_success(store: Stor
     store.write_now(lambda tx: add_lanes(tx))
     for seconds in (1, 2, 3):
         pause = START + 60 * SECOND if seconds == 2 else None
-        store.write_now(lambda tx, seconds=seconds, pause=pause: lanes.destination_failed(
+        store.write_now(lambda tx, seconds=seconds, pause=pause: destinations.failed(
             tx, SLACK.key, START + seconds * SECOND, f"error {seconds}", pause))
-    assert store.read_now(lanes.failing) == [(SLACK.key, START + SECOND, "error 3")]
+    assert store.read_now(destinations.failing) == [(SLACK.key, START + SECOND, "error 3")]
     assert store.read_now(lambda tx: tx.conn.execute(select(destination_table.c.free_at)).scalar_one()) == START + 60 * SECOND
-    assert store.write_now(lambda tx: lanes.destination_works(tx, SLACK.key, START)) is True
-    assert store.write_now(lambda tx: lanes.destination_works(tx, SLACK.key, START)) is False
-    assert store.read_now(lanes.failing) == []
+    assert store.write_now(lambda tx: destinations.works(tx, SLACK.key, START)) is True
+    assert store.write_now(lambda tx: destinations.works(tx, SLACK.key, START)) is False
+    assert store.read_now(destinations.failing) == []
