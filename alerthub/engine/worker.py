@@ -178,8 +178,8 @@ class Worker:
         self.next_due = min((moment for moment in (due, self.next_timed) if moment is not None), default=None)
         claim = self.tracer.past("claim", now, lanes=claimed.lanes) if claimed.sendings else None
         for sending in claimed.sendings:
-            self.start(delivering(self.tracer, sending, claim, partial(self.send, plant, sending)), sending.destination.channel,
-                       sending.destination.key)
+            kinds = deliver.kinds(sending, is_failing=sending.destination.key in claimed.failing)
+            self.start(delivering(self.tracer, sending, claim, partial(self.send, plant, sending)), *kinds)
         return claimed.lanes
 
     def start(self, work: Coroutine[Any, Any, None], *kinds: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -34,7 +34,10 @@ from alerthub.telemetry import within
 logger = logging.getLogger("alerthub.deliver")
 SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)     # seconds
 SEND_WITHIN = LEASE - timedelta(seconds=ATTEMPT_SECONDS)
-PLACES = 64     # destinations looked at in one claim
+PLACES = 48             # destinations that work, looked at in one claim
+FAILING_PLACES = 16     # and of those that fail, beside them
+FAILING_SLOTS = 16      # attempts under way to all that fail in one channel, half of what it has: they take longest
+WORKING_SLOTS = 28      # and to all that work: what fails is tried all the same
 SLOTS_EACH = 4  # attempts under way for one destination, an eighth of what its channel has
 URGENT = 64     # live messages hurried by one claim
 ASKED_ALONE = 10    # questions that are told one by one in a storm
@@ -47,6 +50,7 @@ class Claimed:
 
     sendings: Sequence[Sending] = ()
     lanes: int = 0
+    failing: frozenset[str] = frozenset()       # those destinations among them that failed last time
 
 
 def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str, int], owner: str, now: datetime) -> Claimed:
@@ -55,11 +59,14 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
     busy = [channel for channel, free in slots.items() if free <= 0]
     known = rules.destinations()
     free_slots = dict(slots)
+    room = room_for(under_way, slots)
     taken: list[Chosen] = []
     closed = 0
-    for place in lanes.ready(tx, busy, now, PLACES):
+    working, failing = (lanes.ready(tx, busy, now, most, is_failing=fails)
+                        for most, fails in ((PLACES, False), (FAILING_PLACES, True)))
+    for place, fails in [*((place, False) for place in working), *((place, True) for place in failing)]:
         destination = known.get(place.key)
-        if destination is not None and free_slots[destination.channel] <= 0:
+        if destination is not None and min(free_slots[destination.channel], room[destination.channel, fails]) <= 0:
             continue
         group = lanes.due(tx, place, now, LOOK if destination is None or destination.digests else SLOTS_EACH)
         if destination is None and group:
@@ -68,13 +75,14 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
         if destination is None or not group:
             continue
         allowed = min(tokens(group[0].free_at, destination.every, destination.burst, now), free_slots[destination.channel],
-                      SLOTS_EACH - under_way.get(place.key, 0))
+                      room[destination.channel, fails], SLOTS_EACH - under_way.get(place.key, 0))
         if allowed <= 0:
             continue
         chosen, is_storm = choose(rules, destination, group, allowed)
         if is_storm and (asked := asked_of(tx, rules, destination, chosen)):
             chosen, is_storm = asked[:allowed], False
         free_slots[destination.channel] -= 1 if is_storm else len(chosen)
+        room[destination.channel, fails] -= 1 if is_storm else len(chosen)
         taken.append((destination, chosen, is_storm))
     rows = [due.row for _, chosen, _ in taken for due in chosen]
     leases.lease(tx, lane_table, "id", rows, owner, now + LEASE)
@@ -84,7 +92,25 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
     destinations.set_free(tx, {told.key: spend(chosen[0].free_at, told.every, told.burst, now, spent[told.key])
                         for told, chosen, _ in taken if told.every and spent[told.key]})
     hurried = hurry(tx, rules, free_slots, under_way, owner, now)
-    return Claimed([*sendings, *hurried], len(rows) + closed + len(hurried))
+    return Claimed([*sendings, *hurried], len(rows) + closed + len(hurried), frozenset(place.key for place in failing))
+
+
+def kinds(sending: Sending, *, is_failing: bool) -> list[str]:
+    """What an attempt counts as while it is under way."""
+    channel = sending.destination.channel
+    return [channel, sending.destination.key, *([failing_in(channel)] if is_failing else [])]
+
+
+def failing_in(channel: str) -> str:
+    return f"failing {channel}"
+
+
+def room_for(under_way: Mapping[str, int], channels: Iterable[str]) -> dict[tuple[str, bool], int]:
+    """By channel, and whether its destination fails: how many attempts may be begun. What hangs must not keep what works from its
+    turn, nor the other way round."""
+    failing = {channel: under_way.get(failing_in(channel), 0) for channel in channels}
+    return {(channel, fails): FAILING_SLOTS - count if fails else WORKING_SLOTS - (under_way.get(channel, 0) - count)
+            for channel, count in failing.items() for fails in (False, True)}
 
 
 def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], under_way: Mapping[str, int], owner: str,

@@ -131,17 +131,19 @@ class DueLane:
 
 NOW, LIMIT = bindparam("now", type_=Instant()), bindparam("most", type_=Integer())
 FIRST_DUE = first_due(destinations.c.key)
-READY = (select(destinations.c.key, destinations.c.free_at, destinations.c.moved_to)
-         .where(destinations.c.free_at <= NOW, destinations.c.channel.not_in(bindparam("busy", expanding=True)), FIRST_DUE <= NOW)
-         .order_by(FIRST_DUE).limit(LIMIT).with_for_update(skip_locked=True, of=destinations))
+READY = {is_failing: (
+    select(destinations.c.key, destinations.c.free_at, destinations.c.moved_to)
+    .where(destinations.c.free_at <= NOW, destinations.c.channel.not_in(bindparam("busy", expanding=True)), FIRST_DUE <= NOW,
+           destinations.c.failing_since.is_not(None) if is_failing else destinations.c.failing_since.is_(None))
+    .order_by(FIRST_DUE).limit(LIMIT).with_for_update(skip_locked=True, of=destinations)) for is_failing in (False, True)}
 DUE = (select(lanes).where(lanes.c.destination == bindparam("place"), lanes.c.due_at <= NOW)
        .order_by(lanes.c.due_at, lanes.c.id).limit(LIMIT).with_for_update(skip_locked=True))
 
 
-def ready(tx: Tx, busy: Iterable[str], now: datetime, limit: int) -> list[AnyRow]:
-    """Destinations that have budget and a due lane, none of the channels that are busy; whoever waits longest first. Those
-    that the configuration does not know any more are found too: their lanes must be closed."""
-    return list(tx.conn.execute(READY, {"now": now, "busy": list(busy), "most": limit}))
+def ready(tx: Tx, busy: Iterable[str], now: datetime, limit: int, *, is_failing: bool = False) -> list[AnyRow]:
+    """Destinations that have budget and a due lane, those that work or those that fail, none of the channels that are busy;
+    whoever waits longest first. Those that the configuration does not know any more are found too: their lanes must be closed."""
+    return list(tx.conn.execute(READY[is_failing], {"now": now, "busy": list(busy), "most": limit}))
 
 
 def due(tx: Tx, destination: AnyRow, now: datetime, limit: int) -> list[DueLane]:

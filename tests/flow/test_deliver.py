@@ -408,6 +408,37 @@ async def test_one_hanging_receiver_leaves_slots_to_its_siblings(world: World) -
     await world.drain()
 
 
+@pytest.mark.parametrize("hang", [True, False])
+async def test_many_that_fail_leave_slots_to_one_that_works_and_are_tried_all_the_same(world: World, hang: bool) -> None:
+    """They wait longest, and each attempt takes long (PROTOCOLS 9.1, F8)."""
+    dead = [destination(f"webhook:dead-{number}", receiver="dead", digests=False) for number in range(80)]
+    healthy = destination("webhook:works", receiver="works", digests=False)
+    routes = (Route("dead", group_by=("alertname",), continues=True, place="route.routes[0]"),
+              Route("works", group_by=("alertname",), place="route.routes[1]"))
+    receivers = {"dead": dead, "works": [healthy]}
+    world.configure(rules_for(Route("dead", group_by=("alertname",), routes=routes), receivers=receivers))
+    for place in dead:
+        world.channels[place.key].broken = SendFailed(Failure.unavailable, "HTTP 503")
+    await world.receive(firing("First"))
+    await world.drain()
+    gate = asyncio.Event() if hang else None
+    for place in dead:
+        world.channels[place.key].gate = gate
+    world.clock.advance(minutes=6)       # all of them are due again
+    await world.worker.run_once()
+    tried = sum(world.channels[place.key].attempts > 1 for place in dead)
+    await world.receive(firing("Second"))
+    await world.worker.run_once()
+    await asyncio.sleep(0)
+    assert [message.title for message in world.channels["webhook:works"].messages] == ["First", "Second"]
+    assert 0 < sum(world.channels[place.key].attempts > 1 for place in dead) <= 80
+    assert tried <= deliver.FAILING_SLOTS
+    if gate is not None:
+        gate.set()
+    await world.settle_down(2)
+    assert all(world.channels[place.key].attempts > 1 for place in dead)
+
+
 async def test_a_renamed_receiver_takes_over_what_waited_for_the_old_one(world: World) -> None:
     await world.receive(firing("Waiting"))
     world.configure(rules_for(Route("mail", group_by=("alertname",)), receivers={"mail": [destination(EMAIL, receiver="mail")]}))
