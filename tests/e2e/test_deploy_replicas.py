@@ -169,6 +169,12 @@ class TestCompose:
         assert "client_max_body_size  32m;" in NGINX
         assert "return 30" not in NGINX     # a redirect loses alerts
 
+    def test_nginx_asks_the_other_replica_when_one_takes_a_webhook_and_is_silent(self) -> None:
+        hooks = NGINX.partition("location /hooks/")[2].partition("}")[0]
+        silent, asks = (int(re.findall(rf"(?m)^ *{word} +([0-9]+)s;$", hooks)[0])
+                        for word in ("proxy_read_timeout", "proxy_next_upstream_timeout"))
+        assert 2 < silent < asks      # within 2 s a hub has answered
+
     def test_each_file_that_is_mounted_is_there(self) -> None:
         mounts = [volume.split(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])]
         files = {mount for mount in mounts if mount.startswith(".")}
