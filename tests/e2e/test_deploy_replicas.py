@@ -43,8 +43,9 @@ POD = KUBERNETES["Deployment"]["spec"]["template"]
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 NGINX = (DEPLOY / "compose" / "nginx.conf").read_text(encoding="utf-8")
 REPLICAS = ("hub-1", "hub-2")
+FILE_NAME = "alerthub.yml"
 # The hub's file of each, and where its secrets lie there.
-FILES = {"compose": ((DEPLOY / "compose" / "alerthub.yml").read_text(encoding="utf-8"), "/run/secrets"),
+FILES = {"compose": ((DEPLOY / "compose" / "hub" / "alerthub.yml").read_text(encoding="utf-8"), "/run/secrets"),
          "kubernetes": (KUBERNETES["ConfigMap"]["data"]["alerthub.yml"], "/etc/alerthub/secrets")}
 each_file = pytest.mark.parametrize("which", FILES)
 STOP = GRACE_SECONDS + 2 * DRAIN_SECONDS        # requests end, then the loops, then what is under way
@@ -175,11 +176,20 @@ class TestCompose:
                         for word in ("proxy_read_timeout", "proxy_next_upstream_timeout"))
         assert 2 < silent < asks      # within 2 s a hub has answered
 
-    def test_each_file_that_is_mounted_is_there(self) -> None:
-        mounts = [volume.split(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])]
-        files = {mount for mount in mounts if mount.startswith(".")}
-        assert len(files) == 2
-        assert all((DEPLOY / mount).is_file() for mount in files)
+    def test_what_is_mounted_is_there_and_a_hub_sees_a_file_that_is_replaced(self) -> None:
+        """Of a single file that is mounted it would go on seeing the old one."""
+        mounts = {name: [volume.split(":")[:2] for volume in service.get("volumes", []) if volume.startswith(".")]
+                  for name, service in COMPOSE["services"].items()}
+        assert all((DEPLOY / ours).exists() for found in mounts.values() for ours, _ in found)
+        for replica in REPLICAS:
+            ((ours, theirs),) = mounts[replica]
+            assert f"{theirs}/{FILE_NAME}" == COMPOSE["services"][replica]["environment"]["ALERTHUB_CONFIG"]
+            assert [one.name for one in (DEPLOY / ours).iterdir()] == [FILE_NAME]      # and nothing else gets into the container
+
+    def test_prometheus_is_told_of_each_replica_by_its_own_port(self) -> None:
+        ports = [COMPOSE["services"][name]["ports"][0].rpartition(":")[0] for name in REPLICAS]
+        head = (DEPLOY / "compose.yml").read_text(encoding="utf-8").partition("name:")[0]
+        assert all(port in head for port in ports)
 
 
 class TestKubernetes:
