@@ -93,7 +93,7 @@ def tracer_for(endpoint: str, environ: Mapping[str, str]) -> Tracer:
         return OFF
     try:
         tracer: Tracer = importlib.import_module("alerthub.telemetry_otlp").Otlp(endpoint, environ)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         logger.warning("no traces: a variable of OpenTelemetry cannot be used (%s)", type(error).__name__,
                        extra={"event": "traces.off"})
         return OFF

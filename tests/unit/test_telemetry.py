@@ -70,13 +70,17 @@ def test_without_the_extra_variables_of_the_machine_do_not_keep_the_hub_from_its
     assert said == "no traces: traces need one more library; install alerthub[otel]\n"
 
 
+@pytest.mark.parametrize(("name", "value", "error"), [
+    ("OTEL_BSP_SCHEDULE_DELAY", "-5", "ValueError"),
+    ("OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER", "not-installed", "RuntimeError"),
+])
 def test_a_variable_that_cannot_be_used_is_logged_without_its_value(
-        monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "-5")
+        name: str, value: str, error: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv(name, value)
     with caplog.at_level(logging.WARNING, "alerthub.telemetry"):
         assert tracer_for("http://127.0.0.1:9", {}) is OFF
     (line,) = caplog.messages
-    assert line == "no traces: a variable of OpenTelemetry cannot be used (ValueError)"
+    assert line == f"no traces: a variable of OpenTelemetry cannot be used ({error})"
 
 
 @pytest.mark.parametrize(("endpoint", "problem"), [
