@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alerthub.errors import Busy
+from alerthub.errors import Busy, Failure
 from alerthub.metrics import CONTENT_TYPE
 from alerthub.store import destinations, lanes, migrate, reading
 from alerthub.store.file import Gone
@@ -17,6 +17,7 @@ from alerthub.web.base import HubView, answer, hub_of, problem
 READY_SECONDS = 1.5
 LAG_DEGRADED = 60.0      # seconds that a due delivery may wait before the hub calls itself degraded
 ORDER = ("healthy", "degraded", "unhealthy")
+OUTCOMES = ("sent", *(failure.value for failure in Failure))
 
 
 async def alive(request: Request) -> Response:
@@ -107,3 +108,5 @@ def set_channels(hub: HubView, oldest: Mapping[str, float]) -> None:
         hub.metrics.oldest_pending.labels(channel).set(max(0.0, oldest.get(channel, 0.0)))
         hub.metrics.dead_letters.labels(channel)
         hub.metrics.possible_duplicates.labels(channel)
+        for outcome in OUTCOMES:
+            hub.metrics.deliveries.labels(channel, outcome)

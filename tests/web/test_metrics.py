@@ -26,6 +26,7 @@ async def test_what_can_go_wrong_is_there_from_the_start_at_0(hub: RunningHub) -
     born = [f"alerthub_errors_total{{'where': '{where}'}}" for where in ("web", "claim", "deliver", "act", "rounds", "listening")]
     born += [f"alerthub_leases_lost_total{{'cause': '{cause}'}}" for cause in ("late", "unsettled")]
     born += [f"alerthub_{name}_total{{'channel': 'console'}}" for name in ("dead_letters", "possible_duplicates")]
+    born += [f"alerthub_deliveries_total{{'channel': 'console', 'outcome': '{outcome}'}}" for outcome in ("sent", *Failure)]
     born += ["alerthub_dead_lanes{}", "alerthub_latched_targets{'verified': 'no'}", "alerthub_failing_destinations{}"]
     assert {name: found.get(name) for name in born} == dict.fromkeys(born, 0)
     assert found["alerthub_database_available{}"] == 1
@@ -67,4 +68,4 @@ async def test_a_delivery_that_was_held_up_past_its_lease_is_counted_and_not_sen
     await asyncio.gather(*hub.hub.worker.under_way)
     found = await scraped(hub)
     assert found["alerthub_leases_lost_total{'cause': 'late'}"] == 1
-    assert not [name for name in found if name.startswith("alerthub_deliveries_total")]
+    assert not any(value for name, value in found.items() if name.startswith("alerthub_deliveries_total"))
