@@ -30,13 +30,13 @@ class Machine(World):
 
     def __init__(self, url: str, wrong: float) -> None:
         self.own = FakeClock(START + timedelta(seconds=wrong))
-        self.steered = SteeredClock(self.own)
         super().__init__(Store(url, self.own.new_id))
-        self.clock = self.steered       # type: ignore[assignment]
+        self.time = SteeredClock(self.own)
+        self.clock = self.steered = self.time       # type: ignore[assignment]
         self.worker = self.new_worker("replica")
 
     async def look(self) -> None:
-        await self.worker.hours.look(self.steered)
+        await self.worker.hours.look(self.time)
 
     async def hold(self) -> None:
         """Claim what is due, and die over it."""

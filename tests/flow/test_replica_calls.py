@@ -183,7 +183,6 @@ async def test_a_hub_on_postgresql_hears_and_has_the_databases_time(replicas: Re
 async def test_a_hub_on_sqlite_has_nothing_of_it() -> None:
     async with running_hub(loops=True) as hub:
         assert {"replicas", "clock"}.isdisjoint(hub.hub.components())
-        assert hub.hub.steered is None
 
 
 def say(replicas: Replicas, payload: str) -> None:
