@@ -76,9 +76,14 @@ async def test_in_a_storm_not_each_commit_carries_a_call_and_what_was_left_out_f
     async with hearing(replicas.world.store, "one"):
         caller = replicas.world.store.caller
         caller.last = caller.monotonic() + 1000     # it has just called
+        owes, told = caller.owes, []
+        caller.owes = lambda: told.append("owed")       # who calls for it hears of it below, however long these two take
         await replicas.world.receive(firing("Disk"))
         await replicas.world.receive(firing("Cpu"))
-        assert caller.owed
+        assert (caller.owed, told) == (True, ["owed"])
+        caller.owes = owes
+        assert owes is not None
+        owes()
         await eventually(lambda: not caller.owed, SOON, "it is called for")
         assert replicas.heard() == ["one"]
     assert caller.owes is None
