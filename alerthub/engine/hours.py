@@ -95,13 +95,15 @@ class Hours:
             clock.steer(read.moment, read.at)
 
     async def run(self, clock: SteeredClock) -> None:
-        """Until stopped. While the database is away, the time goes on by the monotonic clock."""
+        """Until stopped; no error ends it. While the database is away, the time goes on by the monotonic clock."""
         while not self.stopping.is_set():
             self.wanted.clear()
             try:
                 await self.look(clock)
             except Busy as error:
                 logger.warning("the database does not say what time it is: %s", error, extra={"event": "clock.unknown"})
+            except Exception:
+                logger.exception("asking the database what time it is failed unexpectedly", extra={"event": "clock.failed"})
             try:
                 async with asyncio.timeout(EVERY):
                     await self.wanted.wait()

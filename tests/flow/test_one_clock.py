@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 
 from alerthub.clock import SteeredClock
 from alerthub.domain.message import IncidentStatus
+from alerthub.engine.hours import Hours
 from alerthub.errors import Busy
 from alerthub.flow import deliver
 from alerthub.store import hours
@@ -208,6 +210,22 @@ async def test_without_the_database_the_time_goes_on(machines: Machines) -> None
     await machines.look()
     two.own.advance(seconds=40)
     assert two.clock.now() == START + timedelta(seconds=40)
+
+
+async def test_no_error_ends_the_looks(world: World) -> None:
+    """Else the replica would go on by a time of its own when the database's jumps."""
+    clock, looks = Hours(world.store, world.clock), list[int]()
+
+    async def look(_: SteeredClock) -> None:
+        looks.append(1)
+        clock.wanted.set()
+        if len(looks) == 2:
+            clock.stop()
+        raise OverflowError("a year after 9999")
+
+    clock.look = look       # type: ignore[method-assign]
+    await asyncio.wait_for(clock.run(SteeredClock(world.clock)), 10)
+    assert len(looks) == 2
 
 
 async def test_what_read_the_clock_before_it_jumped_is_not_done_after(tmp_path: Path) -> None:
