@@ -76,6 +76,7 @@ class Hub:
         self.sweeping: asyncio.Task[None] | None = None
         self.retired: dict[asyncio.Task[None], Plant] = {}
         self.changing: asyncio.Task[None] | None = None
+        self.changes: set[asyncio.Task[None]] = set()       # the one that is under way, and those that wait for it
         self.is_reloaded = True
         self.is_taken_over = True
 
@@ -142,7 +143,10 @@ class Hub:
         self.rounds.stop()
         self.worker.stop_claiming()
         self.worker.hours.stop()
-        for task in (self.sweeping, self.changing, self.loops.get("replicas")):
+        for change in self.changes:
+            change.cancel()
+        await asyncio.gather(*self.changes, return_exceptions=True)     # or one could still start to listen
+        for task in (self.sweeping, self.loops.get("replicas")):
             if task is not None:
                 task.cancel()
         await self.listening.stop()
@@ -235,6 +239,8 @@ class Hub:
             self.nudge()
 
         self.changing = asyncio.create_task(change(), name="reload")
+        self.changes.add(self.changing)
+        self.changing.add_done_callback(self.changes.discard)
 
     def retire(self, old: Plant) -> None:
         """Close what the old configuration had opened, when what it is sending has ended."""

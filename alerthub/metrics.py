@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # What an error or a lost lease is counted under. Each is there from the start, at 0: of a counter that is born at 1 `increase`
 # does not see the first step.
-ERRORS = ("web", "metrics", "claim", "deliver", "act", "rounds", "listening")
+ERRORS = ("web", "metrics", "claim", "deliver", "act", "rounds", "listening", "sweep")
 LOST = ("late", "unsettled")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 

@@ -54,7 +54,8 @@ class Hours:
 
     async def follow_machine(self, clock: SteeredClock) -> None:
         """The hub's own time jumps in the transaction that moves what waits: what is written before it is moved with the rest,
-        and what is written after it goes by the new time."""
+        and what is written after it goes by the new time. When that transaction is rolled back, so is the time: others that
+        shared it are run again, and those before the jump must not be moved from where the new time has put them."""
         moment, at, before = clock.own.now(), clock.monotonic(), clock.known
         expected = clock.told(at)
         if expected is None or abs(moment - expected) <= JUMP:
@@ -64,16 +65,13 @@ class Hours:
 
         def moved(tx: Tx) -> None:
             leases.shift(tx, jump, expected - hours.HISTORY)
+            tx.undoing.append(back)
             clock.steer(moment, at)
 
-        is_kept = False
-        try:
-            await self.store.write(moved)
-            is_kept = True
-        finally:
-            if not is_kept:     # nothing has moved: it is tried again at the next look
-                clock.known = before
-        return None
+        def back() -> None:
+            clock.known = before
+
+        return await self.store.write(moved)
 
     def note(self, jump: timedelta) -> None:
         self.jumps += 1
@@ -97,13 +95,15 @@ class Hours:
             clock.steer(read.moment, read.at)
 
     async def run(self, clock: SteeredClock) -> None:
-        """Until stopped. While the database is away, the time goes on by the monotonic clock."""
+        """Until stopped; no error ends it. While the database is away, the time goes on by the monotonic clock."""
         while not self.stopping.is_set():
             self.wanted.clear()
             try:
                 await self.look(clock)
             except Busy as error:
                 logger.warning("the database does not say what time it is: %s", error, extra={"event": "clock.unknown"})
+            except Exception:
+                logger.exception("asking the database what time it is failed unexpectedly", extra={"event": "clock.failed"})
             try:
                 async with asyncio.timeout(EVERY):
                     await self.wanted.wait()

@@ -23,7 +23,7 @@ def bite(rules: Rules, clock: Clock, after: int) -> Unit[late.Swept]:
 
 
 async def sweep(store: Store, rules: Rules, clock: Clock, metrics: Metrics, nudge: Callable[[], None]) -> None:
-    """Latch what alerts that fire already call for. What cannot be done now is tried again until it is done."""
+    """Latch what alerts that fire already call for. What cannot be done now is tried again until it is done; no error ends it."""
     after: int | None = 0
     pause = FIRST_PAUSE
     while after is not None:
@@ -33,6 +33,12 @@ async def sweep(store: Store, rules: Rules, clock: Clock, metrics: Metrics, nudg
             logger.warning("alerts that fire already cannot be looked at now: %s", error, extra={"event": "sweep.busy"})
             await clock.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
+            continue
+        except Exception:
+            metrics.errors.labels("sweep").inc()
+            logger.exception("looking at alerts that fire already failed unexpectedly; it is tried again", extra={
+                "event": "sweep.failed"})
+            await clock.sleep(LONGEST_PAUSE)
             continue
         after, pause = swept.next, FIRST_PAUSE
         note_events(metrics, swept.events)

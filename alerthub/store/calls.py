@@ -35,13 +35,13 @@ class Caller:
 
     def call(self, tx: Tx) -> None:
         """This transaction has made work due. Called by many threads."""
-        now = self.monotonic()
-        if self.owes is None or now - self.last >= APART:
+        now, owes = self.monotonic(), self.owes     # it is taken away when the hub stops
+        if owes is None or now - self.last >= APART:
             self.last, self.owed = now, False
             call(tx, self.owner)
         elif not self.owed:
             self.owed = True
-            self.owes()
+            owes()
 
     def call_owed(self, tx: Tx) -> None:
         self.last, self.owed = self.monotonic(), False

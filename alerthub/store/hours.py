@@ -43,7 +43,8 @@ def look(tx: Tx, monotonic: Callable[[], float], expected: Callable[[float], dat
     row = tx.conn.execute(ROW.with_for_update()).first()
     moment, at, error = ask(tx, monotonic)
     thought = expected(at)
-    jump = jump_of(Look(moment, thought, known(row) - moved, row.seen_at if row else None))
+    last_seen = row.seen_at if row else None
+    jump = jump_of(Look(moment, thought, known(row) - moved, last_seen, timedelta(seconds=error)))
     if jump and thought is not None:
         leases.shift(tx, jump, thought - HISTORY)
         calls.call(tx, calls.CLOCK)

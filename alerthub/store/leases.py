@@ -116,8 +116,8 @@ def shift(tx: Tx, by: timedelta, since: datetime | None = None) -> None:
     """Move everything that waits by so much: the clock has jumped, the time that is left has not. And what is compared with the
     time of day: when actions ran last and what waits for people was asked and answered, and when alerts were heard. What is
     older than `since` is history, and stays."""
-    for table, names in TIMES.items():
-        move(tx, table, names, by)
+    for table, names in TIMES.items():      # what is over waits for nothing: of a million closed incidents no row is touched
+        move(tx, table, names, by, or_(*(table.c[name].is_not(None) for name in names)))
     # When a target was latched or its release asked for is compared with the time at which people spoke.
     move(tx, latches, ("since",), by, latches.c.due_at.is_not(None))
     # A run that is under way keeps the time at which it was called for: its target may tell by it that this is still the same.

@@ -27,7 +27,8 @@ def forget_incidents(tx: Tx, before: datetime, limit: int, rows: int) -> int:
     old = (select(incidents.c.number, incidents.c.seq, incidents.c.alerts)
            .where(incidents.c.resolved_at < before, incidents.c.status == "resolved",
                   ~waiting.exists(), ~running.exists(), ~latching.exists(), ~causing.exists())
-           .order_by(incidents.c.resolved_at).limit(limit))
+           # What somebody changes now, and so may open again, is left for a later bite; nobody waits for anybody.
+           .order_by(incidents.c.resolved_at).limit(limit).with_for_update(skip_locked=True, of=incidents))
     numbers = list(bitten(tx.conn.execute(old).all(), rows))
     if numbers:
         last = (events.c.incident_id == incidents.c.id) & (events.c.seq == incidents.c.seq)

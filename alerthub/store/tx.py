@@ -35,13 +35,14 @@ class Locked(Busy):
 class Tx:
     """Every function of the store takes one first. `new_id()` gives a UUIDv7."""
 
-    __slots__ = ("conn", "has_work", "is_postgres", "new_id")
+    __slots__ = ("conn", "has_work", "is_postgres", "new_id", "undoing")
 
     def __init__(self, conn: Connection, new_id: Callable[[], str]) -> None:
         self.conn = conn
         self.new_id = new_id
         self.is_postgres = conn.dialect.name == "postgresql"
         self.has_work = False       # set by whoever makes something due now: other replicas hear of it with the commit
+        self.undoing: list[Callable[[], None]] = []     # called by SQLite's writer when it rolls back
 
     def insert(self, table: Table) -> Any:
         """An INSERT that can say ON CONFLICT, in this database's dialect."""

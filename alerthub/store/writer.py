@@ -91,6 +91,7 @@ class Writer:
         """True when all of them are committed, or the only one has its error."""
         try:
             tx = self._open()
+            tx.undoing.clear()
             with tx.conn.begin():
                 for waiting in group:
                     waiting.result = waiting.unit(tx)
@@ -110,7 +111,10 @@ class Writer:
         return self.tx
 
     def _after(self, error: BaseException) -> None:
-        """A connection that saw a database error is not trusted again."""
+        """What was done beside the transaction is undone, before anything else runs. A connection that saw a database error is
+        not trusted again."""
+        for undo in self.tx.undoing if self.tx is not None else ():
+            undo()
         if isinstance(error, SQLAlchemyError):
             self._drop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -11,8 +12,10 @@ import pytest
 
 from alerthub.clock import SteeredClock
 from alerthub.domain.message import IncidentStatus
+from alerthub.engine.hours import Hours
 from alerthub.errors import Busy
 from alerthub.flow import deliver
+from alerthub.store import hours
 from alerthub.store.database import Store
 from alerthub.store.tx import Tx
 from tests.kit.alerts import firing, resolved
@@ -164,6 +167,32 @@ async def test_a_replica_that_slept_over_a_jump_follows_it_and_moves_nothing_aga
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+async def test_a_replica_that_starts_between_a_jump_and_the_look_that_finds_it_moves_nothing_back(
+        machines: Machines, jump: timedelta) -> None:
+    old, new = machines.each
+    await old.look()
+    machines.database.set(START + jump)
+    await new.look()        # its first: it knows of no jump
+    await old.look()
+    await machines.pass_by(2)
+    assert [machine.worker.hours.moved for machine in machines.each] == [jump, jump]
+    assert old.clock.now() == new.clock.now() == START + jump + timedelta(seconds=2)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("read_after", [0, 16])
+async def test_a_database_that_takes_long_to_say_what_time_it_is_has_not_jumped(machines: Machines, read_after: int) -> None:
+    """It may have read its clock when it was asked or when it answered."""
+    one, _ = machines.each
+    await machines.look()
+    machines.database.set(START + timedelta(seconds=read_after))
+    asked_and_answered = iter((0.0, 16.0))
+    read = await one.store.write(lambda tx: hours.look(tx, lambda: next(asked_and_answered), one.time.told, timedelta(0)))
+    assert (read.error, read.jump) == (8, timedelta(0))
+
+
+@pytest.mark.postgres
 async def test_a_resolve_that_comes_to_a_replica_whose_clock_is_30_s_behind_is_not_late(tmp_path: Path) -> None:
     """R-14."""
     with started(tmp_path, 0, -30) as machines:
@@ -183,17 +212,33 @@ async def test_without_the_database_the_time_goes_on(machines: Machines) -> None
     assert two.clock.now() == START + timedelta(seconds=40)
 
 
+async def test_no_error_ends_the_looks(world: World) -> None:
+    """Else the replica would go on by a time of its own when the database's jumps."""
+    clock, looks = Hours(world.store, world.clock), list[int]()
+
+    async def look(_: SteeredClock) -> None:
+        looks.append(1)
+        clock.wanted.set()
+        if len(looks) == 2:
+            clock.stop()
+        raise OverflowError("a year after 9999")
+
+    clock.look = look       # type: ignore[method-assign]
+    await asyncio.wait_for(clock.run(SteeredClock(world.clock)), 10)
+    assert len(looks) == 2
+
+
 async def test_what_read_the_clock_before_it_jumped_is_not_done_after(tmp_path: Path) -> None:
     """It would find leases over that are not."""
     with database("sqlite", tmp_path) as url, ExitStack() as ending:
         world = World(Store(url, FakeClock().new_id))
         ending.callback(world.store.close)
-        hours, done = world.worker.hours, list[str]()
-        await hours.follow()
-        before = hours.holding(lambda tx: done.append("before"))
+        clock, done = world.worker.hours, list[str]()
+        await clock.follow()
+        before = clock.holding(lambda tx: done.append("before"))
         world.clock.moment -= HOUR
-        await hours.follow()
+        await clock.follow()
         with pytest.raises(Busy, match="the clock has just been set"):
             await world.store.write(before)
-        await world.store.write(hours.holding(lambda tx: done.append("after")))
+        await world.store.write(clock.holding(lambda tx: done.append("after")))
         assert done == ["after"]

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from alerthub.engine.rounds import PRUNE_SECONDS, Rounds
 from alerthub.flow import prune
+from alerthub.flow.intake import take_in
 from alerthub.metrics import Metrics
 from alerthub.store import pruning
 from alerthub.store.database import Store
 from alerthub.store.schema import alerts, events, incidents
-from tests.kit.alerts import firing, resolved
+from alerthub.store.tx import Tx
+from tests.kit.alerts import batch, firing, resolved
 from tests.kit.clock import FakeClock
 from tests.kit.rows import count
+from tests.kit.stores import database
 from tests.kit.world import World, rules_for
 
 pytestmark = pytest.mark.anyio
@@ -81,3 +89,26 @@ async def test_without_a_backlog_it_is_made_once_a_minute(world: World, store: S
     rounds.next["prune"] = due = world.clock.now() + timedelta(minutes=1)
     await rounds.prune()
     assert rounds.next["prune"] == due
+
+
+@pytest.mark.postgres
+async def test_what_opens_again_while_it_is_about_to_be_forgotten_is_kept(tmp_path: Path) -> None:
+    with database("postgres", tmp_path) as url, closing(Store(url, FakeClock().new_id)) as store:
+        world = World(store, replace(rules_for(), reopen_window=LATER * 2))
+        await closed(world, 1)
+        world.clock.moment += LATER
+        entered, goes_on = threading.Event(), threading.Event()
+
+        def reopens(tx: Tx) -> None:
+            take_in(tx, world.rules, [batch(firing("0", host="a"), at=world.clock.now())], world.clock.now())
+            entered.set()
+            goes_on.wait(10)
+
+        opening = asyncio.ensure_future(store.write(reopens))
+        await asyncio.to_thread(entered.wait, 10)
+        forgetting = asyncio.ensure_future(store.write(lambda tx: prune.prune(tx, world.rules, world.clock.now())))
+        await asyncio.wait([forgetting], timeout=1)
+        goes_on.set()
+        await opening
+        assert await forgetting == 0
+        assert (await world.state()).is_open

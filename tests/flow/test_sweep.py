@@ -48,3 +48,25 @@ async def test_every_alert_that_fires_is_looked_at_in_bites_and_again_when_the_d
     assert [one.state for one in found if one] == [LatchState.safe] * 3
     assert (store.tried, store.busy) == (6, 3)      # three bites, each at the second try
     assert world.worker.called.is_set()
+
+
+class SometimesWrong(SometimesBusy):
+    """The real store, which fails at first as nobody has foreseen."""
+
+    async def write(self, unit: Any) -> Any:
+        self.tried += 1
+        if self.tried == 1:
+            raise LookupError("nobody has foreseen this")
+        return await self.world.store.write(unit)
+
+
+async def test_no_error_ends_it(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.configure(replace(WITH_ACTION, route=Route("alerts", group_by=("alertname",))))
+    await world.receive(firing("Disk", agent=AGENTS[0]))
+    world.configure(WITH_ACTION)
+    store = SometimesWrong(world)
+    await sweep(store, world.rules, world.clock, world.metrics, world.worker.nudge)     # type: ignore[arg-type]
+    found = await world.store.read(lambda tx: latches.find(tx, AGENTS[0]))
+    assert found is not None
+    assert found.state is LatchState.safe
+    assert "sweep.failed" in [getattr(record, "event", "") for record in caplog.records]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from alerthub.clock import SystemClock
 from alerthub.domain.message import Receipt
@@ -20,7 +22,9 @@ from alerthub.store.schema import destinations as destination_table
 from alerthub.store.schema import lanes as lane_table
 from alerthub.store.tx import Tx
 from tests.kit.clock import START
+from tests.kit.grown import grow
 from tests.kit.rows import SLACK, add_incidents, add_lanes, at_once
+from tests.kit.stores import database
 
 SECOND = timedelta(seconds=1)
 LEASE = 30 * SECOND
@@ -393,3 +397,21 @@ def test_a_destination_fails_since_its_first_failure_until_a_success(store: Stor
     assert store.write_now(lambda tx: destinations.works(tx, SLACK.key, START)) is True
     assert store.write_now(lambda tx: destinations.works(tx, SLACK.key, START)) is False
     assert store.read_now(destinations.failing) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_a_jump_touches_no_row_that_waits_for_nothing(kind: str, tmp_path: Path) -> None:
+    """With a million closed incidents it would hold up everything for as long as it takes to write them anew."""
+    touched: Counter[str] = Counter()
+
+    def count(conn: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE "):
+            touched[statement.split()[1]] += cursor.rowcount
+
+    with database(kind, tmp_path) as url:
+        grow(url, 3, 3)
+        with closing(Store(url, SystemClock().new_id)) as grown:
+            event.listen(grown.engine, "after_cursor_execute", count)
+            grown.write_now(lambda tx: leases.shift(tx, timedelta(hours=1), START + timedelta(days=100)))
+    assert {"lanes", "timers", "action_runs", "alerts"} <= touched.keys()
+    assert sum(touched.values()) == 0

@@ -135,3 +135,22 @@ async def told(running: RunningHub, count: int) -> None:
     async with asyncio.timeout(10):
         while len(await running.hub.store.read(lambda tx: tx.conn.execute(query).all())) < count:
             await asyncio.sleep(0)
+
+
+async def test_a_hub_that_stops_starts_no_listener_of_a_reload_that_waited() -> None:
+    """Two reloads, of which the first has not ended the old listeners yet."""
+    poller = Poller()
+
+    class Listening(Hub):
+        listeners = property(lambda self: [poller])
+
+    async with running_hub(PLAIN, hub_type=Listening) as running:
+        hub = running.hub
+        hub.listening.start(hub.listeners)
+        await asyncio.sleep(0)
+        for _ in range(2):
+            assert hub.reload() == []
+        await asyncio.sleep(0)
+        await hub.stop()
+        assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() in ("reload", "sweep")] == []
+        assert poller.alive == 0
