@@ -41,11 +41,17 @@ async def due(store: Store) -> list[datetime]:
 
 async def together(store: Store, *works: object) -> list[object]:
     """What these calls of `write` come to when their units share one transaction."""
-    holds = threading.Event()
-    first = asyncio.ensure_future(store.write(lambda tx: holds.wait(10)))
-    await asyncio.sleep(0.1)
+    began, holds = threading.Event(), threading.Event()
+
+    def held(_: Tx) -> None:
+        began.set()
+        holds.wait(10)
+
+    first = asyncio.ensure_future(store.write(held))
+    await asyncio.to_thread(began.wait, 10)
     tasks = [asyncio.ensure_future(work) for work in works]     # type: ignore[call-overload]
-    await asyncio.sleep(0.1)
+    for _ in range(10):     # until all of them wait
+        await asyncio.sleep(0)
     holds.set()
     await first
     return list(await asyncio.gather(*tasks, return_exceptions=True))
