@@ -105,6 +105,17 @@ class Base(ReadsFirst[MlflowServer]):
         assert report.outcome is Outcome.succeeded
         assert self.server.changes == [self.wanted]
 
+    async def test_of_two_that_set_the_same_at_once_the_refused_one_finds_it_so(self) -> None:
+        """As MLflow answers to the second of two transactions that insert the same tag."""
+        refusal = Answer(400, body={"error_code": "BAD_REQUEST", "message": "(sqlite3.IntegrityError) UNIQUE constraint failed"})
+
+        def second(request: Request) -> Answer | None:
+            return refusal if request.method == "POST" and self.server(request) else None
+
+        _, report = await self.run(answer=second)
+        assert report.outcome is Outcome.succeeded, report.detail
+        assert report.request["requests"] == 1
+
     async def test_what_cannot_be_read_back_is_unknown(self) -> None:
         _, report = await self.run(answer=lambda request: Answer(503) if self.server.changes else None)
         assert report.outcome is Outcome.unknown

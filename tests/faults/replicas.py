@@ -95,7 +95,9 @@ def rolling_restart(database: str, times: int) -> Row:
                 hub.start()
         scene.rest(120)
         verdict = scene.verdict()
-        verdict.say("F2", [f"answers {dict(load.answers)}"] if set(load.answers) - {200, 503, REFUSED} else [])
+        # The kernel may have taken a connection that nobody will read any more: its sender comes again, as after a refusal.
+        cut = load.answers[BROKEN] if load.answers[BROKEN] > times * 2 else 0
+        verdict.say("F2", [f"answers {dict(load.answers)}"] if cut or set(load.answers) - {200, 503, REFUSED, BROKEN} else [])
         verdict.say("F2", [f"a drain took {max(drains):.1f} s"] if max(drains) > DRAIN_WITHIN else [])
         counts = ", ".join(f"{WORDS.get(answer, answer)}: {count}" for answer, count in sorted(load.answers.items()))
         return Row(f"rolling SIGTERM of 2 replicas at 200 webhooks/s ({counts}; slowest drain {max(drains):.1f} s)", times * 2,
