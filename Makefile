@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-FAST_PLACES := tests/unit tests/sources tests/channels tests/store tests/guard tests/flow/test_intake.py
+FAST_PLACES := tests/unit tests/sources tests/channels tests/store tests/guard
 FAST := not slow and not postgres and not alertmanager and not prefect and not mlflow
 
 .PHONY: help venv run test test-fast lint bench kills faults demo counterparts clean
@@ -46,7 +46,7 @@ test: venv counterparts ## everything: linters, then all tests
 	if [ $$linted != 0 ]; then echo "the tests are one thing, but the linters complained: see above" >&2; fi; \
 	exit $$((tested ? tested : linted))
 
-test-fast: venv ## each room by itself and the way of one webhook; needs no other program, under a minute
+test-fast: venv ## each room by itself; needs no other program, under a minute
 	@exec $(BIN)/python -m pytest -n $(WORKERS) -m '$(FAST)' $(FAST_PLACES)
 
 lint: venv ## ruff, mypy, import-linter

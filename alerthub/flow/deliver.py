@@ -56,13 +56,15 @@ class Claimed:
 def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str, int], owner: str, now: datetime) -> Claimed:
     """Take what is due, as many per channel as it has slots free, within every destination's budget. `under_way` counts by
     destination: one that hangs takes a few slots of its channel, never all of them."""
-    busy = [channel for channel, free in slots.items() if free <= 0]
     known = rules.destinations()
     free_slots = dict(slots)
     room = room_for(under_way, slots)
     taken: list[Chosen] = []
     closed = 0
-    working, failing = (lanes.ready(tx, busy, now, most, is_failing=fails)
+    # A channel that is full must not fill the list: others stand behind it.
+    full = {fails: [channel for channel, free in slots.items() if min(free, room[channel, fails]) <= 0]
+            for fails in (False, True)}
+    working, failing = (lanes.ready(tx, full[fails], now, most, is_failing=fails)
                         for most, fails in ((PLACES, False), (FAILING_PLACES, True)))
     for place, fails in [*((place, False) for place in working), *((place, True) for place in failing)]:
         destination = known.get(place.key)
