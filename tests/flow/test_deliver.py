@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from alerthub.domain.interval import Period, TimeInterval, parse_times
+from alerthub.domain.matcher import parse_matchers
 from alerthub.domain.message import IncidentStatus, Why
 from alerthub.domain.reconcile import Listed, Peer
 from alerthub.domain.route import Route
@@ -437,6 +438,26 @@ async def test_many_that_fail_leave_slots_to_one_that_works_and_are_tried_all_th
         gate.set()
     await world.settle_down(2)
     assert all(world.channels[place.key].attempts > 1 for place in dead)
+
+
+async def test_a_pager_is_told_behind_a_hundred_channels_that_hang(world: World) -> None:
+    """The slots of their channel are taken, and more of them wait than one claim looks at."""
+    rooms = [destination(f"slack:#{number}", receiver="rooms", digests=False) for number in range(deliver.PLACES * 2)]
+    page = Route("page", matchers=parse_matchers('severity="critical"'), place="route.routes[0]")
+    receivers = {"rooms": rooms, "page": [destination(PAGERDUTY, receiver="page")]}
+    world.configure(rules_for(Route("rooms", group_by=("alertname",), routes=(page,)), receivers=receivers))
+    gate = asyncio.Event()
+    for place in rooms:
+        world.channels[place.key].gate = gate
+    await world.receive(firing("First"))
+    await world.worker.run_once()
+    await world.receive(firing("Second", severity="critical"))
+    await world.worker.run_once()
+    await asyncio.sleep(0)
+    assert [message.title for message in world.channels[PAGERDUTY].messages] == ["Second"]
+    gate.set()
+    await world.settle_down(2)
+    assert all(world.channels[place.key].messages for place in rooms)
 
 
 async def test_a_renamed_receiver_takes_over_what_waited_for_the_old_one(world: World) -> None:
