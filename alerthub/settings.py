@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, WithJsonSchema, model_validator
 
@@ -19,6 +20,21 @@ LONGEST = 100 * UNITS["y"]      # seconds; beyond, dates end
 LONGEST_NUMBER = 15             # digits
 TOO_LONG = "too long; write at most 100y"
 PART = re.compile(r"(\d+)(ms|[smhdwy])")
+
+
+def base_address(url: str, example: str, also: str = "") -> SplitResult:
+    """Of what other addresses are made by adding to its path. ValueError, which never repeats it, for anything else; `example`
+    says what would be right, `also` where the rest belongs."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
+        raise ValueError(f"not an http(s) address; {example}")
+    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise ValueError(f"only scheme, host, port and path; {example}{also}")
+    return parts
 
 
 def parse_duration(value: Any) -> Any:

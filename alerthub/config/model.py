@@ -22,7 +22,7 @@ from alerthub.config.times import Location, Name, TimeIntervalSettings
 from alerthub.domain.cron import parse_cron
 from alerthub.domain.matcher import Matcher, parse_matchers
 from alerthub.domain.rules import RunMode
-from alerthub.settings import Duration, Secret, Settings
+from alerthub.settings import Duration, Secret, Settings, base_address
 from alerthub.sources.base import SourceSettings, Span, Token
 
 LISTEN = "127.0.0.1:8095"
@@ -57,16 +57,8 @@ def is_loopback(host: str) -> bool:
 
 
 def check_public_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
-        raise ValueError("not an http(s) address; write it like https://hub.example.com")
-    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
-        raise ValueError("only scheme, host, port and path; write it like https://hub.example.com")
-    if parts.scheme == "http" and not is_loopback(host):
+    parts = base_address(url, "write it like https://hub.example.com")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("http is for this machine only; write https:// (what people send here holds their sessions)")
     return url.rstrip("/")
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from alerthub.clock import Clock, SteeredClock
 from alerthub.domain.hours import JUMP, NOTHING
+from alerthub.engine.waking import woken
 from alerthub.errors import Busy
 from alerthub.store import hours, leases
 from alerthub.store.database import Store
@@ -104,11 +105,7 @@ class Hours:
                 logger.warning("the database does not say what time it is: %s", error, extra={"event": "clock.unknown"})
             except Exception:
                 logger.exception("asking the database what time it is failed unexpectedly", extra={"event": "clock.failed"})
-            try:
-                async with asyncio.timeout(EVERY):
-                    await self.wanted.wait()
-            except TimeoutError:
-                continue
+            await woken(self.wanted, EVERY)
 
     def stop(self) -> None:
         self.stopping.set()

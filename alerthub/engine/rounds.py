@@ -14,6 +14,7 @@ from alerthub.domain.event import Event
 from alerthub.domain.reconcile import Peer
 from alerthub.domain.rules import Rules, SourceRule
 from alerthub.engine.doorway import note_events
+from alerthub.engine.waking import woken
 from alerthub.errors import Busy, Unreachable
 from alerthub.flow import audit, escalate, flapping, prune, silencing, watch
 from alerthub.metrics import Metrics
@@ -66,11 +67,7 @@ class Rounds:
                 self.metrics.errors.labels("rounds").inc()
                 logger.exception("a round failed unexpectedly; the others go on", extra={"event": "round.failed"})
             wait = min((at for at in self.next.values()), default=self.clock.now() + MINUTE) - self.clock.now()
-            try:
-                async with asyncio.timeout(min(60.0, max(0.05, wait.total_seconds()))):
-                    await self.stopping.wait()
-            except TimeoutError:
-                continue
+            await woken(self.stopping, min(60.0, max(0.05, wait.total_seconds())))
 
     async def make_due(self) -> None:
         """Make every round whose time has come, if its term is ours."""

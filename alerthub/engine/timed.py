@@ -59,14 +59,16 @@ class Timed:
 
     async def run_latches(self, rules: Rules, now: datetime, holding: Holding) -> list[Event]:
         """Each target in a transaction of its own: an incident that somebody holds delays its own target only."""
-        targets = await self.store.write(briefly(holding(lambda tx: latches.due(tx, now))))
-        outcomes = [await self.run_latch(rules, target, now, holding) for target in targets]
+        due = holding(lambda tx: latches.due(tx, now))
+
+        def look(target: str) -> Unit[list[Event]]:
+            def unit(tx: Tx) -> list[Event]:
+                return latch.run_due(tx, rules, target, now) if target in due(tx) else []    # the clock may be another now
+            return briefly(unit)
+
+        targets = await self.store.write(briefly(due))
+        outcomes = await asyncio.gather(*(self.store.write(look(target)) for target in targets), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         return [event for outcome in outcomes if isinstance(outcome, list) for event in outcome]
-
-    async def run_latch(self, rules: Rules, target: str, now: datetime, holding: Holding) -> list[Event] | BaseException:
-        work = self.store.write(briefly(holding(lambda tx: latch.run_due(tx, rules, target, now))))
-        (outcome,) = await asyncio.gather(work, return_exceptions=True)
-        return outcome

@@ -15,6 +15,8 @@ HERE = destinations.c.key == bindparam("place")
 # Never earlier than what stands: a pause that the provider asked for is not shortened by anything.
 LATER = case((destinations.c.free_at > MOMENT, destinations.c.free_at), else_=MOMENT)
 SET_FREE = update(destinations).where(HERE).values(free_at=LATER)
+FAILING_SINCE = select(destinations.c.failing_since).where(HERE)
+WORKS = update(destinations).where(HERE).values(failing_since=None, last_error="")
 
 
 def set_free(tx: Tx, free_at: dict[str, datetime]) -> None:
@@ -32,11 +34,7 @@ def failed(tx: Tx, key: str, now: datetime, error: str, pause_until: datetime | 
 
 def gone(tx: Tx, key: str) -> None:
     """It left the configuration: it neither fails nor works any more."""
-    tx.conn.execute(update(destinations).where(destinations.c.key == key).values(failing_since=None, last_error=""))
-
-
-FAILING_SINCE = select(destinations.c.failing_since).where(HERE)
-WORKS = update(destinations).where(HERE).values(failing_since=None, last_error="")
+    tx.conn.execute(WORKS, {"place": key})
 
 
 def works(tx: Tx, key: str, now: datetime) -> bool:

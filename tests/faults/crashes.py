@@ -25,8 +25,7 @@ from tests.kit.faults.checker import Allowed
 from tests.kit.faults.record import Sent
 from tests.kit.faults.stage import BROKEN, Stage, stage
 from tests.kit.faults.table import Row
-from tests.kit.forked_hub import FORKS
-from tests.kit.kills import LIFE_SECONDS, Life, Order, nurse
+from tests.kit.kills import LIFE_SECONDS, Life, Order, nursing
 from tests.kit.passed_time import end_leases
 from tests.kit.providers.http import Answer, FakeProvider, Request
 
@@ -96,15 +95,8 @@ class Nursery:
     @contextmanager
     def opened(self) -> Iterator[Nursery]:
         (self.scene.folder / "alerthub.yml").write_text(self.scene.config().replace("${HUB_LISTEN}", "127.0.0.1:8095"))
-        self.pipe, other = FORKS.Pipe()
-        nursery = FORKS.Process(target=nurse, args=(other, str(self.scene.folder), Delivering), daemon=True)
-        nursery.start()
-        try:
+        with nursing(str(self.scene.folder), Delivering) as self.pipe:
             yield self
-        finally:
-            self.pipe.send(None)
-            nursery.join(10)
-            nursery.kill()
 
     def bear(self, wanted: int, **order: Any) -> None:
         """One life, which must end so."""

@@ -229,6 +229,16 @@ async def test_a_push_does_not_queue_behind_others_that_wait_for_a_lock(pair: Wo
     await asyncio.gather(*for_people, *pair.worker.under_way)
 
 
+async def reach_the_other(pair: World) -> None:
+    """While somebody holds the first agent's incident, the push to the second arrives; then all is done."""
+    agent = Reached(pair)
+    with stopped(pair.store):
+        with pytest.raises(Locked):
+            await pair.worker.claim_tightening(pair.plant(), pair.clock.now())
+        await agent.in_time()
+    await pair.drain()
+
+
 @pytest.mark.postgres
 async def test_what_cannot_be_run_and_is_locked_keeps_no_other_from_its_push(pair: World) -> None:
     await pair.receive(firing("Drift", agent=BTC))
@@ -237,12 +247,7 @@ async def test_what_cannot_be_run_and_is_locked_keeps_no_other_from_its_push(pai
     await pair.store.write(lambda tx: act.claim_tightening(tx, pair.rules, pair.arsenal, "dead", pair.clock.now()))
     pair.clock.advance(minutes=2)
     await pair.receive(firing("Reward", agent=ETH))
-    agent = Reached(pair)
-    with stopped(pair.store):
-        with pytest.raises(Locked):
-            await pair.worker.claim_tightening(pair.plant(), pair.clock.now())
-        await agent.in_time()
-    await pair.drain()
+    await reach_the_other(pair)
     assert (await ended(pair))[0] == (RunState.unknown, Reason.crashed)
 
 
@@ -252,12 +257,7 @@ async def test_what_says_too_much_and_is_locked_keeps_no_other_from_its_push(pai
     pair.arsenal["safe-mode", BTC] = replace(armed, settings=armed.settings.model_copy(update={"labels": ("book",)}))
     await pair.receive(firing("Drift", agent=BTC, book="a; rm"))
     await pair.receive(firing("Reward", agent=ETH))
-    agent = Reached(pair)
-    with stopped(pair.store):
-        with pytest.raises(Locked):
-            await pair.worker.claim_tightening(pair.plant(), pair.clock.now())
-        await agent.in_time()
-    await pair.drain()
+    await reach_the_other(pair)
     assert (await ended(pair), told(pair)) == ([(RunState.refused, Reason.bad_label)], 0)
 
 

@@ -137,6 +137,20 @@ def nurse(pipe: Any, folder: str, life: Any = None) -> None:
         pipe.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
+@contextmanager
+def nursing(folder: str, life: Any = None) -> Iterator[Any]:
+    """The pipe to a nursery of the hub in this folder, which ends with the block."""
+    pipe, other = FORKS.Pipe()
+    nursery = FORKS.Process(target=nurse, args=(other, folder, life), daemon=True)
+    nursery.start()
+    try:
+        yield pipe
+    finally:
+        pipe.send(None)
+        nursery.join(10)
+        nursery.kill()
+
+
 def live(equipment: Equipment, order: Order, life: Any) -> None:
     code = 3
     try:
@@ -249,15 +263,8 @@ class Ward:
             (Path(folder) / "alerthub.yml").write_text(CONFIG.format(
                 database=self.url, machine=self.machine, signing=SIGNING, targets=targets))
             self.folder = Path(folder)
-            self.pipe, other = FORKS.Pipe()
-            nursery = FORKS.Process(target=nurse, args=(other, folder), daemon=True)
-            nursery.start()
-            try:
+            with nursing(folder) as self.pipe:
                 yield self
-            finally:
-                self.pipe.send(None)
-                nursery.join(10)
-                nursery.kill()
 
     def bear(self, **order: Any) -> int:
         """How a life ended."""
