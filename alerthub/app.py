@@ -20,6 +20,7 @@ from alerthub.domain.alert import Alert, Batch
 from alerthub.domain.command import Answer, Ask, LinkView
 from alerthub.domain.own import own_batch
 from alerthub.domain.rules import Rules
+from alerthub.engine.attempts import Plant
 from alerthub.engine.calls import Calls
 from alerthub.engine.doorway import Doorway
 from alerthub.engine.listening import Ear, Listening
@@ -27,7 +28,7 @@ from alerthub.engine.rounds import Rounds
 from alerthub.engine.silencing import Silencing
 from alerthub.engine.sweep import sweep
 from alerthub.engine.timed import Timed
-from alerthub.engine.worker import Plant, Worker
+from alerthub.engine.worker import Worker
 from alerthub.equipment import close_all, equip, outbound
 from alerthub.errors import Busy, ConfigError
 from alerthub.flow import beat

@@ -84,6 +84,8 @@ async def serve_hub(config: Config) -> None:
     # What is loaded now stays; webhooks make many small objects and no cycles, so the collector need not look so often.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    # A thread that has its answer from the database would wait up to 5 ms for a loop that is busy with requests.
+    sys.setswitchinterval(0.001)
     host, port = config.listen
     server = Server(uvicorn.Config(
         hub.web(), host=host, port=port, http=PatientProtocol, ws="none", lifespan="off", log_config=None, access_log=False,

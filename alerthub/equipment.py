@@ -25,9 +25,9 @@ from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.message import AlertLine, IncidentStatus, Link, Message, Why
 from alerthub.domain.rules import Destination, Rules
 from alerthub.domain.runbook import Runbook
+from alerthub.engine.attempts import Plant
 from alerthub.engine.rounds import Asker
 from alerthub.engine.silencing import Keeper
-from alerthub.engine.worker import Plant
 from alerthub.errors import AlerthubError, ConfigError, SendFailed
 from alerthub.flow.serving import Armed, Arsenal
 from alerthub.outbound import client

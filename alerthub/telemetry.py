@@ -31,8 +31,9 @@ class Tracer(Protocol):
     def span(self, name: str, incident_id: str = "", links: Sequence[object | None] = (), **facts: Fact) -> Opened:
         """What happens inside, until it ends: with an incident in that one's trace, with links below the first of them, else
         below the span around it."""
-    def past(self, name: str, began: datetime, **facts: Fact) -> object | None:
-        """What has just ended; to be linked to."""
+    def past(self, name: str, began: datetime, links: Sequence[object | None] = (), error: str = "",
+             **facts: Fact) -> object | None:
+        """What has just ended, well or by an error of this kind; to be linked to."""
     def tell(self, **facts: Fact) -> None:
         """More about the span around it."""
     def here(self) -> object | None:
@@ -47,7 +48,8 @@ class Off:
     def span(self, name: str, incident_id: str = "", links: Sequence[object | None] = (), **facts: Fact) -> Opened:
         return NOTHING
 
-    def past(self, name: str, began: datetime, **facts: Fact) -> object | None:
+    def past(self, name: str, began: datetime, links: Sequence[object | None] = (), error: str = "",
+             **facts: Fact) -> object | None:
         return None
 
     def tell(self, **facts: Fact) -> None:

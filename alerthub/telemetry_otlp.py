@@ -86,18 +86,22 @@ class Otlp:
         self.tracer = self.provider.get_tracer("alerthub", __version__)
 
     def span(self, name: str, incident_id: str = "", links: Sequence[object | None] = (), **facts: Fact) -> Open:
-        known = [one for one in links if isinstance(one, SpanContext)]
-        found = [Link(one) for one in known]
         if not incident_id:
-            parent = set_span_in_context(NonRecordingSpan(known[0]), Context()) if known else Context() if links else None
-            return Open(self, self.tracer.start_span(name, parent, links=found[1:], attributes=attributes(facts)))
+            parent, others = above(links)
+            return Open(self, self.tracer.start_span(name, parent, links=others, attributes=attributes(facts)))
         before = TRACE.set(trace_id(incident_id))
-        span = self.tracer.start_span(name, Context(), links=found, attributes=attributes({**facts, "incident_id": incident_id}))
+        span = self.tracer.start_span(name, Context(), links=[Link(one) for one in links if isinstance(one, SpanContext)],
+                                      attributes=attributes({**facts, "incident_id": incident_id}))
         TRACE.reset(before)
         return Open(self, span)
 
-    def past(self, name: str, began: datetime, **facts: Fact) -> object | None:
-        span = self.tracer.start_span(name, attributes=attributes(facts), start_time=int(began.timestamp() * 1e9))
+    def past(self, name: str, began: datetime, links: Sequence[object | None] = (), error: str = "",
+             **facts: Fact) -> object | None:
+        parent, others = above(links)
+        span = self.tracer.start_span(name, parent, links=others, attributes=attributes(facts),
+                                      start_time=int(began.timestamp() * 1e9))
+        if error:
+            span.set_status(Status(StatusCode.ERROR, error))
         span.end()
         return span.get_span_context()
 
@@ -134,6 +138,13 @@ class Open:
         if kind is not None:
             self.span.set_status(Status(StatusCode.ERROR, kind.__name__))
         self.inside.__exit__(None, None, None)
+
+
+def above(links: Sequence[object | None]) -> tuple[Context | None, list[Link]]:
+    """The first of them as the parent, and the others. None without links: the span around it is the parent."""
+    known = [one for one in links if isinstance(one, SpanContext)]
+    parent = set_span_in_context(NonRecordingSpan(known[0]), Context()) if known else Context() if links else None
+    return parent, [Link(one) for one in known[1:]]
 
 
 def attributes(facts: Mapping[str, Fact]) -> dict[str, Fact]:

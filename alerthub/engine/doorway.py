@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from threading import Lock
 
 from alerthub.clock import Clock
 from alerthub.domain.action import RunState
@@ -20,13 +21,14 @@ from alerthub.flow import beat
 from alerthub.flow.intake import Taken, take_in
 from alerthub.metrics import Metrics
 from alerthub.store.database import Store
-from alerthub.store.tx import BRIEFLY, Locked, Tx, briefly
+from alerthub.store.tx import BRIEFLY, InTurn, Locked, Tx, briefly
 from alerthub.telemetry import OFF, Tracer
 
 logger = logging.getLogger("alerthub.intake")
 TOGETHER_ALERTS = 2000      # in one transaction: bounds how long the first webhook waits for the last
 TOGETHER_BATCHES = 128
 WAITING_ALERTS = 60_000     # more than this waiting is overload: 503, the sender retries
+AHEAD = 2                   # commits: the one that the database works at, and the next
 LARGE_AT_ONCE = 16
 LARGE_KEPT = 60.0           # seconds for which the sender's next try is answered by what became of it
 ALONE = 50                  # milliseconds; the group has waited for the lock already
@@ -43,15 +45,18 @@ class Waiting:
 
 
 class Doorway:
-    """`take` returns when the batch is committed. Raises Busy when that cannot be done now."""
+    """`take` returns when the batch is committed. Raises Busy when that cannot be done now. `nudge` is told whether an action run
+    may have become due."""
 
     def __init__(self, store: Store, rules: Callable[[], Rules], clock: Clock, metrics: Metrics,
-                 nudge: Callable[[], None], limit: int = WAITING_ALERTS, tracer: Tracer = OFF) -> None:
+                 nudge: Callable[[bool], None], limit: int = WAITING_ALERTS, tracer: Tracer = OFF) -> None:
         self.store, self.rules, self.clock, self.metrics, self.nudge = store, rules, clock, metrics, nudge
         self.limit, self.tracer = limit, tracer
         self.queue: deque[Waiting] = deque()
-        self.waiting_alerts = 0
-        self.committing: asyncio.Task[None] | None = None
+        self.taking = Lock()
+        self.came, self.gone = 0, 0     # alerts that were put into the queue, and taken out of it
+        self.under_way: set[asyncio.Task[None]] = set()
+        self.is_next = False        # one of them has not begun yet: it takes what comes until then
         self.large: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def take(self, batch: Batch) -> None:
@@ -88,36 +93,66 @@ class Doorway:
             raise Busy("too many alerts are waiting to be stored")
         waiting = Waiting(batch, asyncio.get_running_loop().create_future(), self.tracer.here())
         self.queue.append(waiting)
-        self.waiting_alerts += weight(batch)
-        if self.committing is None or self.committing.done():
-            self.committing = asyncio.create_task(self.commit_all(), name="intake")
+        self.came += weight(batch)
+        self.go_on()
         await waiting.future
 
-    async def commit_all(self) -> None:
-        while self.queue:
-            group = self.next_group()
-            if group:
-                await self.commit(group)
+    def go_on(self) -> None:
+        """Let what waits be committed. One commit more than the database works at is ready to begin: it does not wait until the
+        loop, which is busy with the webhooks to come, has answered those of the last one."""
+        if self.queue and not self.is_next and len(self.under_way) < AHEAD:
+            self.is_next = True
+            task = asyncio.create_task(self.commit_next(), name="intake")
+            self.under_way.add(task)
+            task.add_done_callback(self.ended)
 
-    def next_group(self) -> list[Waiting]:
+    def ended(self, task: asyncio.Task[None]) -> None:
+        self.under_way.discard(task)
+        self.go_on()
+
+    async def commit_next(self) -> None:
+        """Which webhooks are committed together is known when the transaction begins."""
+        rules, began = self.rules(), self.clock.now()
         group: list[Waiting] = []
-        alerts = 0
-        while self.queue and len(group) < TOGETHER_BATCHES and alerts < TOGETHER_ALERTS:
-            waiting = self.queue.popleft()
-            self.waiting_alerts -= weight(waiting.batch)
-            if waiting.future.cancelled():      # its sender was answered 503 already
-                continue
-            group.append(waiting)
-            alerts += len(waiting.batch.alerts)
-        return group
+
+        def unit(tx: Tx) -> Taken:
+            if not group:       # it may be run again
+                group.extend(self.next_group())
+            return taken_in(tx, rules, [waiting.batch for waiting in group], self.clock.now())
+
+        (outcome,) = await asyncio.gather(self.store.write(InTurn(briefly(unit))), return_exceptions=True)
+        if not group:           # it has not even begun
+            group.extend(self.next_group())
+        if group:
+            await self.answer(group, outcome, rules, began)
 
     async def commit(self, group: list[Waiting], patience: int = BRIEFLY) -> None:
-        rules, batches = self.rules(), [waiting.batch for waiting in group]
+        rules, began, batches = self.rules(), self.clock.now(), [waiting.batch for waiting in group]
         work = self.store.write(briefly(lambda tx: taken_in(tx, rules, batches, self.clock.now()), patience))
-        with self.tracer.span("commit", links=[waiting.span for waiting in group], webhooks=len(group)):
-            (outcome,) = await asyncio.gather(work, return_exceptions=True)
-            if isinstance(outcome, Taken):
-                self.tracer.tell(incident_ids=sorted({event.incident_id for event in outcome.events})[:NAMED])
+        (outcome,) = await asyncio.gather(work, return_exceptions=True)
+        await self.answer(group, outcome, rules, began)
+
+    @property
+    def waiting_alerts(self) -> int:
+        return self.came - self.gone
+
+    def next_group(self) -> list[Waiting]:
+        """Called by the database's threads: what is put into the queue after the first line is for the next one, or for this."""
+        self.is_next = False
+        group: list[Waiting] = []
+        alerts = 0
+        with self.taking:
+            while self.queue and len(group) < TOGETHER_BATCHES and alerts < TOGETHER_ALERTS:
+                waiting = self.queue.popleft()
+                self.gone += weight(waiting.batch)
+                if not waiting.future.cancelled():      # else its sender was answered 503 already
+                    group.append(waiting)
+                    alerts += len(waiting.batch.alerts)
+        return group
+
+    async def answer(self, group: list[Waiting], outcome: Taken | BaseException, rules: Rules, began: datetime) -> None:
+        """Tell those who wait what became of it; what could not be committed together is tried apart."""
+        self.trace(group, outcome, began)
         if isinstance(outcome, Taken):
             for waiting in group:
                 if not waiting.future.done():
@@ -142,12 +177,21 @@ class Doorway:
                 await self.commit(group, ALONE)
         await asyncio.gather(*(commit(group) for group in groups))
 
+    def trace(self, group: list[Waiting], outcome: Taken | BaseException, began: datetime) -> None:
+        spans, error = [waiting.span for waiting in group], ""
+        named: list[str] = []
+        if isinstance(outcome, Taken):
+            named = sorted({event.incident_id for event in outcome.events})[:NAMED]
+        else:
+            error = type(outcome).__name__
+        self.tracer.past("commit", began, spans, error, webhooks=len(group), incident_ids=named)
+
     def note(self, taken: Taken) -> None:
         for verdict, count in taken.verdicts.items():
             self.metrics.observations.labels(verdict.value).inc(count)
         note_events(self.metrics, taken.events)
-        if taken.is_news:
-            self.nudge()
+        if taken.is_news or taken.runs:
+            self.nudge(bool(taken.runs))
 
 
 def taken_in(tx: Tx, rules: Rules, batches: Sequence[Batch], now: datetime) -> Taken:
@@ -156,6 +200,7 @@ def taken_in(tx: Tx, rules: Rules, batches: Sequence[Batch], now: datetime) -> T
     for batch in batches if rules.heartbeats else ():
         if heard := beat.match(tx, rules, batch, now):
             taken.events += heard.events
+            taken.runs += heard.runs
     return taken
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -13,8 +13,9 @@ from alerthub.domain.event import Event
 from alerthub.domain.rules import Rules
 from alerthub.flow import beat, escalate, latch, silencing
 from alerthub.flow.intake import Taken
-from alerthub.store import latches, silences, timers
+from alerthub.store import latches, leases
 from alerthub.store.database import Store, Unit
+from alerthub.store.leases import Due
 from alerthub.store.tx import Tx, briefly
 
 T = TypeVar("T")
@@ -30,10 +31,10 @@ def freely(unit: Unit[T]) -> Unit[T]:
     return unit
 
 
-def next_due(tx: Tx, rules: Rules) -> datetime | None:
-    """When the first of them is due; None while nothing waits."""
-    found = [timers.next_due(tx), silences.next_due(tx), beat.next_due(tx, rules), latches.next_due(tx)]
-    return min((moment for moment in found if moment is not None), default=None)
+def next_due(tx: Tx, rules: Rules) -> Due:
+    """When the first of each kind of work is due: these, lanes and runs."""
+    due, beats = leases.next_due(tx), beat.next_due(tx, rules)
+    return replace(due, timed=min((moment for moment in (due.timed, beats) if moment is not None), default=None))
 
 
 @dataclass

@@ -5,30 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from alerthub.channels.base import Channel
 from alerthub.clock import Clock
-from alerthub.domain.action import RunState
-from alerthub.domain.rules import Direction, Rules
+from alerthub.domain.rules import Direction
+from alerthub.engine.attempts import Attempts, Plant
 from alerthub.engine.doorway import note_events
 from alerthub.engine.hours import Hours
 from alerthub.engine.spans import acting, delivering
 from alerthub.engine.timed import Timed, next_due
 from alerthub.engine.waking import woken
-from alerthub.errors import Busy, Failure, SendFailed
+from alerthub.errors import Busy
 from alerthub.flow import act, deliver
-from alerthub.flow.act import Started
-from alerthub.flow.serving import Arsenal
-from alerthub.flow.settle import Sending
 from alerthub.metrics import Metrics
-from alerthub.store import leases
 from alerthub.store.columns import EPOCH
 from alerthub.store.database import Store
+from alerthub.store.leases import Due
 from alerthub.store.tx import Urgent, briefly
 from alerthub.telemetry import OFF, Tracer
 
@@ -38,19 +34,12 @@ ACTION_SLOTS = 16
 IDLE_SECONDS = 5.0          # the longest sleep without a nudge: another replica's work, a lease that ended
 SHORT_PAUSE = 0.05          # for what is due but another replica has just locked
 BUG_PAUSE = 1.0             # after a claim that failed unexpectedly
-
-
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """What the worker works with; replaced as a whole when the configuration is reloaded."""
-
-    rules: Rules
-    channels: Mapping[str, Channel]                     # by destination key
-    actions: Arsenal                                # by (action, target)
+UNKNOWN = Due(None, None, EPOCH)    # look at once
+LONGEST_REST = 0.05         # after a look that found nothing; as long as it took, when that is less
 
 
 @dataclass
-class Worker:
+class Worker(Attempts):
     """Claims and runs deliveries and actions. `run_once` does what is due now and tells how much that was."""
 
     store: Store
@@ -65,17 +54,28 @@ class Worker:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     called: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
-    next_due: datetime | None = None
-    next_timed: datetime | None = EPOCH      # not known yet: look at once
+    may_act: bool = True                # an action run may have become due since the last look at them
+    due: Due = UNKNOWN
     hours: Hours = field(init=False)
 
     def __post_init__(self) -> None:
         self.hours = Hours(self.store, self.clock)
 
-    def nudge(self) -> None:
-        """Something may be due: look now."""
+    @property
+    def next_due(self) -> datetime | None:
+        """When something is due, as far as the last claim saw."""
+        return self.due.first
+
+    @property
+    def next_timed(self) -> datetime | None:
+        return self.due.timed
+
+    def nudge(self, may_act: bool = True) -> None:
+        """Something may be due: look now. `may_act` is False for what has made no action run due."""
         self.wake.set()
-        self.called.set()
+        if may_act:
+            self.may_act = True
+            self.called.set()
 
     async def run(self) -> None:
         """Until stopped. No error ends it. What tightens has a loop of its own: nothing that the other waits for delays it."""
@@ -99,7 +99,12 @@ class Worker:
 
     async def look(self) -> float:
         await self.hours.follow()
-        return 0.0 if await self.run_once() else self.until_due()
+        since = self.clock.monotonic()
+        if await self.run_once(all_kinds=self.may_act or (self.due.run is not None and self.due.run <= self.clock.now())):
+            return 0.0
+        # In a storm each webhook nudges, and what waits for its budget is found by none of these looks.
+        await self.clock.sleep(min(LONGEST_REST, self.clock.monotonic() - since))
+        return self.until_due()
 
     async def look_for_tightening(self) -> float:
         await self.hours.follow()      # or a jump would end the lease of what is under way
@@ -116,16 +121,16 @@ class Worker:
         # What is due but was not claimed waits for a slot: the end of an attempt nudges.
         return min(IDLE_SECONDS, wait) if wait > 0 else IDLE_SECONDS if self.under_way else SHORT_PAUSE
 
-    async def run_once(self) -> int:
-        """Claim what is due now and start it; how many units that was."""
+    async def run_once(self, *, all_kinds: bool = True) -> int:
+        """Claim what is due now and start it; how many units that was. Action runs are looked at with `all_kinds` only."""
         plant, now = self.plant(), self.clock.now()
         # Each in a transaction of its own, and each starts what it claimed at once: nothing that slows or breaks the one may
         # keep the other from its work.
         # What is due by time comes first, so that its news are part of what is told now.
         timed = await asyncio.gather(self.run_timed(now), return_exceptions=True)
         now = self.clock.now()      # it may have been set meanwhile
-        outcomes = [*timed, *await asyncio.gather(self.claim_runs(plant, now), self.claim_lanes(plant, now),
-                                                  return_exceptions=True)]
+        claims = [self.claim_lanes(plant, now), *([self.claim_runs(plant, now)] if all_kinds else [])]
+        outcomes = [*timed, *await asyncio.gather(*claims, return_exceptions=True)]
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -133,7 +138,7 @@ class Worker:
 
     async def run_timed(self, now: datetime) -> int:
         """Escalations, silences and heartbeats whose time has come; how much happened."""
-        if self.timed is None or self.next_timed is None or self.next_timed > now:
+        if self.timed is None or self.due.timed is None or self.due.timed > now:
             return 0
         events = await self.timed.run_due(now, self.hours.holding)
         note_events(self.metrics, events)
@@ -154,10 +159,15 @@ class Worker:
         return claimed.runs + ended.runs
 
     async def claim_runs(self, plant: Plant, now: datetime) -> int:
-        tightening = await self.claim_tightening(plant, now)
-        slots, since, then = ACTION_SLOTS - self.busy["actions"], self.clock.monotonic(), self.clock.now()
-        claimed = await self.store.write(briefly(self.hours.holding(
-            lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, then))))
+        self.may_act = False
+        try:
+            tightening = await self.claim_tightening(plant, now)
+            slots, since, then = ACTION_SLOTS - self.busy["actions"], self.clock.monotonic(), self.clock.now()
+            claimed = await self.store.write(briefly(self.hours.holding(
+                lambda tx: act.claim(tx, plant.rules, plant.actions, slots, self.owner, then))))
+        except BaseException:
+            self.may_act = True
+            raise
         self.start_runs(plant, claimed, since)
         return tightening + claimed.runs
 
@@ -173,9 +183,8 @@ class Worker:
         channels = {destination.channel for destination in plant.rules.destinations().values()}
         slots = {channel: CHANNEL_SLOTS - self.busy[channel] for channel in channels}
         under_way = dict(self.busy)
-        claimed, due, self.next_timed = await self.store.write(briefly(self.hours.holding(lambda tx: (
-            deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), leases.next_due(tx), next_due(tx, plant.rules)))))
-        self.next_due = min((moment for moment in (due, self.next_timed) if moment is not None), default=None)
+        claimed, self.due = await self.store.write(briefly(self.hours.holding(lambda tx: (
+            deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), next_due(tx, plant.rules)))))
         claim = self.tracer.past("claim", now, lanes=claimed.lanes) if claimed.sendings else None
         for sending in claimed.sendings:
             kinds = deliver.kinds(sending, is_failing=sending.destination.key in claimed.failing)
@@ -194,83 +203,6 @@ class Worker:
         self.busy += Counter()      # what is at zero is forgotten
         self.under_way.discard(task)
         self.wake.set()
-
-    async def send(self, plant: Plant, sending: Sending) -> None:
-        channel = plant.channels[sending.destination.key]
-        kind = sending.destination.channel
-        if self.clock.now() > sending.send_by:
-            self.metrics.leases_lost.labels("late").inc()
-            logger.warning("held up for too long; whoever takes it over sends it", extra={
-                "event": "delivery.late", "destination": sending.destination.key, "incident": sending.message.number})
-            return
-        if sending.message.possible_duplicate:
-            self.metrics.possible_duplicates.labels(kind).inc()
-        try:
-            sent = await deliver.send_one(self.store, plant.rules, channel, sending, self.clock)
-        except Busy as error:
-            self.metrics.leases_lost.labels("unsettled").inc()
-            logger.warning("delivered, but the outcome is not stored: it will be sent again", extra={
-                "event": "delivery.unsettled", "destination": sending.destination.key, "cause": str(error)})
-            return
-        except Exception:
-            self.metrics.errors.labels("deliver").inc()
-            logger.exception("delivering failed unexpectedly", extra={
-                "event": "delivery.bug", "destination": sending.destination.key, "incident": sending.message.number})
-            await self.give_back(plant, sending)
-            return
-        outcome = sent.failure.value if sent.failure else "sent"
-        self.tracer.tell(outcome=outcome)
-        self.metrics.deliveries.labels(kind, outcome).inc()
-        self.metrics.delivery_seconds.labels(kind).observe(sent.seconds)
-        if sent.is_dead_letter:
-            self.metrics.dead_letters.labels(kind).inc()
-        level = logging.INFO if sent.failure is None else logging.WARNING
-        logger.log(level, "delivery %s", outcome if sent.failure is None else f"failed: {sent.detail}", extra={
-            "event": "delivery.sent" if sent.failure is None else "delivery.failed", "destination": sending.destination.key,
-            "incident": sending.message.number, "why": sent.why.value, "outcome": outcome,
-            "seconds": round(sent.seconds, 3), "dead_letter": sent.is_dead_letter})
-
-    async def give_back(self, plant: Plant, sending: Sending) -> None:
-        """An error that nobody expected: the lane is tried again a few times, then becomes a dead letter, loudly."""
-        error = SendFailed(Failure.bug, "an unexpected error; see the log")
-        self.metrics.deliveries.labels(sending.destination.channel, error.reason.value).inc()
-        try:
-            await deliver.settle_later(self.store, plant.rules, sending, None, error, self.clock)
-        except Busy:
-            logger.warning("cannot give a delivery back; its lease will end", extra={
-                "event": "delivery.unsettled", "destination": sending.destination.key})
-
-    async def act(self, plant: Plant, started: Started, since: float) -> None:
-        try:
-            held = self.clock.monotonic() - since
-            acted = await act.run_one(self.store, plant.rules, plant.actions, started, self.clock, held)
-        except Busy as error:
-            self.metrics.leases_lost.labels("unsettled").inc()
-            logger.error("an action ran, but its outcome is not stored: %s", error, extra={
-                "event": "action.unsettled", "action": started.run.action, "target": started.run.target})
-            return
-        except Exception:
-            self.metrics.errors.labels("act").inc()
-            logger.exception("an action failed unexpectedly; its outcome is unknown", extra={
-                "event": "action.bug", "action": started.run.action, "target": started.run.target})
-            await self.lose(plant, started)
-            return
-        self.tracer.tell(state=acted.state.value)
-        self.metrics.actions.labels(acted.action, acted.state.value).inc()
-        if acted.state is RunState.refused:     # it was only rehearsed
-            self.metrics.refused.labels(acted.action, acted.reason.value).inc()
-        self.metrics.action_seconds.labels(acted.action).observe(acted.seconds)
-        level = logging.INFO if acted.state in (RunState.succeeded, RunState.refused) else logging.ERROR
-        logger.log(level, "action %s on %s: %s", acted.action, acted.target, acted.detail, extra={
-            "event": "action.ended", "action": acted.action, "target": acted.target, "state": acted.state.value,
-            "incident": started.call.number, "run": started.run.id, "seconds": round(acted.seconds, 3)})
-
-    async def lose(self, plant: Plant, started: Started) -> None:
-        try:
-            await act.lose(self.store, plant.rules, started, self.clock)
-        except Busy as error:
-            logger.error("an action may have run, and that is not stored: %s", error, extra={
-                "event": "action.unsettled", "action": started.run.action, "target": started.run.target})
 
     def stop_claiming(self) -> None:
         """The loop ends after the claim that it may be making now."""

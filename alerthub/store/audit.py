@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alerthub.domain.record import Anchor, Head, Row
 from alerthub.errors import AlerthubError
-from alerthub.store.database import busy_or, normal_url, postgres_engine
+from alerthub.store.database import BEGIN, READING, busy_or, normal_url, postgres_engine
 from alerthub.store.schema import EPOCH, MICROSECOND, anchors, events, incidents, pruned
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
@@ -111,9 +111,8 @@ def opened_for_reading(url: str) -> Iterator[Tx]:
         raise AlerthubError(f"there is no database {path}")
     engine = (create_engine(f"sqlite:///file:{quote(str(Path(path).resolve()))}?mode=ro&uri=true") if path is not None
               else postgres_engine(address))
-    options = {} if is_file else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     try:
-        with engine.connect().execution_options(**options) as conn:
+        with engine.connect().execution_options(**{BEGIN: f"{READING} READ ONLY"}) as conn:
             if is_file:
                 conn.exec_driver_sql("BEGIN")       # or each statement would see a moment of its own
             yield Tx(conn, str)

@@ -56,11 +56,12 @@ class Line:
         self.engine = engine
         try:
             self.conn = self.engine.connect()
-            self.conn.exec_driver_sql(f"LISTEN {NAME}")
-        except SQLAlchemyError as error:
+            driver: Any = self.conn.connection.driver_connection
+            driver.execute(f"LISTEN {NAME}")       # by itself: in a transaction it would count from its end on
+        except (SQLAlchemyError, self.engine.dialect.loaded_dbapi.Error) as error:
             self.engine.dispose()
             raise Busy(f"database: {type(getattr(error, 'orig', error)).__name__}") from None
-        self.driver: Any = self.conn.connection.driver_connection
+        self.driver = driver
 
     def fileno(self) -> int:
         """Readable when something was said, or the connection has ended."""

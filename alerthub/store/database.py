@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, TypeVar
@@ -24,7 +25,7 @@ from alerthub.clock import SystemClock
 from alerthub.errors import Busy, Conflict
 from alerthub.store.calls import Caller, Line
 from alerthub.store.file import Presence, lock_file
-from alerthub.store.tx import LOCKED, Locked, Tx, Urgent, is_away
+from alerthub.store.tx import LOCKED, Brief, InTurn, Locked, Tx, Urgent, is_away, patience_of
 from alerthub.store.writer import Writer
 
 T = TypeVar("T")
@@ -36,6 +37,8 @@ AGAIN = frozenset({"40001", "40P01"})   # serialization_failure, deadlock_detect
 BUSY_MILLISECONDS = 5000
 POOL = 4
 STATEMENT_SECONDS = 30
+BEGIN = "alerthub_begin"                # an option of a connection: the words by which its transaction begins on PostgreSQL
+READING = "BEGIN ISOLATION LEVEL REPEATABLE READ"       # by default every statement would see its own moment
 # A connection whose other end is gone without a word is given up after about 15 s.
 KEEP_ALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 WAL_RESET_FIXED = (3, 51, 3)            # PROTOCOLS 7.2: older ones can lose pages between connections
@@ -62,20 +65,17 @@ class Store:
         self.trouble: Trouble | None = None
         self.is_sqlite = self.url.startswith("sqlite")
         self.lock: IO[str] | None = None
-        self.reading: dict[str, Any]
         if self.is_sqlite:
             self.lock = lock_file(self.path)
             self.engine = sqlite_engine(self.url, Presence(self.path))
-            self.reading = {"alerthub_readonly": True}
             self.writer: Writer | None = Writer(self._begin)
             self.pool = ThreadPoolExecutor(2, "alerthub-read")
-            self.first = self.pool
+            self.first = self.turns = self.pool
         else:
             self.engine = postgres_engine(self.url)
-            self.reading = {"isolation_level": "REPEATABLE READ"}   # by default every statement would see its own moment
             self.writer = None
             self.pool = ThreadPoolExecutor(POOL, "alerthub-db")
-            self.first = ThreadPoolExecutor(1, "alerthub-first")
+            self.first, self.turns = ThreadPoolExecutor(1, "alerthub-first"), ThreadPoolExecutor(1, "alerthub-turn")
 
     @property
     def path(self) -> str:
@@ -94,11 +94,11 @@ class Store:
 
     async def write(self, unit: Unit[T]) -> T:
         """Run in a transaction and return after COMMIT. Raises Busy when the database cannot take it now."""
-        pool = self.first if isinstance(unit, Urgent) else self.pool
+        pool = self.first if isinstance(unit, Urgent) else self.turns if isinstance(unit, InTurn) else self.pool
         try:
             if self.trouble is None:
                 return await self._write(unit, pool)
-            result, has_written = await self._write(lambda tx: noticed(tx, unit), pool)
+            result, has_written = await self._write(noticing(unit), pool)
         except Locked:
             raise
         except Busy as error:
@@ -119,9 +119,11 @@ class Store:
 
     def write_now(self, unit: Unit[T]) -> T:
         """The same without a loop: commands and tests. A conflict, deadlock or serialization failure runs it again."""
+        patience = patience_of(unit)
+        begin = "BEGIN" if patience is None or self.is_sqlite else f"BEGIN; SET LOCAL lock_timeout = {patience:d}"
         for left in reversed(range(TRIES)):
             try:
-                with self.engine.begin() as conn:
+                with begun(self.engine, begin) as conn:
                     return self._run(unit, Tx(conn, self.new_id))
             except Conflict:
                 if not left:
@@ -140,14 +142,16 @@ class Store:
 
     def read_now(self, unit: Unit[T]) -> T:
         try:
-            with self.engine.connect().execution_options(**self.reading) as conn:
-                return unit(Tx(conn, self.new_id))
+            with begun(self.engine, READING) as conn:
+                result = unit(Tx(conn, self.new_id))
+                conn.rollback()
+                return result
         except SQLAlchemyError as error:
             raise busy_or(error) from error
 
     def line(self) -> Line:
         """A connection of its own to hear other replicas on; PostgreSQL only. Blocks. Raises Busy."""
-        return Line(postgres_engine(self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT"))
+        return Line(postgres_engine(self.url, poolclass=NullPool))
 
     def close(self) -> None:
         """Finish what is queued, then let go of the file."""
@@ -155,16 +159,20 @@ class Store:
             self.writer.close()
         self.pool.shutdown(wait=True)
         self.first.shutdown(wait=True)
+        self.turns.shutdown(wait=True)
         self.engine.dispose()
         if self.lock is not None:
             self.lock.close()
 
 
-def noticed(tx: Tx, unit: Unit[T]) -> tuple[T, bool]:
+def noticing(unit: Unit[T]) -> Unit[tuple[T, bool]]:
     """Also whether it has written: on a full disk, what changes nothing still succeeds."""
-    before = changes(tx)
-    result = unit(tx)
-    return result, tx.is_postgres or changes(tx) > before
+    def noticed(tx: Tx) -> tuple[T, bool]:
+        before = changes(tx)
+        result = unit(tx)
+        return result, tx.is_postgres or changes(tx) > before
+    patience = patience_of(unit)
+    return noticed if patience is None else Brief(noticed, patience)
 
 
 def changes(tx: Tx) -> int:
@@ -231,18 +239,44 @@ def sqlite_engine(url: str, presence: Presence) -> Engine:
     @event.listens_for(engine, "begin")
     def on_begin(conn: Connection) -> None:
         presence.check()
-        readonly = conn.get_execution_options().get("alerthub_readonly")
-        conn.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+        conn.exec_driver_sql("BEGIN" if conn.get_execution_options().get(BEGIN) == READING else "BEGIN IMMEDIATE")
 
     return engine
 
 
 def postgres_engine(url: str, **options: Any) -> Engine:
-    """Timeouts on every connection, so that no statement holds a room for ever (R-62)."""
+    """Timeouts on every connection, so that no statement holds a room for ever (R-62). The driver itself begins no transaction:
+    it would take one more round trip than to say it all at once."""
     seconds = STATEMENT_SECONDS * 1000
     limits = f"-c statement_timeout={seconds} -c lock_timeout={seconds // 3} -c idle_in_transaction_session_timeout={seconds}"
-    pooled = options or {"pool_size": POOL, "max_overflow": 2, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800}
-    return create_engine(
-        url, **pooled,
+    pooled = options or {"pool_size": POOL, "max_overflow": 2, "pool_timeout": 5, "pool_recycle": 1800}
+    engine = create_engine(
+        url, **pooled, isolation_level="AUTOCOMMIT",
         connect_args={"options": limits, "connect_timeout": 5, "application_name": "alerthub", **KEEP_ALIVE},
     )
+
+    @event.listens_for(engine, "begin")
+    def on_begin(conn: Connection) -> None:
+        # Without parameters the driver takes several statements at once.
+        words = conn.get_execution_options().get(BEGIN, "BEGIN")
+        conn.exec_driver_sql(words, execution_options={"no_parameters": True})
+
+    return engine
+
+
+@contextmanager
+def begun(engine: Engine, words: str) -> Iterator[Connection]:
+    """A connection in a transaction that begins with these words. One of the pool whose other end has gone meanwhile shows it
+    then, before anything was done, and another one is taken."""
+    for is_last in (False, True):
+        conn = engine.connect().execution_options(**{BEGIN: words})
+        try:
+            held = conn.begin()
+        except DBAPIError as error:
+            conn.close()
+            if is_last or not error.connection_invalidated:
+                raise
+        else:
+            break
+    with conn, held:
+        yield conn

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 
 from alerthub.domain.action import RunState
 from alerthub.domain.latch import Cause, Latch, LatchState
-from alerthub.store.schema import Instant, action_runs, incidents, latch_causes, latches, looks
+from alerthub.store.schema import action_runs, incidents, latch_causes, latches, looks
 from alerthub.store.tx import AnyRow, Tx, chunks
 
 NAMES = tuple(field.name for field in fields(Latch))
@@ -60,9 +60,6 @@ def due(tx: Tx, now: datetime) -> list[str]:
     query = select(latches.c.target).where(latches.c.due_at <= now).order_by(latches.c.target)
     return list(tx.conn.execute(query).scalars())
 
-
-def next_due(tx: Tx) -> datetime | None:
-    return tx.conn.execute(select(func.min(latches.c.due_at, type_=Instant()))).scalar()
 
 
 def add_causes(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ whoever claimed must settle with that number. SQLite: one writer. PostgreSQL: FO
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -20,7 +21,6 @@ from sqlalchemy import (
     or_,
     select,
     type_coerce,
-    union_all,
     update,
 )
 
@@ -36,6 +36,7 @@ from alerthub.store.schema import (
     latches,
     leaders,
     looks,
+    silences,
     timers,
     votes,
 )
@@ -66,9 +67,23 @@ def lease(tx: Tx, table: Table, key: str, rows: Sequence[AnyRow], owner: str, un
                          "attempt": row._mapping["attempt"] + 1, **columns} for row in rows])
 
 
-def next_due(tx: Tx) -> datetime | None:
-    """When something is due next, as far as is known now; None when nothing is."""
-    return tx.conn.execute(next_due_query(tx.is_postgres)).scalar()
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When the first lane is due, when the first action run, and the first of what waits for its time; None for none."""
+
+    lane: datetime | None
+    run: datetime | None
+    timed: datetime | None
+
+    @property
+    def first(self) -> datetime | None:
+        return min((moment for moment in (self.lane, self.run, self.timed) if moment is not None), default=None)
+
+
+def next_due(tx: Tx) -> Due:
+    """When something is due next, as far as is known now. One statement: it is asked after every look for work."""
+    lane, run, *others = tx.conn.execute(next_due_query(tx.is_postgres)).one()
+    return Due(lane, run, min((moment for moment in others if moment is not None), default=None))
 
 
 @cache
@@ -76,11 +91,10 @@ def next_due_query(is_postgres: bool) -> AnySelect:
     # One look into an index per destination, however many lanes wait there for its budget.
     latest = func.greatest if is_postgres else func.max
     lane_at = latest(first_due(destinations.c.key), destinations.c.free_at)
-    waiting = union_all(
-        select(func.min(lane_at).label("at")).where(first_due(destinations.c.key).is_not(None)),
-        select(func.min(action_runs.c.due_at)).where(action_runs.c.due_at.is_not(None)),
-    ).subquery()
-    return select(func.min(waiting.c.at, type_=Instant()))
+    lane = select(func.min(lane_at, type_=Instant())).where(first_due(destinations.c.key).is_not(None))
+    others = (select(func.min(table.c.due_at, type_=Instant())).where(table.c.due_at.is_not(None))
+              for table in (action_runs, timers, silences, latches))
+    return select(*(query.scalar_subquery() for query in (lane, *others)))
 
 
 def first_due(destination: ColumnElement[str]) -> ScalarSelect[datetime]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, text, update
+from sqlalchemy import bindparam, delete, select, text, update
 
 from alerthub.domain.alert import Labels, canonical
 from alerthub.domain.matcher import EQUAL, Matcher
@@ -214,8 +214,3 @@ def forget(tx: Tx, before: datetime, limit: int) -> int:
     old = (select(silences.c.number).where(silences.c.ends_at < before, silences.c.due_at.is_(None),
                                            silences.c.id.not_in(in_use)).limit(limit))
     return tx.conn.execute(delete(silences).where(silences.c.number.in_(old))).rowcount
-
-
-def next_due(tx: Tx) -> datetime | None:
-    """When the first of the hub's own ends; None while there is none."""
-    return tx.conn.execute(select(func.min(silences.c.due_at)).where(silences.c.due_at.is_not(None))).scalar()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, select, update
 
 from alerthub.store.schema import Instant, incidents, timers
 from alerthub.store.tx import Tx, chunks
@@ -89,9 +89,6 @@ def of_incidents(tx: Tx, ids: Iterable[str]) -> list[Timer]:
                                                          .order_by(timers.c.id))]
     return found
 
-
-def next_due(tx: Tx) -> datetime | None:
-    return tx.conn.execute(select(func.min(timers.c.due_at)).where(timers.c.due_at.is_not(None))).scalar()
 
 
 def triggered_without(tx: Tx, severity: str, before: datetime, limit: int = 5_000) -> list[str]:

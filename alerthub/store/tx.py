@@ -48,11 +48,6 @@ class Tx:
         """An INSERT that can say ON CONFLICT, in this database's dialect."""
         return inserting(table, self.is_postgres)
 
-    def wait_at_most(self, milliseconds: int) -> None:
-        """From here on, raise Locked rather than wait longer for a row that another transaction holds."""
-        if self.is_postgres:
-            self.conn.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds:d}")
-
     def batch(self, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
         """The same at the least cost, for a statement that is a constant of its module and rows of which no two are about the
         same thing; see batch.py."""
@@ -73,13 +68,38 @@ class Urgent(Generic[T]):
         return self.unit(tx)
 
 
-def briefly(unit: Callable[[Tx], T], milliseconds: int = BRIEFLY) -> Callable[[Tx], T]:
+@dataclass(frozen=True, slots=True)
+class InTurn(Generic[T]):
+    """A unit of work of which one runs at a time in this process; the next begins as soon as the last one has ended."""
+
+    unit: Callable[[Tx], T]
+
+    def __call__(self, tx: Tx) -> T:
+        return self.unit(tx)
+
+
+@dataclass(frozen=True, slots=True)
+class Brief(Generic[T]):
+    """A unit of work whose transaction raises Locked rather than wait longer for a row that another one holds."""
+
+    unit: Callable[[Tx], T]
+    milliseconds: int
+
+    def __call__(self, tx: Tx) -> T:
+        return self.unit(tx)
+
+
+def briefly(unit: Callable[[Tx], T], milliseconds: int = BRIEFLY) -> Brief[T]:
     """The same unit of work, but it waits for no lock for long: a replica that is stopped in the midst of a transaction keeps
-    others from the rows that it holds, and from nothing else."""
-    def impatient(tx: Tx) -> T:
-        tx.wait_at_most(milliseconds)
-        return unit(tx)
-    return impatient
+    others from the rows that it holds, and from nothing else. To be given to the store as it is: it is said with BEGIN."""
+    return Brief(unit, milliseconds)
+
+
+def patience_of(unit: Callable[[Tx], T]) -> int | None:
+    """How many milliseconds it waits for a lock; None for as long as the connection does."""
+    if isinstance(unit, (Urgent, InTurn)):
+        return patience_of(unit.unit)
+    return unit.milliseconds if isinstance(unit, Brief) else None
 
 
 def inserting(table: Table, is_postgres: bool) -> Any:

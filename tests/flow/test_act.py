@@ -47,6 +47,23 @@ async def test_a_firing_alert_switches_its_agent_to_safe_mode_and_people_are_tol
     assert "safe-mode on agent-btc succeeded" in " ".join(world.slack.messages[-1].news)
 
 
+async def test_a_webhook_that_calls_for_no_action_has_none_looked_for_and_one_that_is_due_is_found(world: World) -> None:
+    """A look for actions costs the database as much as a webhook does."""
+    with_agent(world)
+    await world.drain()
+    await world.worker.look()
+    await world.receive(firing("Reward", agent="agent-btc"))
+    world.worker.nudge(may_act=False)
+    calls = world.actions["safe-mode", "agent-btc"].calls
+    await world.worker.look()
+    await checkpoint()
+    assert not calls
+    await world.worker.look()       # by then it has seen that one is due
+    await checkpoint()
+    assert len(calls) == 1
+    await world.drain()
+
+
 async def test_the_same_alert_again_does_not_run_it_again(world: World) -> None:
     with_agent(world)
     for _ in range(5):

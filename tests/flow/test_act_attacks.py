@@ -264,7 +264,7 @@ async def test_what_says_too_much_and_is_locked_keeps_no_other_from_its_push(pai
 @pytest.mark.postgres
 async def test_a_locked_incident_keeps_only_its_own_webhooks_out(pair: World) -> None:
     await pair.receive(firing("Drift", agent=BTC))
-    door = Doorway(pair.store, lambda: pair.rules, pair.clock, pair.metrics, lambda: None)
+    door = Doorway(pair.store, lambda: pair.rules, pair.clock, pair.metrics, lambda _: None)
     at = pair.clock.now() + timedelta(seconds=1)
     first = batch(firing("Other", agent=ETH), at=at)
     locked = batch(resolved("Drift", agent=BTC), at=at)
@@ -282,10 +282,10 @@ async def test_a_locked_incident_keeps_only_its_own_webhooks_out(pair: World) ->
 @pytest.mark.postgres
 async def test_what_waits_behind_a_locked_webhook_is_stored_soon(pair: World) -> None:
     await pair.receive(firing("Drift", agent=BTC))
-    door = Doorway(pair.store, lambda: pair.rules, pair.clock, pair.metrics, lambda: None)
+    door = Doorway(pair.store, lambda: pair.rules, pair.clock, pair.metrics, lambda _: None)
     with stopped(pair.store):
         held = asyncio.create_task(door.take(batch(resolved("Drift", agent=BTC), at=START + HOUR)))
-        while door.committing is None or door.queue:
+        while not door.under_way or door.queue:
             await asyncio.sleep(0)
         await asyncio.wait_for(door.take(batch(firing("Reward", agent=ETH), at=pair.clock.now())), SOON)
         (said,) = await asyncio.gather(held, return_exceptions=True)

@@ -29,7 +29,7 @@ def door(world: World) -> Callable[..., Doorway]:
     world.configure(rules_for(Route("alerts", group_by=("alertname",), actions=("safe-mode", "retry")),
                               actions=[safe_mode(), RETRY], targets=["agent-btc", "etl"],
                               people={"ayse": person("ayse")}))
-    return lambda: Doorway(world.store, lambda: world.rules, world.clock, world.metrics, lambda: None)
+    return lambda: Doorway(world.store, lambda: world.rules, world.clock, world.metrics, lambda _: None)
 
 
 async def test_a_label_that_names_no_target_is_counted_once(world: World, door: Callable[..., Doorway]) -> None:

@@ -19,8 +19,9 @@ BROAD = {"Exception", "BaseException"}
 # Around one unit of work, and around one request: both log with the traceback and count.
 # One unit of work, one request, and the border of the writer's thread, which hands every error to whoever waits for it.
 # And one answer of a person, which must not end the listening for all others.
-MAY_CATCH_ALL = {"alerthub/engine/hours.py", "alerthub/engine/listening.py", "alerthub/engine/rounds.py",
-                 "alerthub/engine/sweep.py", "alerthub/engine/worker.py", "alerthub/store/writer.py", "alerthub/web/app.py"}
+MAY_CATCH_ALL = {"alerthub/engine/attempts.py", "alerthub/engine/hours.py", "alerthub/engine/listening.py",
+                 "alerthub/engine/rounds.py", "alerthub/engine/sweep.py", "alerthub/engine/worker.py",
+                 "alerthub/store/writer.py", "alerthub/web/app.py"}
 MUTABLE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 MUTABLE_CALLS = {"list", "dict", "set", "bytearray", "defaultdict", "deque", "Counter", "OrderedDict"}
 

@@ -16,8 +16,9 @@ from alerthub.domain.message import Message, Receipt
 from alerthub.domain.person import Account, Person
 from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Destination, Direction, Receiver, Rules, SourceRule
+from alerthub.engine.attempts import Plant
 from alerthub.engine.timed import Timed
-from alerthub.engine.worker import Plant, Worker
+from alerthub.engine.worker import Worker
 from alerthub.errors import SendFailed
 from alerthub.flow import watch
 from alerthub.flow.intake import Taken, take_in

@@ -12,9 +12,9 @@ from sqlalchemy import select, text, update
 
 from alerthub.clock import SystemClock
 from alerthub.errors import Busy
-from alerthub.store.database import Store
+from alerthub.store.database import Store, Trouble
 from alerthub.store.schema import destinations
-from alerthub.store.tx import Tx
+from alerthub.store.tx import InTurn, Tx, Urgent, briefly
 from tests.kit.binaries import free_port
 from tests.kit.clock import START
 from tests.kit.rows import at_once, note, notes
@@ -50,6 +50,25 @@ def write_error(tx: Tx, key: str, word: str) -> None:
 def test_no_statement_holds_a_room_for_ever(store: Store, setting: str, value: str) -> None:
     look = lambda tx: tx.conn.execute(text(f"show {setting}")).scalar_one()    # noqa: E731
     assert (store.write_now(look), store.read_now(look)) == (value, value)
+
+
+def test_a_brief_unit_is_impatient_alone_and_however_it_is_wrapped(store: Store) -> None:
+    look = lambda tx: tx.conn.execute(text("show lock_timeout")).scalar_one()    # noqa: E731
+    brief = [briefly(look, 50), Urgent(briefly(look, 50)), InTurn(briefly(look, 50))]
+    assert [store.write_now(unit) for unit in (look, *brief, look)] == ["10s", "50ms", "50ms", "50ms", "10s"]
+    store.trouble = Trouble(START, "away")
+    assert asyncio.run(store.write(brief[0])) == "50ms"
+    assert store.trouble is None
+
+
+def test_a_unit_in_turn_begins_when_the_last_one_has_ended_although_the_loop_is_busy(store: Store) -> None:
+    async def both() -> None:
+        first, second = (asyncio.create_task(store.write(InTurn(lambda tx, word=word: note(tx, word)))) for word in "ab")
+        await asyncio.sleep(0)
+        while store.read_now(notes) != ["a", "b"]:      # never lets the loop run
+            pass
+        await asyncio.gather(first, second)
+    asyncio.run(both())
 
 
 def test_a_statement_that_takes_too_long_is_busy(store: Store) -> None:
@@ -131,7 +150,7 @@ def test_a_connection_that_is_cut_is_busy_and_the_next_unit_works(store: Store) 
 
 
 def test_connections_that_were_cut_while_nobody_used_them_are_not_noticed(store: Store) -> None:
-    """A failover, a restart: the pool looks before it hands one out."""
+    """A failover, a restart: it shows at BEGIN, before anything was done."""
     def kill_others(tx: Tx) -> int:
         return int(tx.conn.execute(text("select count(pg_terminate_backend(pid)) from pg_stat_activity"
                                         " where datname = current_database() and pid <> pg_backend_pid()")).scalar_one())
