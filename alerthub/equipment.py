@@ -41,8 +41,6 @@ from alerthub.sources.base import Source
 from alerthub.store.database import password_of
 from alerthub.web.base import Door
 
-CONNECTIONS = httpx.Limits(max_connections=200, max_keepalive_connections=50)
-
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
@@ -140,7 +138,7 @@ def door_of(config: Config) -> Door:
 
 def outbound() -> httpx.AsyncClient:
     """The one client for calls out: no proxies from the environment, no redirects, no retries (R-21)."""
-    return client(timeout=ATTEMPT_SECONDS, limits=CONNECTIONS)
+    return client(timeout=ATTEMPT_SECONDS)
 
 
 async def close_all(channels: Iterable[Channel]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -13,6 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+
+from alerthub.pools import Pools
 
 # Raised before a byte of the request has left.
 NOT_REACHED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -33,11 +36,11 @@ def is_address(url: str) -> bool:
     return usable and not any(sign.isspace() for sign in url)
 
 
-def client(**options: Any) -> httpx.AsyncClient:
+def client(verify: bool | ssl.SSLContext = True, **options: Any) -> httpx.AsyncClient:
     """What every call out is made with; `options` as httpx takes them. No proxies from the environment; a redirect is an answer
     like others, wherever it leads; and no cookies: one target's session must not be another's at the same host."""
     nowhere = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-    return httpx.AsyncClient(trust_env=False, follow_redirects=False, cookies=nowhere,
+    return httpx.AsyncClient(transport=Pools(verify), trust_env=False, follow_redirects=False, cookies=nowhere,
                              event_hooks={"response": [forget_location]}, **options)
 
 

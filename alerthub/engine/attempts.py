@@ -10,11 +10,12 @@ from alerthub.channels.base import Channel
 from alerthub.clock import Clock
 from alerthub.domain.action import RunState
 from alerthub.domain.rules import Rules
+from alerthub.engine.settling import Settling
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow import act, deliver
 from alerthub.flow.act import Started
 from alerthub.flow.serving import Arsenal
-from alerthub.flow.settle import Sending
+from alerthub.flow.settle import Ended, Sending
 from alerthub.metrics import Metrics
 from alerthub.store.database import Store
 from alerthub.telemetry import Tracer
@@ -38,6 +39,7 @@ class Attempts:
     clock: Clock
     metrics: Metrics
     tracer: Tracer
+    settling: Settling
 
     async def send(self, plant: Plant, sending: Sending) -> None:
         channel = plant.channels[sending.destination.key]
@@ -50,7 +52,7 @@ class Attempts:
         if sending.message.possible_duplicate:
             self.metrics.possible_duplicates.labels(kind).inc()
         try:
-            sent = await deliver.send_one(self.store, plant.rules, channel, sending, self.clock)
+            sent = await deliver.send_one(self.settling.settle, plant.rules, channel, sending, self.clock)
         except Busy as error:
             self.metrics.leases_lost.labels("unsettled").inc()
             logger.warning("delivered, but the outcome is not stored: it will be sent again", extra={
@@ -79,7 +81,8 @@ class Attempts:
         error = SendFailed(Failure.bug, "an unexpected error; see the log")
         self.metrics.deliveries.labels(sending.destination.channel, error.reason.value).inc()
         try:
-            await deliver.settle_later(self.store, plant.rules, sending, None, error, self.clock)
+            ended = Ended(plant.rules, sending, None, error, self.clock.random())
+            await deliver.settle_later(self.settling.settle, ended, self.clock)
         except Busy:
             logger.warning("cannot give a delivery back; its lease will end", extra={
                 "event": "delivery.unsettled", "destination": sending.destination.key})

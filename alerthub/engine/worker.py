@@ -16,6 +16,7 @@ from alerthub.domain.rules import Direction
 from alerthub.engine.attempts import Attempts, Plant
 from alerthub.engine.doorway import note_events
 from alerthub.engine.hours import Hours
+from alerthub.engine.settling import Settling
 from alerthub.engine.spans import acting, delivering
 from alerthub.engine.timed import Timed, next_due
 from alerthub.engine.waking import woken
@@ -57,9 +58,11 @@ class Worker(Attempts):
     may_act: bool = True                # an action run may have become due since the last look at them
     due: Due = UNKNOWN
     hours: Hours = field(init=False)
+    settling: Settling = field(init=False)
 
     def __post_init__(self) -> None:
         self.hours = Hours(self.store, self.clock)
+        self.settling = Settling(lambda: self.store, lambda: self.clock)
 
     @property
     def next_due(self) -> datetime | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -23,10 +23,9 @@ from alerthub.domain.route import Route
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow.intake import take_in
-from alerthub.flow.settle import Sending, Share, settle
+from alerthub.flow.settle import Ended, Sending, Share
 from alerthub.flow.telling import Turn, as_told, calls_person, comes_from, read_tellings, repeat_after, routes_to, turn_of
 from alerthub.store import destinations, doubts, lanes, leases, people
-from alerthub.store.database import Store
 from alerthub.store.schema import lanes as lane_table
 from alerthub.store.tx import Tx
 from alerthub.telemetry import within
@@ -66,11 +65,11 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
             for fails in (False, True)}
     working, failing = (lanes.ready(tx, full[fails], now, most, is_failing=fails)
                         for most, fails in ((PLACES, False), (FAILING_PLACES, True)))
-    for place, fails in [*((place, False) for place in working), *((place, True) for place in failing)]:
-        destination = known.get(place.key)
-        if destination is not None and min(free_slots[destination.channel], room[destination.channel, fails]) <= 0:
-            continue
-        group = lanes.due(tx, place, now, LOOK if destination is None or destination.digests else SLOTS_EACH)
+    places = [*((place, False) for place in working), *((place, True) for place in failing)]
+    waiting = lanes.due_each(tx, [(place, LOOK if told is None or told.digests else SLOTS_EACH)
+                                  for place, told in ((place, known.get(place.key)) for place, _ in places)], now)
+    for place, fails in places:
+        destination, group = known.get(place.key), waiting[place.key]
         if destination is None and group:
             close(tx, rules, place.key, group, now)
             closed += len(group)
@@ -263,23 +262,24 @@ class Sent:
     is_dead_letter: bool = False
 
 
-async def send_one(store: Store, rules: Rules, channel: Channel, sending: Sending, clock: Clock) -> Sent:
+Settle = Callable[[Ended], Awaitable[bool]]      # writes it down, and says whether it became a dead letter. Raises Busy.
+
+
+async def send_one(settle: Settle, rules: Rules, channel: Channel, sending: Sending, clock: Clock) -> Sent:
     """Send and settle. No connection is held while the provider is asked; the whole attempt is bounded (R-21)."""
     began = clock.monotonic()
     receipt, error = await attempt(channel, sending)
     seconds = clock.monotonic() - began
-    dead = await settle_later(store, rules, sending, receipt, error, clock)
+    dead = await settle_later(settle, Ended(rules, sending, receipt, error, clock.random()), clock)
     return Sent(sending.destination, sending.message.why, error.reason if error else None,
                 error.detail if error else "", seconds, dead)
 
 
-async def settle_later(store: Store, rules: Rules, sending: Sending, receipt: Receipt | None, error: SendFailed | None,
-                       clock: Clock) -> bool:
+async def settle_later(settle: Settle, ended: Ended, clock: Clock) -> bool:
     """Settle, trying again while the database is away and the lease may still be ours: what is settled is not sent twice."""
-    dice = clock.random()
     for wait in (*SETTLE_WAITS, None):
         try:
-            return await store.write(lambda tx: settle(tx, rules, sending, receipt, error, clock.now(), dice))
+            return await settle(ended)
         except Busy:
             if wait is None:
                 raise

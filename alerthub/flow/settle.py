@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,19 +41,68 @@ class Sending:
     send_by: datetime       # later than this the lease could end during the attempt: whoever was paused must not send
 
 
-def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, error: SendFailed | None,
-           now: datetime, dice: float) -> bool:
-    """Write how it ended, for every lane that took part and is still ours. True when it became a dead letter."""
-    if error is None:
-        for share in sending.shares:
-            settle_sent(tx, sending, share, receipt or Receipt(), now)
-        if destinations.works(tx, sending.destination.key, now):
-            for share in sending.shares:
-                lanes.no_dead_letters(tx, share.lane.id)
-            take_in(tx, rules, [own.own_batch([own.delivery_works(
-                sending.destination.key, sending.destination.channel, now)], now)], now)
-        return False
-    verdicts = [settle_failed(tx, rules, sending, share, error, now, dice) for share in sending.shares]
+@dataclass(frozen=True, slots=True, eq=False)
+class Ended:
+    """An attempt to deliver that has ended, as it is to be written down. `dice`: from 0 to 1, for the pause before the next."""
+
+    rules: Rules
+    sending: Sending
+    receipt: Receipt | None
+    error: SendFailed | None
+    dice: float
+
+    @property
+    def lane_ids(self) -> list[int]:
+        return [share.lane.id for share in self.sending.shares]
+
+
+def settle_together(tx: Tx, ended: Sequence[Ended], now: datetime) -> list[bool | None]:
+    """Write how they ended, for every lane that took part and is still ours: for each whether it became a dead letter. None for
+    one of whose lanes another transaction holds: nothing of it is written. To wait for it while other lanes are held here
+    could be to wait for whoever waits for these."""
+    attempts = lanes.hold(tx, [lane_id for one in ended for lane_id in one.lane_ids])
+    can = [one for one in ended if attempts.keys() >= set(one.lane_ids)]
+    told = [one for one in can if one.error is None]
+    settle_told(tx, told, attempts, now)
+    dead = {id(one): settle_failures(tx, one, one.error, now) for one in can if one.error is not None}
+    return [dead.get(id(one), False) if one in can else None for one in ended]
+
+
+def settle_told(tx: Tx, told: Sequence[Ended], attempts: Mapping[int, int], now: datetime) -> None:
+    shares = [(one.sending, share, one.receipt or Receipt(), attempts[share.lane.id] == share.attempt)
+              for one in told for share in one.sending.shares]
+    lanes.settle_told(tx, [told_row(tx, sending, share, receipt, now) for sending, share, receipt, is_ours in shares if is_ours])
+    lanes.finish_deliveries(tx, [
+        {"lane": share.lane.id, "ours": share.attempt, "finished_at": now, "failure": "", "is_dead_letter": False,
+         "state": (DeliveryState.sent if is_ours else DeliveryState.unknown).value,
+         "detail": told_detail(sending, share, receipt)} for sending, share, receipt, is_ours in shares])
+    places = {one.sending.destination.key: one for one in told}
+    for key in destinations.work(tx, places, now):
+        for one in told:
+            for lane_id in one.lane_ids if one.sending.destination.key == key else ():
+                lanes.no_dead_letters(tx, lane_id)
+        works = own.delivery_works(key, places[key].sending.destination.channel, now)
+        take_in(tx, places[key].rules, [own.own_batch([works], now)], now)
+
+
+def told_row(tx: Tx, sending: Sending, share: Share, receipt: Receipt, now: datetime) -> dict[str, Any]:
+    """What the lane knows now, and when it is told again without news."""
+    is_edit = only_edits(sending.message, share)
+    told_at = (lanes.last_told(tx, share.lane.id) if is_edit and share.repeat_after else None) or now
+    keep = share.lane.receipt if sending.message.why is Why.digest else receipt
+    return {"lane": share.lane.id, "ours": share.attempt, "told": share.up_to, "moment": now,
+            "repeat_at": told_at + share.repeat_after if share.repeat_after else None, "told_episode": share.episode,
+            "repeats": share.lane.repeats + (sending.message.why is Why.repeat),
+            "receipt": json.dumps(keep.handle) if keep is not None else None}
+
+
+def told_detail(sending: Sending, share: Share, receipt: Receipt) -> str:
+    return "; ".join(filter(None, (EDITED if only_edits(sending.message, share) else "", receipt.handle.get("refused", ""))))
+
+
+def settle_failures(tx: Tx, ended: Ended, error: SendFailed, now: datetime) -> bool:
+    rules, sending = ended.rules, ended.sending
+    verdicts = [settle_failed(tx, rules, sending, share, error, now, ended.dice) for share in sending.shares]
     pause = max((verdict.pause_destination_until for verdict in verdicts if verdict and verdict.pause_destination_until),
                 default=None)
     is_ours = any(verdict is not None for verdict in verdicts)      # whoever was overtaken knows nothing new of the destination
@@ -62,21 +112,6 @@ def settle(tx: Tx, rules: Rules, sending: Sending, receipt: Receipt | None, erro
     if dead:
         alarm(tx, rules, sending.destination, error, now)
     return dead
-
-
-def settle_sent(tx: Tx, sending: Sending, share: Share, receipt: Receipt, now: datetime) -> None:
-    is_edit = only_edits(sending.message, share)
-    told_at = (lanes.last_told(tx, share.lane.id) if is_edit and share.repeat_after else None) or now
-    repeat_at = told_at + share.repeat_after if share.repeat_after else None
-    is_digest = sending.message.why is Why.digest
-    keep = share.lane.receipt if is_digest else receipt
-    ours = lanes.settle_told(
-        tx, share.lane.id, share.attempt, share.up_to, now, repeat_at, told_episode=share.episode,
-        repeats=share.lane.repeats + (sending.message.why is Why.repeat),
-        receipt=json.dumps(keep.handle) if keep is not None else None)
-    state = DeliveryState.sent if ours else DeliveryState.unknown
-    detail = "; ".join(filter(None, (EDITED if is_edit else "", receipt.handle.get("refused", ""))))
-    lanes.finish_delivery(tx, share.lane.id, share.attempt, state, now, detail=detail)
 
 
 def only_edits(message: Message, share: Share) -> bool:
@@ -105,8 +140,9 @@ def settle_failed(tx: Tx, rules: Rules, sending: Sending, share: Share, error: S
     if not lanes.settle(tx, lane.id, share.attempt, **columns):
         return None
     state = DeliveryState.unknown if error.is_ambiguous else DeliveryState.failed
-    lanes.finish_delivery(tx, lane.id, share.attempt, state, now, failure=error.reason.value, detail=error.detail,
-                          dead_letter=verdict.next is Next.dead)
+    lanes.finish_deliveries(tx, [{
+        "lane": lane.id, "ours": share.attempt, "state": state.value, "finished_at": now, "failure": error.reason.value,
+        "detail": error.detail, "is_dead_letter": verdict.next is Next.dead}])
     return verdict
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, case, func, literal_column, select, update
+from sqlalchemy import Integer, Select, Text, and_, bindparam, case, column, func, literal_column, select, true, update
 
 from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.incident import AlertState, Incident
 from alerthub.domain.message import IncidentStatus
 from alerthub.errors import Conflict
-from alerthub.store.batch import among, several
+from alerthub.store.batch import among, array, listed, several
 from alerthub.store.schema import Instant, alerts, holds, incidents
 from alerthub.store.tx import AnyRow, Tx, chunks
 
@@ -26,6 +26,12 @@ BY_SOURCE = {is_postgres: select(*ALERT_COLUMNS).where(
 BY_INCIDENT = select(*ALERT_COLUMNS).where(alerts.c.incident_id == bindparam("incident"))
 INCIDENTS_BY_ID = {is_postgres: select(incidents).where(among(incidents.c.id, "ids", is_postgres))
                    for is_postgres in (False, True)}
+FIRST_FIRST = alerts.c.status, alerts.c.starts_at, alerts.c.row     # firing before resolved, then by when they began
+WANTED = listed(column("ids", Text()))
+FOUND = (select(*ALERT_COLUMNS).where(alerts.c.incident_id == WANTED.c.ids).order_by(*FIRST_FIRST)
+         .limit(bindparam("most", type_=Integer())).lateral("found"))
+FIRST_OF_EACH = (select(*FOUND.c).select_from(WANTED.join(FOUND, true()))
+                 .order_by(WANTED.c.place, FOUND.c.status, FOUND.c.starts_at, FOUND.c.row))
 NEW_ALERT, NEW_INCIDENT = alerts.insert(), incidents.insert()
 UPDATE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
 # Not FOR UPDATE: whoever only refers to an incident (its lanes, its runs) need not wait for whoever changes it.
@@ -56,8 +62,21 @@ def current(tx: Tx, source: str, identities: Iterable[str]) -> dict[str, AlertSt
 
 def of_incident(tx: Tx, incident_id: str, limit: int | None = None) -> list[AlertState]:
     """An incident's alerts, firing first, then by when they began."""
-    query = BY_INCIDENT.order_by(alerts.c.status, alerts.c.starts_at, alerts.c.row).limit(limit)
+    query = BY_INCIDENT.order_by(*FIRST_FIRST).limit(limit)
     return [alert_state(row) for row in tx.conn.execute(query, {"incident": incident_id})]
+
+
+def first_of_each(tx: Tx, incident_ids: Iterable[str], limit: int) -> dict[str, list[AlertState]]:
+    """The first so many alerts of each of these incidents, in the same order; incidents without alerts are absent."""
+    found: dict[str, list[AlertState]] = {}
+    for chunk in chunks(incident_ids):
+        if tx.is_postgres:      # one round trip
+            rows = tx.conn.execute(FIRST_OF_EACH, {"ids": array(chunk), "most": limit})
+            for state in map(alert_state, rows):
+                found.setdefault(state.incident_id or "", []).append(state)
+        else:
+            found.update((key, states) for key in chunk if (states := of_incident(tx, key, limit)))
+    return found
 
 
 def firing_of_source(tx: Tx, source: str) -> list[AlertState]:

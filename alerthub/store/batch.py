@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Dialect, Executable, Text, any_, bindparam, cast
+from sqlalchemy import (
+    ARRAY,
+    ColumnClause,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Executable,
+    TableValuedAlias,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    func,
+)
 
 PARAMETER = re.compile(r"%\((\w+)\)s(?:::[A-Z]+)?")      # as PostgreSQL's compiler writes it: name, and perhaps a cast
 EQUAL = re.compile(r'(\S+) = each\."(\w+)"')
@@ -68,6 +81,13 @@ def among(column: ColumnElement[Any], name: str, is_postgres: bool) -> ColumnEle
 
 def several(values: Sequence[Any], is_postgres: bool) -> Any:
     return array(values) if is_postgres else list(values)
+
+
+def listed(*columns: ColumnClause[Any], name: str = "wanted") -> TableValuedAlias:
+    """Rows that are given as one list a column (made by `array`, as the parameter of that name), numbered from 1 in `place`; on
+    PostgreSQL. To be joined."""
+    lists = [cast(bindparam(column.name, type_=Text()), ARRAY(column.type)) for column in columns]
+    return func.unnest(*lists).table_valued(*columns, with_ordinality="place", name=name).render_derived()
 
 
 @lru_cache(256)

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import itemgetter
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import Integer, Text, and_, bindparam, column, delete, func, select
 
 from alerthub.domain.alert import canonical
 from alerthub.domain.event import Actor, Event, EventKind
 from alerthub.domain.record import Row, link
-from alerthub.store.batch import among, several
+from alerthub.store.batch import among, array, listed, several
 from alerthub.store.schema import EPOCH, MICROSECOND, events, incidents, quarantine
 from alerthub.store.tx import AnyRow, Tx, chunks
 
@@ -27,6 +27,10 @@ HASHES = {is_postgres: select(events.c.incident_id, events.c.seq, events.c.hash)
 APPEND = events.insert()
 PLACES = 100                 # looked up at once: in the worst case each incident at each seq
 Place = tuple[str, int]      # (incident, seq)
+Span = tuple[str, int, int]  # (incident, after this seq, up to that one)
+WANTED = listed(column("ids", Text()), column("after_seqs", Integer()), column("up_to", Integer()))
+AFTER_EACH = (select(WANTED.c.place, *events.c).order_by(WANTED.c.place, events.c.seq).select_from(WANTED.join(events, and_(
+    events.c.incident_id == WANTED.c.ids, events.c.seq > WANTED.c.after_seqs, events.c.seq <= WANTED.c.up_to))))
 
 
 def append(tx: Tx, happened: Sequence[Event]) -> None:
@@ -59,6 +63,18 @@ def hashes(tx: Tx, places: Iterable[Place]) -> dict[Place, str]:
 def after(tx: Tx, incident_id: str, seq: int, up_to: int | None = None) -> tuple[Event, ...]:
     query, named = (AFTER, {}) if up_to is None else (BETWEEN, {"up_to": up_to})
     return tuple(event_of(row) for row in tx.conn.execute(query, {"incident": incident_id, "after": seq, **named}))
+
+
+def after_each(tx: Tx, spans: Sequence[Span]) -> list[tuple[Event, ...]]:
+    """The same for each of these."""
+    if not tx.is_postgres:
+        return [after(tx, *span) for span in spans]
+    ids, after_seqs, up_to = zip(*spans, strict=True) if spans else ((), (), ())
+    named = {"ids": array(ids), "after_seqs": array(after_seqs), "up_to": array(up_to)}
+    found: dict[int, list[Event]] = {}
+    for row in tx.conn.execute(AFTER_EACH, named) if spans else ():      # one round trip
+        found.setdefault(row.place, []).append(event_of(row))
+    return [tuple(found.get(place, ())) for place in range(1, len(spans) + 1)]
 
 
 def event_of(row: AnyRow) -> Event:

@@ -9,14 +9,15 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Integer, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Integer, Text, and_, bindparam, case, column, func, or_, select, true, update
 
 from alerthub.domain.delivery import EDITED, DeliveryState, Lane
 from alerthub.domain.message import Receipt, Why
 from alerthub.domain.rules import Destination
+from alerthub.store.batch import among, array, listed, several
 from alerthub.store.leases import first_due
 from alerthub.store.schema import EPOCH, Instant, deliveries, destinations, holds, lanes
-from alerthub.store.tx import AnyRow, Tx, inserting
+from alerthub.store.tx import AnyRow, Tx, chunks, inserting
 
 GONE = "(gone)"     # the channel of a lane whose destination left the configuration; it comes back with it
 
@@ -135,9 +136,10 @@ READY = {is_failing: (
     select(destinations.c.key, destinations.c.free_at, destinations.c.moved_to)
     .where(destinations.c.free_at <= NOW, destinations.c.channel.not_in(bindparam("busy", expanding=True)), FIRST_DUE <= NOW,
            destinations.c.failing_since.is_not(None) if is_failing else destinations.c.failing_since.is_(None))
-    .order_by(FIRST_DUE).limit(LIMIT).with_for_update(skip_locked=True, of=destinations)) for is_failing in (False, True)}
+    .order_by(FIRST_DUE).limit(LIMIT).with_for_update(skip_locked=True, key_share=True, of=destinations))
+    for is_failing in (False, True)}       # whoever only refers to one of them, as a new lane does, hides it from nobody
 DUE = (select(lanes).where(lanes.c.destination == bindparam("place"), lanes.c.due_at <= NOW)
-       .order_by(lanes.c.due_at, lanes.c.id).limit(LIMIT).with_for_update(skip_locked=True))
+       .order_by(lanes.c.due_at, lanes.c.id).limit(LIMIT).with_for_update(skip_locked=True, key_share=True))
 
 
 def ready(tx: Tx, busy: Iterable[str], now: datetime, limit: int, *, is_failing: bool = False) -> list[AnyRow]:
@@ -152,12 +154,33 @@ def due(tx: Tx, destination: AnyRow, now: datetime, limit: int) -> list[DueLane]
     return [DueLane(lane_of(row), destination.free_at, destination.moved_to, row) for row in rows]
 
 
+WANTED = listed(column("places", Text()), column("limits", Integer()))
+FIRST_OF_PLACE = (select(lanes).where(lanes.c.destination == WANTED.c.places, lanes.c.due_at <= NOW)
+                  .order_by(lanes.c.due_at, lanes.c.id).limit(WANTED.c.limits)
+                  .with_for_update(skip_locked=True, key_share=True).lateral("found"))
+DUE_EACH = (select(*FIRST_OF_PLACE.c).select_from(WANTED.join(FIRST_OF_PLACE, true()))
+            .order_by(WANTED.c.place, FIRST_OF_PLACE.c.due_at, FIRST_OF_PLACE.c.id))
+
+
+def due_each(tx: Tx, places: Sequence[tuple[AnyRow, int]], now: datetime) -> dict[str, list[DueLane]]:
+    """The same for each of these destinations, by key; at most so many of each."""
+    found: dict[str, list[DueLane]] = {place.key: [] for place, _ in places}
+    if not tx.is_postgres:
+        return {place.key: due(tx, place, now, limit) for place, limit in places}
+    known = {place.key: place for place, _ in places}
+    named = {"places": array(known), "limits": array(limit for _, limit in places), "now": now}
+    for row in tx.conn.execute(DUE_EACH, named) if places else ():      # one round trip
+        place = known[row.destination]
+        found[place.key].append(DueLane(lane_of(row), place.free_at, place.moved_to, row))
+    return found
+
+
 URGENT = (select(lanes, destinations.c.free_at, destinations.c.moved_to)
           .join(destinations, destinations.c.key == lanes.c.destination)
           .where(lanes.c.urgent_at <= NOW, lanes.c.lease_until.is_(None), lanes.c.want_seq > lanes.c.told_seq,
                  lanes.c.is_degraded.is_(False), lanes.c.destination.in_(bindparam("places", expanding=True)),
                  destinations.c.paused_until.is_(None) | (destinations.c.paused_until <= NOW))
-          .order_by(lanes.c.urgent_at).limit(LIMIT).with_for_update(skip_locked=True, of=lanes))
+          .order_by(lanes.c.urgent_at).limit(LIMIT).with_for_update(skip_locked=True, key_share=True, of=lanes))
 
 
 def hurried(tx: Tx, places: Iterable[str], now: datetime, limit: int) -> list[DueLane]:
@@ -202,10 +225,23 @@ def insert_deliveries(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
 FINISH = update(deliveries).where(deliveries.c.lane_id == bindparam("lane"), deliveries.c.attempt == bindparam("ours"))
 
 
-def finish_delivery(tx: Tx, lane_id: int, attempt: int, state: DeliveryState, now: datetime, *,
-                    failure: str = "", detail: str = "", dead_letter: bool = False) -> None:
-    tx.batch(FINISH, [{"lane": lane_id, "ours": attempt, "state": state.value, "finished_at": now, "failure": failure,
-                       "detail": detail, "is_dead_letter": dead_letter}])
+def finish_deliveries(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
+    """Given as lane, ours (the attempt), state, finished_at, failure, detail, is_dead_letter."""
+    tx.batch(FINISH, rows)
+
+
+HOLD = {is_postgres: select(lanes.c.id, lanes.c.attempt).where(among(lanes.c.id, "ids", is_postgres))
+        .with_for_update(skip_locked=True, key_share=True) for is_postgres in (False, True)}
+HOLD_ONE = select(lanes.c.id, lanes.c.attempt).where(lanes.c.id == bindparam("lane")).with_for_update(key_share=True)
+
+
+def hold(tx: Tx, ids: Sequence[int]) -> dict[int, int]:
+    """The present attempts of these lanes, locked until the end of the transaction; those that another one holds are absent. A
+    single one is waited for: nothing else is held yet."""
+    if len(ids) == 1:
+        return {row.id: row.attempt for row in tx.conn.execute(HOLD_ONE, {"lane": ids[0]})}
+    return {row.id: row.attempt for chunk in chunks(ids)
+            for row in tx.conn.execute(HOLD[tx.is_postgres], {"ids": several(chunk, tx.is_postgres)})}
 
 
 def settle(tx: Tx, lane_id: int, attempt: int, **columns: Any) -> bool:
@@ -221,12 +257,10 @@ SETTLE_TOLD = update(lanes).where(lanes.c.id == bindparam("lane"), lanes.c.attem
     due_at=case((lanes.c.want_seq > TOLD, MOMENT), else_=bindparam("repeat_at", type_=Instant())))
 
 
-def settle_told(tx: Tx, lane_id: int, attempt: int, told: int, now: datetime, repeat_at: datetime | None,
-                **columns: Any) -> bool:
-    """The same for one that has been told up to there; due again as `due_again` says. A constant, because this is done for
-    every message."""
-    row = {"lane": lane_id, "ours": attempt, "told": told, "moment": now, "repeat_at": repeat_at, **columns}
-    return tx.batch(SETTLE_TOLD, [row]) == 1
+def settle_told(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
+    """The same for those that have been told, given as lane, ours (the attempt), told (up to which seq), moment, repeat_at and
+    further columns; due again as `due_again` says."""
+    tx.batch(SETTLE_TOLD, rows)
 
 
 def due_again(told: int, now: datetime, repeat_at: datetime | None) -> Any:

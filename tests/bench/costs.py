@@ -22,7 +22,7 @@ from alerthub.domain.route import Route
 from alerthub.domain.rules import Rules
 from alerthub.flow import deliver
 from alerthub.flow.intake import take_in
-from alerthub.flow.settle import Sending, settle
+from alerthub.flow.settle import Ended, Sending, settle_together
 from alerthub.sources.body import read_notification
 from alerthub.store import leases
 from alerthub.store.database import Store
@@ -174,7 +174,7 @@ def deliveries(store: Store, rules: Rules, fleet: Fleet) -> tuple[Cost, Cost]:
 
 
 def told(tx: Tx, rules: Rules, sending: Sending) -> None:
-    settle(tx, rules, sending, Receipt({"id": "1"}), None, CLOCK.now(), 0.5)
+    settle_together(tx, [Ended(rules, sending, Receipt({"id": "1"}), None, 0.5)], CLOCK.now())
 
 
 def median(timings: Sequence[Timing]) -> Timing:

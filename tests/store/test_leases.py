@@ -394,8 +394,8 @@ def test_a_destination_fails_since_its_first_failure_until_a_success(store: Stor
             tx, SLACK.key, START + seconds * SECOND, f"error {seconds}", pause))
     assert store.read_now(destinations.failing) == [(SLACK.key, START + SECOND, "error 3")]
     assert store.read_now(lambda tx: tx.conn.execute(select(destination_table.c.free_at)).scalar_one()) == START + 60 * SECOND
-    assert store.write_now(lambda tx: destinations.works(tx, SLACK.key, START)) is True
-    assert store.write_now(lambda tx: destinations.works(tx, SLACK.key, START)) is False
+    assert store.write_now(lambda tx: destinations.work(tx, [SLACK.key], START)) == [SLACK.key]
+    assert store.write_now(lambda tx: destinations.work(tx, [SLACK.key], START)) == []
     assert store.read_now(destinations.failing) == []
 
 

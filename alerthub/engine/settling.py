@@ -1,0 +1,73 @@
+"""WHEN what was sent is written down: attempts that end while the database is at work share one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from alerthub.clock import Clock
+from alerthub.errors import Busy
+from alerthub.flow.settle import Ended, settle_together
+from alerthub.store.database import Store
+
+TOGETHER = 64       # attempts in one transaction
+
+
+@dataclass(slots=True)
+class Waiting:
+    ended: Ended
+    future: asyncio.Future[bool]
+
+
+class Settling:
+    """`settle` returns when it is committed: whether it became a dead letter. Raises Busy when that cannot be done now."""
+
+    def __init__(self, store: Callable[[], Store], clock: Callable[[], Clock]) -> None:
+        self.store, self.clock = store, clock
+        self.queue: deque[Waiting] = deque()
+        self.working: asyncio.Task[None] | None = None
+        self.apart: set[asyncio.Task[Sequence[Waiting]]] = set()
+
+    async def settle(self, ended: Ended) -> bool:
+        waiting = Waiting(ended, asyncio.get_running_loop().create_future())
+        self.queue.append(waiting)
+        if self.working is None or self.working.done():
+            self.working = asyncio.create_task(self.settle_all(), name="settle")
+        return await waiting.future
+
+    async def settle_all(self) -> None:
+        while self.queue:
+            group = [self.queue.popleft() for _ in range(min(TOGETHER, len(self.queue)))]
+            for waiting in await self.settle_group(group):
+                task = asyncio.create_task(self.settle_group([waiting]), name="settle apart")
+                self.apart.add(task)
+                task.add_done_callback(self.apart.discard)
+
+    async def settle_group(self, group: Sequence[Waiting]) -> Sequence[Waiting]:
+        """In one transaction. Those that are to have one of their own: what breaks for one, or waits for a lock, does so for no
+        other."""
+        ended = [waiting.ended for waiting in group]
+        work = self.store().write(lambda tx: settle_together(tx, ended, self.clock().now()))
+        (outcome,) = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(outcome, BaseException):
+            if len(group) > 1 and not isinstance(outcome, Busy):
+                return group
+            for waiting in group:
+                fail(waiting, outcome)
+            return ()
+        for waiting, is_dead in zip(group, outcome, strict=True):
+            if is_dead is not None and not waiting.future.done():
+                waiting.future.set_result(is_dead)
+        left = [waiting for waiting, is_dead in zip(group, outcome, strict=True) if is_dead is None]
+        if len(group) > 1:
+            return left
+        for waiting in left:
+            fail(waiting, Busy("another transaction holds its lanes"))
+        return ()
+
+
+def fail(waiting: Waiting, error: BaseException) -> None:
+    if not waiting.future.done():
+        waiting.future.set_exception(error)

@@ -1,0 +1,111 @@
+"""What was sent is written down many at a time, and waits for nobody's lock while it holds one itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from alerthub.domain.route import Route
+from alerthub.store import alerts, events
+from alerthub.store.database import Store
+from alerthub.store.tx import Tx
+from tests.kit.alerts import firing, resolved
+from tests.kit.binaries import eventually
+from tests.kit.clock import FakeClock
+from tests.kit.stores import database
+from tests.kit.world import World, destination, rules_for
+
+pytestmark = pytest.mark.anyio
+KEYS = [f"webhook:{name}" for name in "abc"]
+
+
+def three(world: World) -> asyncio.Event:
+    """Three destinations, whose answers wait for the event."""
+    told = [destination(key, receiver="all", digests=False) for key in KEYS]
+    world.configure(rules_for(Route("all", group_by=("alertname",)), receivers={"all": told}))
+    gate = asyncio.Event()
+    for key in KEYS:
+        world.channels[key].gate = gate
+    return gate
+
+
+def states(tx: Tx) -> list[str]:
+    return list(tx.conn.execute(text("SELECT state FROM deliveries ORDER BY destination")).scalars())
+
+
+@contextmanager
+def locked(store: Store, query: str) -> Iterator[None]:
+    """Another replica, in the midst of a transaction."""
+    with store.engine.connect() as conn, conn.begin() as held:
+        conn.execute(text(query))
+        yield
+        held.rollback()
+
+
+@pytest.fixture
+def replica(tmp_path: Path, clock: FakeClock) -> Iterator[World]:
+    with database("postgres", tmp_path) as url:
+        store = Store(url, clock.new_id)
+        yield World(store, clock=clock)
+        store.close()
+
+
+async def test_what_ends_together_is_written_down_together(world: World) -> None:
+    gate = three(world)
+    await world.receive(firing("Disk"))
+    await world.worker.run_once()
+    calls = 0
+    write = world.store.write
+
+    async def counted(unit: object) -> object:
+        nonlocal calls
+        calls += 1
+        return await write(unit)    # type: ignore[arg-type]
+
+    world.store.write = counted     # type: ignore[method-assign, assignment]
+    gate.set()
+    await asyncio.gather(*world.worker.under_way)
+    assert (calls, await world.store.read(states)) == (1, ["sent"] * 3)
+
+
+@pytest.mark.postgres
+async def test_a_lane_that_somebody_holds_keeps_no_other_from_being_settled(replica: World) -> None:
+    gate = three(replica)
+    await replica.receive(firing("Disk"))
+    await replica.worker.run_once()
+    with locked(replica.store, "SELECT 1 FROM lanes WHERE destination = 'webhook:b' FOR UPDATE"):
+        gate.set()
+        await eventually(lambda: replica.store.read_now(states) == ["sent", "sending", "sent"], 5, "the others are settled")
+    await asyncio.gather(*replica.worker.under_way)
+    assert await replica.store.read(states) == ["sent"] * 3
+
+
+@pytest.mark.postgres
+async def test_a_new_lane_hides_its_destination_from_nobody(replica: World) -> None:
+    """A webhook that refers to a destination holds a part of its row until it commits."""
+    three(replica).set()
+    await replica.receive(firing("Disk"))
+    with locked(replica.store, "SELECT 1 FROM destinations FOR KEY SHARE"):
+        await replica.drain()
+        assert await replica.store.read(states) == ["sent"] * 3
+
+
+async def test_many_incidents_are_read_as_each_would_be(world: World) -> None:
+    for name, hosts in {"One": "a", "Two": "bcd", "Three": "efghi"}.items():
+        await world.receive(*[firing(name, host=host) for host in hosts])
+    await world.receive(resolved("Three", host="e"), resolved("Two", host="d"))
+    ids = [incident["id"] for incident in await world.incidents()]
+    spans = [(ids[0], 0, 9), (ids[1], 1, 2), (ids[0], 1, 1), (ids[2], 0, 1)]
+
+    def compared(tx: Tx) -> None:
+        each = {key: alerts.of_incident(tx, key, 3) for key in ids}
+        assert alerts.first_of_each(tx, [*ids, "none"], 3) == each
+        assert events.after_each(tx, spans) == [events.after(tx, *span) for span in spans]
+        assert (alerts.first_of_each(tx, [], 3), events.after_each(tx, [])) == ({}, [])
+
+    await world.store.read(compared)
