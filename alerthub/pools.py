@@ -52,13 +52,13 @@ class Pools(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         pool = self.pool_for((request.url.raw_scheme, request.url.raw_host, request.url.port))
         pool.under_way += 1
+        is_answered = False
         try:
-            response = await pool.transport.handle_async_request(request)
-        except BaseException:
-            pool.under_way -= 1
-            raise
-        finally:
             await self.close_oldest()
+            response = await pool.transport.handle_async_request(request)
+            is_answered = True
+        finally:
+            pool.under_way -= not is_answered
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = Stream(response.stream, pool)
         return response

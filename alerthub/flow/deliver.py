@@ -25,7 +25,7 @@ from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Ended, Sending, Share
 from alerthub.flow.telling import Turn, as_told, calls_person, comes_from, read_tellings, repeat_after, routes_to, turn_of
-from alerthub.store import destinations, doubts, lanes, leases, people
+from alerthub.store import deliveries, destinations, doubts, lanes, leases, people
 from alerthub.store.schema import lanes as lane_table
 from alerthub.store.tx import Tx
 from alerthub.telemetry import within
@@ -136,8 +136,8 @@ def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], under_way: Mappin
     key = people.signing_key(tx) if chosen else b""
     sendings = [sending for due in chosen
                 for sending in hurried(tx, rules, known[due.lane.destination], due.lane, tellings[due.lane.id], key, now)]
-    lanes.lose_attempts(tx, [sending.shares[0].lane for sending in sendings if sending.shares[0].lane.was_leased])
-    lanes.insert_deliveries(tx, [lanes.sending_row(sending.shares[0].lane, sending.message.why, sending.shares[0].up_to, now)
+    deliveries.lose_attempts(tx, [sending.shares[0].lane for sending in sendings if sending.shares[0].lane.was_leased])
+    deliveries.insert(tx, [deliveries.sending_row(sending.shares[0].lane, sending.message.why, sending.shares[0].up_to, now)
                                  for sending in sendings])
     return sendings
 
@@ -234,8 +234,8 @@ def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list
             message = compose(tellings[share.lane.id], share.lane, seen_as[share.lane.id], rules, key, now)
             message = replace(message, only_edit=True) if share.lane.id in quiet else message
             sendings.append(Sending(destination, message, handle_of(share.lane.receipt, moved_to), (share,), now + SEND_WITHIN))
-    lanes.lose_attempts(tx, [due.lane for _, chosen, _ in taken for due in chosen if due.lane.was_leased])
-    lanes.insert_deliveries(tx, [lanes.sending_row(share.lane, sending.message.why, share.up_to, now)
+    deliveries.lose_attempts(tx, [due.lane for _, chosen, _ in taken for due in chosen if due.lane.was_leased])
+    deliveries.insert(tx, [deliveries.sending_row(share.lane, sending.message.why, share.up_to, now)
                                  for sending in sendings for share in sending.shares])
     return sendings
 

@@ -14,7 +14,7 @@ from alerthub.domain.message import Message, Receipt, Why
 from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow.intake import take_in
-from alerthub.store import destinations, lanes
+from alerthub.store import deliveries, destinations, lanes
 from alerthub.store.tx import Tx
 
 
@@ -72,7 +72,7 @@ def settle_told(tx: Tx, told: Sequence[Ended], attempts: Mapping[int, int], now:
     shares = [(one.sending, share, one.receipt or Receipt(), attempts[share.lane.id] == share.attempt)
               for one in told for share in one.sending.shares]
     lanes.settle_told(tx, [told_row(tx, sending, share, receipt, now) for sending, share, receipt, is_ours in shares if is_ours])
-    lanes.finish_deliveries(tx, [
+    deliveries.finish(tx, [
         {"lane": share.lane.id, "ours": share.attempt, "finished_at": now, "failure": "", "is_dead_letter": False,
          "state": (DeliveryState.sent if is_ours else DeliveryState.unknown).value,
          "detail": told_detail(sending, share, receipt)} for sending, share, receipt, is_ours in shares])
@@ -80,7 +80,7 @@ def settle_told(tx: Tx, told: Sequence[Ended], attempts: Mapping[int, int], now:
     for key in destinations.work(tx, places, now):
         for one in told:
             for lane_id in one.lane_ids if one.sending.destination.key == key else ():
-                lanes.no_dead_letters(tx, lane_id)
+                deliveries.no_dead_letters(tx, lane_id)
         works = own.delivery_works(key, places[key].sending.destination.channel, now)
         take_in(tx, places[key].rules, [own.own_batch([works], now)], now)
 
@@ -88,7 +88,7 @@ def settle_told(tx: Tx, told: Sequence[Ended], attempts: Mapping[int, int], now:
 def told_row(tx: Tx, sending: Sending, share: Share, receipt: Receipt, now: datetime) -> dict[str, Any]:
     """What the lane knows now, and when it is told again without news."""
     is_edit = only_edits(sending.message, share)
-    told_at = (lanes.last_told(tx, share.lane.id) if is_edit and share.repeat_after else None) or now
+    told_at = (deliveries.last_told(tx, share.lane.id) if is_edit and share.repeat_after else None) or now
     keep = share.lane.receipt if sending.message.why is Why.digest else receipt
     return {"lane": share.lane.id, "ours": share.attempt, "told": share.up_to, "moment": now,
             "repeat_at": told_at + share.repeat_after if share.repeat_after else None, "told_episode": share.episode,
@@ -140,7 +140,7 @@ def settle_failed(tx: Tx, rules: Rules, sending: Sending, share: Share, error: S
     if not lanes.settle(tx, lane.id, share.attempt, **columns):
         return None
     state = DeliveryState.unknown if error.is_ambiguous else DeliveryState.failed
-    lanes.finish_deliveries(tx, [{
+    deliveries.finish(tx, [{
         "lane": lane.id, "ours": share.attempt, "state": state.value, "finished_at": now, "failure": error.reason.value,
         "detail": error.detail, "is_dead_letter": verdict.next is Next.dead}])
     return verdict

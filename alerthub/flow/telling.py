@@ -21,8 +21,8 @@ from alerthub.domain.standing import Waiting
 from alerthub.domain.story import Fate, fate_of, may_be_done, short, story
 from alerthub.flow import asking, stories
 from alerthub.store import alerts as alert_store
+from alerthub.store import deliveries, lanes, runs, silences, timers
 from alerthub.store import events as event_store
-from alerthub.store import lanes, runs, silences, timers
 from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.deliver")
@@ -169,7 +169,7 @@ def reminder_at(tx: Tx, rules: Rules, routes: Sequence[Route], lane: Lane, telli
     every = repeat_after(rules, routes, telling.incident)
     if every is None or not telling.events or lane.told_episode < telling.incident.episode:
         return None
-    told_at = lanes.last_told(tx, lane.id)
+    told_at = deliveries.last_told(tx, lane.id)
     return told_at + every if told_at else None
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Integer, Text, and_, bindparam, case, column, func, or_, select, true, update
 
-from alerthub.domain.delivery import EDITED, DeliveryState, Lane
-from alerthub.domain.message import Receipt, Why
+from alerthub.domain.delivery import Lane
+from alerthub.domain.message import Receipt
 from alerthub.domain.rules import Destination
 from alerthub.store.batch import among, array, listed, several
 from alerthub.store.leases import first_due
@@ -89,10 +89,12 @@ def hurry(tx: Tx, incident_id: str, now: datetime) -> None:
     tx.conn.execute(HURRY, {"incident": incident_id, "moment": now})
 
 
+UNHURRY = update(lanes).where(lanes.c.id == bindparam("lane")).values(urgent_at=None)
+
+
 def unhurry(tx: Tx, claimed: Sequence[AnyRow]) -> None:
     """These are being told now; whoever changes something meanwhile hurries them again."""
-    tx.many(update(lanes).where(lanes.c.id == bindparam("lane")).values(urgent_at=None),
-            [{"lane": row.id} for row in claimed if row.urgent_at is not None])
+    tx.many(UNHURRY, [{"lane": row.id} for row in claimed if row.urgent_at is not None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,37 +201,6 @@ def lane_of(row: AnyRow) -> Lane:
     )
 
 
-def lose_attempts(tx: Tx, dead: Sequence[Lane]) -> None:
-    """Their holder died in the middle: what it was sending may have been delivered."""
-    tx.many(update(deliveries).where(deliveries.c.lane_id == bindparam("lane"),
-                                     deliveries.c.attempt == bindparam("old_attempt"),
-                                     deliveries.c.state == DeliveryState.sending.value),
-            [{"lane": lane.id, "old_attempt": lane.attempt, "state": DeliveryState.unknown.value,
-              "detail": "the hub stopped while sending"} for lane in dead])
-
-
-def sending_row(lane: Lane, why: Why, up_to: int, now: datetime) -> dict[str, Any]:
-    """The columns of the delivery that is about to be made with the lane's next attempt."""
-    return {"lane_id": lane.id, "incident_id": lane.incident_id, "destination": lane.destination, "attempt": lane.attempt + 1,
-            "state": DeliveryState.sending.value, "why": why.value, "up_to_seq": up_to,
-            "possible_duplicate": lane.may_double, "started_at": now, "failure": "", "detail": "", "is_dead_letter": False}
-
-
-NEW_DELIVERY = deliveries.insert()
-
-
-def insert_deliveries(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
-    tx.batch(NEW_DELIVERY, rows)
-
-
-FINISH = update(deliveries).where(deliveries.c.lane_id == bindparam("lane"), deliveries.c.attempt == bindparam("ours"))
-
-
-def finish_deliveries(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
-    """Given as lane, ours (the attempt), state, finished_at, failure, detail, is_dead_letter."""
-    tx.batch(FINISH, rows)
-
-
 HOLD = {is_postgres: select(lanes.c.id, lanes.c.attempt).where(among(lanes.c.id, "ids", is_postgres))
         .with_for_update(skip_locked=True, key_share=True) for is_postgres in (False, True)}
 HOLD_ONE = select(lanes.c.id, lanes.c.attempt).where(lanes.c.id == bindparam("lane")).with_for_update(key_share=True)
@@ -273,20 +244,6 @@ def due_again(told: int, now: datetime, repeat_at: datetime | None) -> Any:
 def knows_all(told: int) -> Any:
     """Whether nothing has happened since; decided by the row itself, as `due_again`."""
     return case((lanes.c.want_seq > told, False), else_=True)
-
-
-def last_told(tx: Tx, lane_id: int) -> datetime | None:
-    """When somebody was last interrupted by it: an edit that says nothing new does not count."""
-    told = select(func.max(deliveries.c.finished_at, type_=Instant())).where(
-        deliveries.c.lane_id == lane_id, deliveries.c.state == DeliveryState.sent.value,
-        deliveries.c.detail.not_like(f"{EDITED}%"))
-    return tx.conn.execute(told).scalar()
-
-
-def no_dead_letters(tx: Tx, lane_id: int) -> None:
-    """What was given up has been told after all."""
-    tx.conn.execute(update(deliveries).where(deliveries.c.lane_id == lane_id, holds(deliveries.c.is_dead_letter)).values(
-        is_dead_letter=False))
 
 
 def oldest_due(tx: Tx, now: datetime) -> dict[str, datetime]:

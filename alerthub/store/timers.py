@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
 from alerthub.store.schema import Instant, incidents, timers
-from alerthub.store.tx import Tx, chunks
+from alerthub.store.tx import Tx, chunks, inserting
 
 ESCALATION, ACK = "escalation", "ack"
 RUNNING, STOPPED, RAN_OUT = "running", "stopped", "ran_out"
@@ -36,13 +37,17 @@ class Timer:
 COLUMNS = tuple(timers.c[name] for name in Timer.__dataclass_fields__)
 
 
+@cache
+def new_timer(is_postgres: bool) -> Any:
+    new = inserting(timers, is_postgres)
+    fresh = {name: new.excluded[name] for name in ("episode", "step", "round", "state", "due_at")}
+    return new.on_conflict_do_update(index_elements=["incident_id", "kind", "name"], set_=fresh,
+                                     where=timers.c.episode < new.excluded.episode)
+
+
 def arm(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
     """Begin these, given as incident_id, kind, name, episode, due_at. One that runs in this episode already is left alone."""
-    new = tx.insert(timers)
-    fresh = {name: new.excluded[name] for name in ("episode", "step", "round", "state", "due_at")}
-    statement = new.on_conflict_do_update(index_elements=["incident_id", "kind", "name"], set_=fresh,
-                                          where=timers.c.episode < new.excluded.episode)
-    tx.many(statement, [{"step": 0, "round": 0, "state": RUNNING, **row} for row in rows])
+    tx.many(new_timer(tx.is_postgres), [{"step": 0, "round": 0, "state": RUNNING, **row} for row in rows])
 
 
 def restart(tx: Tx, incident_id: str, kind: str, episode: int, now: datetime, *, only: str = "") -> None:
