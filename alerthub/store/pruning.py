@@ -51,10 +51,10 @@ def bitten(found: Sequence[AnyRow], rows: int) -> Iterator[int]:
 
 def forget_strays(tx: Tx, before: datetime, limit: int) -> int:
     """Delete what was kept of resolves that nobody had seen firing."""
-    old = select(alerts.c.row).where(alerts.c.incident_id.is_(None), alerts.c.seen_at < before).limit(limit)
-    rows = [row for row, in tx.conn.execute(old)]
-    if rows:
-        tx.conn.execute(delete(alerts).where(alerts.c.row.in_(rows)))
+    is_old = alerts.c.incident_id.is_(None) & (alerts.c.seen_at < before)
+    rows = [row for row, in tx.conn.execute(select(alerts.c.row).where(is_old).limit(limit))]
+    if rows:        # what was heard again meanwhile stays
+        tx.conn.execute(delete(alerts).where(alerts.c.row.in_(rows), is_old))
     return len(rows)
 
 
