@@ -22,6 +22,7 @@ from alerthub.engine.timed import Timed, next_due
 from alerthub.engine.waking import woken
 from alerthub.errors import Busy
 from alerthub.flow import act, deliver
+from alerthub.flow.slots import kinds_of
 from alerthub.metrics import Metrics
 from alerthub.store.columns import EPOCH
 from alerthub.store.database import Store
@@ -30,7 +31,7 @@ from alerthub.store.tx import Urgent, briefly
 from alerthub.telemetry import OFF, Tracer
 
 logger = logging.getLogger("alerthub.engine")
-CHANNEL_SLOTS = 32          # attempts under way per channel: a hanging provider fills its own slots only
+CHANNEL_SLOTS = 64          # attempts under way per channel: a hanging provider fills its own slots only
 ACTION_SLOTS = 16
 IDLE_SECONDS = 5.0          # the longest sleep without a nudge: another replica's work, a lease that ended
 SHORT_PAUSE = 0.05          # for what is due but another replica has just locked
@@ -190,7 +191,7 @@ class Worker(Attempts):
             deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), next_due(tx, plant.rules)))))
         claim = self.tracer.past("claim", now, lanes=claimed.lanes) if claimed.sendings else None
         for sending in claimed.sendings:
-            kinds = deliver.kinds(sending, is_failing=sending.destination.key in claimed.failing)
+            kinds = kinds_of(sending, is_failing=sending.destination.key in claimed.failing)
             self.start(delivering(self.tracer, sending, claim, partial(self.send, plant, sending)), *kinds)
         return claimed.lanes
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -24,6 +24,7 @@ from alerthub.domain.rules import Destination, Rules
 from alerthub.errors import Busy, Failure, SendFailed
 from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Ended, Sending, Share
+from alerthub.flow.slots import FAILING_PLACES, PLACES, SLOTS_EACH, look_at, room_for
 from alerthub.flow.telling import Turn, as_told, calls_person, comes_from, read_tellings, repeat_after, routes_to, turn_of
 from alerthub.store import deliveries, destinations, doubts, lanes, leases, people
 from alerthub.store.schema import lanes as lane_table
@@ -33,14 +34,9 @@ from alerthub.telemetry import within
 logger = logging.getLogger("alerthub.deliver")
 SETTLE_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)     # seconds
 SEND_WITHIN = LEASE - timedelta(seconds=ATTEMPT_SECONDS)
-PLACES = 48             # destinations that work, looked at in one claim
-FAILING_PLACES = 16     # and of those that fail, beside them
-FAILING_SLOTS = 16      # attempts under way to all that fail in one channel, half of what it has: they take longest
-WORKING_SLOTS = 28      # and to all that work: what fails is tried all the same
-SLOTS_EACH = 4  # attempts under way for one destination, an eighth of what its channel has
 URGENT = 64     # live messages hurried by one claim
 ASKED_ALONE = 10    # questions that are told one by one in a storm
-LOOK = 50       # due lanes of one destination looked at: enough to see a storm
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +62,19 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
     working, failing = (lanes.ready(tx, full[fails], now, most, is_failing=fails)
                         for most, fails in ((PLACES, False), (FAILING_PLACES, True)))
     places = [*((place, False) for place in working), *((place, True) for place in failing)]
-    waiting = lanes.due_each(tx, [(place, LOOK if told is None or told.digests else SLOTS_EACH)
-                                  for place, told in ((place, known.get(place.key)) for place, _ in places)], now)
-    for place, fails in places:
-        destination, group = known.get(place.key), waiting[place.key]
-        if destination is None and group:
+
+    def left(told: Destination, fails: bool) -> int:
+        return min(free_slots[told.channel], room[told.channel, fails])
+
+    for place, fails, group in look_at(tx, rules, places, left, now):
+        destination = known.get(place.key)
+        if destination is None:
             close(tx, rules, place.key, group, now)
             closed += len(group)
-        if destination is None or not group:
             continue
-        allowed = min(tokens(group[0].free_at, destination.every, destination.burst, now), free_slots[destination.channel],
-                      room[destination.channel, fails], SLOTS_EACH - under_way.get(place.key, 0))
+        most = SLOTS_EACH if place.last_sent_at else 1      # one that never worked shows first whether it does
+        allowed = min(tokens(group[0].free_at, destination.every, destination.burst, now), left(destination, fails),
+                      most - under_way.get(place.key, 0))
         if allowed <= 0:
             continue
         chosen, is_storm = choose(rules, destination, group, allowed)
@@ -94,24 +92,6 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
                         for told, chosen, _ in taken if told.every and spent[told.key]})
     hurried = hurry(tx, rules, free_slots, under_way, owner, now)
     return Claimed([*sendings, *hurried], len(rows) + closed + len(hurried), frozenset(place.key for place in failing))
-
-
-def kinds(sending: Sending, *, is_failing: bool) -> list[str]:
-    """What an attempt counts as while it is under way."""
-    channel = sending.destination.channel
-    return [channel, sending.destination.key, *([failing_in(channel)] if is_failing else [])]
-
-
-def failing_in(channel: str) -> str:
-    return f"failing {channel}"
-
-
-def room_for(under_way: Mapping[str, int], channels: Iterable[str]) -> dict[tuple[str, bool], int]:
-    """By channel, and whether its destination fails: how many attempts may be begun. What hangs must not keep what works from its
-    turn, nor the other way round."""
-    failing = {channel: under_way.get(failing_in(channel), 0) for channel in channels}
-    return {(channel, fails): FAILING_SLOTS - count if fails else WORKING_SLOTS - (under_way.get(channel, 0) - count)
-            for channel, count in failing.items() for fails in (False, True)}
 
 
 def hurry(tx: Tx, rules: Rules, free_slots: Mapping[str, int], under_way: Mapping[str, int], owner: str,

@@ -35,18 +35,20 @@ def read_tellings(tx: Tx, rules: Rules, taken: Sequence[Lane]) -> dict[int, Tell
     incidents = alert_store.read_incidents(tx, {lane.incident_id for lane in taken})
     states = alert_store.first_of_each(tx, incidents, ALERTS_SHOWN)
     lines = {key: tuple(readable(states.get(key, ()))) for key in incidents}
-    news = event_store.after_each(tx, [(lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq) for lane in taken])
+    spans = {lane.id: (lane.incident_id, lane.told_seq, incidents[lane.incident_id].seq) for lane in taken}
+    wanted = sorted(set(spans.values()))        # most lanes of one incident have told the same
+    news = dict(zip(wanted, event_store.after_each(tx, wanted), strict=True))
     actions = runs.of_incidents(tx, incidents)
     held_by = {incident.silence_id for incident in incidents.values() if incident.silence_id}
     until = silences.ends(tx, held_by) if held_by else {}
     waiting, calls = standing_of(tx, incidents)
     asked, latched = asking.waiting(tx, rules, incidents, actions)
     acted = acted_for(tx, incidents, actions)
-    return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id], told, acted.get(lane.incident_id, ()),
-                             until.get(incidents[lane.incident_id].silence_id),
+    return {lane.id: Telling(incidents[lane.incident_id], lines[lane.incident_id], news[spans[lane.id]],
+                             acted.get(lane.incident_id, ()), until.get(incidents[lane.incident_id].silence_id),
                              tuple(waiting.get(lane.incident_id, ())), tuple(calls.get(lane.incident_id, ())),
                              tuple(asked.get(lane.incident_id, ())), tuple(latched.get(lane.incident_id, ())))
-            for lane, told in zip(taken, news, strict=True)}
+            for lane in taken}
 
 
 def standing_of(tx: Tx, incidents: Mapping[str, Incident]) -> tuple[dict[str, list[Waiting]], dict[str, list[Event]]]:

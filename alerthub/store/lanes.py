@@ -135,7 +135,7 @@ class DueLane:
 NOW, LIMIT = bindparam("now", type_=Instant()), bindparam("most", type_=Integer())
 FIRST_DUE = first_due(destinations.c.key)
 READY = {is_failing: (
-    select(destinations.c.key, destinations.c.free_at, destinations.c.moved_to)
+    select(destinations.c.key, destinations.c.free_at, destinations.c.moved_to, destinations.c.last_sent_at)
     .where(destinations.c.free_at <= NOW, destinations.c.channel.not_in(bindparam("busy", expanding=True)), FIRST_DUE <= NOW,
            destinations.c.failing_since.is_not(None) if is_failing else destinations.c.failing_since.is_(None))
     .order_by(FIRST_DUE).limit(LIMIT).with_for_update(skip_locked=True, key_share=True, of=destinations))

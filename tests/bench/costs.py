@@ -23,6 +23,7 @@ from alerthub.domain.rules import Rules
 from alerthub.flow import deliver
 from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Ended, Sending, settle_together
+from alerthub.flow.slots import SLOTS_EACH
 from alerthub.sources.body import read_notification
 from alerthub.store import leases
 from alerthub.store.database import Store
@@ -163,14 +164,14 @@ def deliveries(store: Store, rules: Rules, fleet: Fleet) -> tuple[Cost, Cost]:
     settled: list[Timing] = []
     for turn in range(TIMES):
         now = CLOCK.now() + timedelta(seconds=1)
-        most = 1 if turn % 2 else deliver.SLOTS_EACH
+        most = 1 if turn % 2 else SLOTS_EACH
         claimed, timing = timed(store, lambda tx, now=now, most=most: deliver.claim(
             tx, rules, {"webhook": most}, {}, "bench", now))
         (few if most == 1 else many).append(timing)
         for sending in claimed.sendings:
             settled.append(timed(store, lambda tx, sending=sending: told(tx, rules, sending))[1])
     after = median(settled)
-    return line(median(few), median(many), deliver.SLOTS_EACH), Cost(after.hub, 0.0, after.base, 0.0)
+    return line(median(few), median(many), SLOTS_EACH), Cost(after.hub, 0.0, after.base, 0.0)
 
 
 def told(tx: Tx, rules: Rules, sending: Sending) -> None:

@@ -13,7 +13,7 @@ from alerthub.domain.message import IncidentStatus, Why
 from alerthub.domain.reconcile import Listed, Peer
 from alerthub.domain.route import Route
 from alerthub.errors import Failure, SendFailed
-from alerthub.flow import deliver, watch
+from alerthub.flow import deliver, slots, watch
 from alerthub.store import destinations, lanes, reading
 from tests.kit.alerts import batch, firing, resolved
 from tests.kit.world import EMAIL, PAGERDUTY, SLACK, TELEGRAM, World, destination, rules_for
@@ -433,7 +433,7 @@ async def test_many_that_fail_leave_slots_to_one_that_works_and_are_tried_all_th
     await asyncio.sleep(0)
     assert [message.title for message in world.channels["webhook:works"].messages] == ["First", "Second"]
     assert 0 < sum(world.channels[place.key].attempts > 1 for place in dead) <= 80
-    assert tried <= deliver.FAILING_SLOTS
+    assert tried <= slots.FAILING_SLOTS
     if gate is not None:
         gate.set()
     await world.settle_down(2)
@@ -442,7 +442,7 @@ async def test_many_that_fail_leave_slots_to_one_that_works_and_are_tried_all_th
 
 async def test_a_pager_is_told_behind_a_hundred_channels_that_hang(world: World) -> None:
     """The slots of their channel are taken, and more of them wait than one claim looks at."""
-    rooms = [destination(f"slack:#{number}", receiver="rooms", digests=False) for number in range(deliver.PLACES * 2)]
+    rooms = [destination(f"slack:#{number}", receiver="rooms", digests=False) for number in range(slots.PLACES * 2)]
     page = Route("page", matchers=parse_matchers('severity="critical"'), place="route.routes[0]")
     receivers = {"rooms": rooms, "page": [destination(PAGERDUTY, receiver="page")]}
     world.configure(rules_for(Route("rooms", group_by=("alertname",), routes=(page,)), receivers=receivers))
@@ -520,13 +520,31 @@ async def test_a_silenced_incident_is_not_repeated(world: World) -> None:
 
 
 async def test_a_shorter_pause_never_shortens_the_one_that_the_provider_asked_for(world: World) -> None:
+    await world.receive(firing("Zeroth"))
+    await world.drain()
     world.slack.failures = [SendFailed(Failure.rate_limited, "429", after=300), SendFailed(Failure.rate_limited, "429")]
     await world.receive(firing("First"), firing("Second"))
     await world.drain()
     await world.advance(seconds=299)
-    assert world.slack.attempts == 2
+    assert world.slack.attempts == 3
     await world.advance(seconds=2)
-    assert world.slack.attempts == 4
+    assert world.slack.attempts == 5
+
+
+async def test_a_destination_that_never_worked_is_tried_with_one_message_at_a_time(world: World) -> None:
+    """Of a thousand that are dead from the start each costs one attempt, and not four, before it is known."""
+    world.configure(rules_for(receivers={"alerts": [destination("webhook:new", digests=False)]}))
+    world.channels["webhook:new"].gate = gate = asyncio.Event()
+    await world.receive(*[firing(f"Alert{number}") for number in range(9)])
+    await world.worker.run_once()
+    assert len(world.worker.under_way) == 1
+    gate.set()
+    await asyncio.gather(*world.worker.under_way)
+    world.channels["webhook:new"].gate = asyncio.Event()
+    await world.worker.run_once()
+    assert len(world.worker.under_way) == slots.SLOTS_EACH
+    world.channels["webhook:new"].gate.set()
+    await world.drain()
 
 
 async def test_a_dead_letter_is_one_no_more_when_it_was_told_after_all(world: World) -> None:
