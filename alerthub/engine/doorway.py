@@ -113,16 +113,17 @@ class Doorway:
     async def commit_next(self) -> None:
         """Which webhooks are committed together is known when the transaction begins."""
         rules, began = self.rules(), self.clock.now()
-        group: list[Waiting] = []
+        group: list[Waiting] | None = None      # empty when all who waited have given up: what comes now is for the next one
 
         def unit(tx: Tx) -> Taken:
-            if not group:       # it may be run again
-                group.extend(self.next_group())
+            nonlocal group
+            if group is None:       # it may be run again
+                group = self.next_group()
             return taken_in(tx, rules, [waiting.batch for waiting in group], self.clock.now())
 
         (outcome,) = await asyncio.gather(self.store.write(InTurn(briefly(unit))), return_exceptions=True)
-        if not group:           # it has not even begun
-            group.extend(self.next_group())
+        if group is None:       # it has not even begun
+            group = self.next_group()
         if group:
             await self.answer(group, outcome, rules, began)
 
