@@ -86,6 +86,39 @@ async def test_a_lane_that_somebody_holds_keeps_no_other_from_being_settled(repl
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("query", ["SELECT 1 FROM lanes WHERE destination = 'webhook:b' FOR UPDATE",
+                                   "SELECT 1 FROM destinations WHERE key = 'webhook:b' FOR UPDATE"])
+async def test_who_ends_later_does_not_stand_behind_one_that_waits(replica: World, query: str) -> None:
+    gate = three(replica)
+    replica.channels["webhook:b"].gate = first = asyncio.Event()
+    await replica.receive(firing("Disk"))
+    await replica.worker.run_once()
+    with locked(replica.store, query):
+        first.set()
+        await asyncio.sleep(0.1)
+        gate.set()
+        await eventually(lambda: replica.store.read_now(states) == ["sent", "sending", "sent"], 5, "the others are settled")
+    await asyncio.gather(*replica.worker.under_way)
+    assert await replica.store.read(states) == ["sent"] * 3
+
+
+@pytest.mark.postgres
+async def test_a_summary_waits_for_the_lanes_that_it_tells(replica: World) -> None:
+    """Webhooks of a storm hold one or other of them nearly always."""
+    replica.configure(rules_for(Route("all", group_by=("alertname",)), receivers={"all": [destination(KEYS[0], receiver="all")]}))
+    replica.channels[KEYS[0]].gate = gate = asyncio.Event()
+    for number in range(30):
+        await replica.receive(firing(f"Disk {number}"))
+    await replica.worker.run_once()
+    assert len(await replica.store.read(states)) == 30
+    with locked(replica.store, "SELECT 1 FROM lanes ORDER BY id DESC LIMIT 1 FOR UPDATE"):
+        gate.set()
+        await asyncio.sleep(0.9)      # by then it has been tried three times
+    await asyncio.wait_for(asyncio.gather(*replica.worker.under_way), 0.6)
+    assert set(await replica.store.read(states)) == {"sent"}
+
+
+@pytest.mark.postgres
 async def test_a_new_lane_hides_its_destination_from_nobody(replica: World) -> None:
     """A webhook that refers to a destination holds a part of its row until it commits."""
     three(replica).set()
