@@ -7,6 +7,7 @@ from __future__ import annotations
 import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -46,19 +47,19 @@ class Pools(httpx.AsyncBaseTransport):
     """httpx's transport, once for every few requests to one origin."""
 
     def __init__(self, verify: bool | ssl.SSLContext = True) -> None:
-        self.verify = httpx.create_ssl_context(verify) if isinstance(verify, bool) else verify     # it is large: one for all
+        # It is large: one for all.
+        self.verify = httpx.create_ssl_context(verify, trust_env=False) if isinstance(verify, bool) else verify
         self.origins: OrderedDict[Origin, list[Pool]] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         pool = self.pool_for((request.url.raw_scheme, request.url.raw_host, request.url.port))
         pool.under_way += 1
         try:
+            await self.close_oldest()       # before anything is sent: what it meets must not stand for the answer
             response = await pool.transport.handle_async_request(request)
         except BaseException:
             pool.under_way -= 1
             raise
-        finally:
-            await self.close_oldest()
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = Stream(response.stream, pool)
         return response
@@ -80,7 +81,8 @@ class Pools(httpx.AsyncBaseTransport):
             if origin is None:
                 return
             for pool in self.origins.pop(origin):
-                await pool.transport.aclose()
+                with suppress(Exception):       # it concerns nobody any more
+                    await pool.transport.aclose()
 
     async def aclose(self) -> None:
         for pools in self.origins.values():
