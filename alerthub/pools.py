@@ -4,6 +4,7 @@ request, and with 28 under way one costs three times as much as with 4.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ Origin = tuple[bytes, bytes, int | None]
 class Pool:
     transport: httpx.AsyncHTTPTransport
     under_way: int = 0
+    used: float = 0.0       # when the last request began, by the loop's time
 
 
 @dataclass(slots=True)
@@ -52,9 +54,12 @@ class Pools(httpx.AsyncBaseTransport):
         self.origins: OrderedDict[Origin, list[Pool]] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        pool = self.pool_for((request.url.raw_scheme, request.url.raw_host, request.url.port))
+        origin = (request.url.raw_scheme, request.url.raw_host, request.url.port)
+        pool = self.pool_for(origin)
         pool.under_way += 1
+        pool.used = asyncio.get_running_loop().time()
         try:
+            await self.close_spare(self.origins[origin], pool.used - KEPT_SECONDS)
             await self.close_oldest()       # before anything is sent: what it meets must not stand for the answer
             response = await pool.transport.handle_async_request(request)
         except BaseException:
@@ -74,6 +79,11 @@ class Pools(httpx.AsyncBaseTransport):
             pools.append(free := Pool(httpx.AsyncHTTPTransport(verify=self.verify, trust_env=False, limits=limits)))
         return free
 
+    async def close_spare(self, pools: list[Pool], before: float) -> None:
+        """Those that a storm has needed, and that nothing was sent by since then: who sends nothing sees no connection end."""
+        while not pools[-1].under_way and pools[-1].used < before:
+            await close(pools.pop())
+
     async def close_oldest(self) -> None:
         """Of many origins, those that were called longest ago and are not being called."""
         while len(self.origins) > ORIGINS:
@@ -81,11 +91,15 @@ class Pools(httpx.AsyncBaseTransport):
             if origin is None:
                 return
             for pool in self.origins.pop(origin):
-                with suppress(Exception):       # it concerns nobody any more
-                    await pool.transport.aclose()
+                await close(pool)
 
     async def aclose(self) -> None:
         for pools in self.origins.values():
             for pool in pools:
                 await pool.transport.aclose()
         self.origins.clear()
+
+
+async def close(pool: Pool) -> None:
+    with suppress(OSError, RuntimeError):       # it concerns nobody any more
+        await pool.transport.aclose()
