@@ -58,13 +58,14 @@ class Pools(httpx.AsyncBaseTransport):
         pool = self.pool_for(origin)
         pool.under_way += 1
         pool.used = asyncio.get_running_loop().time()
+        response = None
         try:
             await self.close_spare(self.origins[origin], pool.used - KEPT_SECONDS)
             await self.close_oldest()       # before anything is sent: what it meets must not stand for the answer
             response = await pool.transport.handle_async_request(request)
-        except BaseException:
-            pool.under_way -= 1
-            raise
+        finally:
+            if response is None:
+                pool.under_way -= 1
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = Stream(response.stream, pool)
         return response

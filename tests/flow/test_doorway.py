@@ -38,13 +38,13 @@ async def test_what_comes_while_nothing_is_committed_is_committed_itself(
 
     monkeypatch.setattr(world.store, "write", held)
     given_up = asyncio.create_task(door.take(batch(firing("Disk"))))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     given_up.cancel()
     await asyncio.gather(given_up, return_exceptions=True)
     may_begin.set()
     await asyncio.to_thread(has_run.wait, 5)
     taking = asyncio.create_task(door.take(batch(firing("Memory"))))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     may_end.set()
     await asyncio.wait_for(taking, 5)
     assert [incident["title"] for incident in await world.incidents()] == ["Memory"]

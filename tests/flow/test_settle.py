@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from alerthub.domain.route import Route
+from alerthub.flow import deliver
 from alerthub.store import alerts, events
 from alerthub.store.database import Store
 from alerthub.store.tx import Tx
@@ -95,7 +96,7 @@ async def test_who_ends_later_does_not_stand_behind_one_that_waits(replica: Worl
     await replica.worker.run_once()
     with locked(replica.store, query):
         first.set()
-        await asyncio.sleep(0.1)
+        await eventually(lambda: replica.worker.settling.working, 5, "the first is being settled")
         gate.set()
         await eventually(lambda: replica.store.read_now(states) == ["sent", "sending", "sent"], 5, "the others are settled")
     await asyncio.gather(*replica.worker.under_way)
@@ -103,8 +104,9 @@ async def test_who_ends_later_does_not_stand_behind_one_that_waits(replica: Worl
 
 
 @pytest.mark.postgres
-async def test_a_summary_waits_for_the_lanes_that_it_tells(replica: World) -> None:
+async def test_a_summary_waits_for_the_lanes_that_it_tells(replica: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Webhooks of a storm hold one or other of them nearly always."""
+    monkeypatch.setattr(deliver, "SETTLE_WAITS", ())
     replica.configure(rules_for(Route("all", group_by=("alertname",)), receivers={"all": [destination(KEYS[0], receiver="all")]}))
     replica.channels[KEYS[0]].gate = gate = asyncio.Event()
     for number in range(30):
@@ -113,8 +115,8 @@ async def test_a_summary_waits_for_the_lanes_that_it_tells(replica: World) -> No
     assert len(await replica.store.read(states)) == 30
     with locked(replica.store, "SELECT 1 FROM lanes ORDER BY id DESC LIMIT 1 FOR UPDATE"):
         gate.set()
-        await asyncio.sleep(0.9)      # by then it has been tried three times
-    await asyncio.wait_for(asyncio.gather(*replica.worker.under_way), 0.6)
+        await eventually(lambda: replica.worker.settling.apart, 5, "it is settled apart")
+    await asyncio.gather(*replica.worker.under_way)
     assert set(await replica.store.read(states)) == {"sent"}
 
 
