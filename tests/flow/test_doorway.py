@@ -43,8 +43,11 @@ async def test_what_comes_while_nothing_is_committed_is_committed_itself(
     await asyncio.gather(given_up, return_exceptions=True)
     may_begin.set()
     await asyncio.to_thread(has_run.wait, 5)
+    may_begin.clear()
     taking = asyncio.create_task(door.take(batch(firing("Memory"))))
     await asyncio.sleep(0)
     may_end.set()
+    await asyncio.wait({taking}, timeout=0.3)       # the commit of nothing has ended
+    may_begin.set()
     await asyncio.wait_for(taking, 5)
     assert [incident["title"] for incident in await world.incidents()] == ["Memory"]
