@@ -40,7 +40,8 @@ def client(verify: bool | ssl.SSLContext = True, **options: Any) -> httpx.AsyncC
     """What every call out is made with; `options` as httpx takes them. No proxies from the environment; a redirect is an answer
     like others, wherever it leads; and no cookies: one target's session must not be another's at the same host."""
     nowhere = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-    return httpx.AsyncClient(transport=Pools(verify), trust_env=False, follow_redirects=False, cookies=nowhere,
+    options.setdefault("transport", Pools(verify))
+    return httpx.AsyncClient(trust_env=False, follow_redirects=False, cookies=nowhere,
                              event_hooks={"response": [forget_location]}, **options)
 
 

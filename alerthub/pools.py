@@ -4,9 +4,11 @@ request, and with 28 under way one costs three times as much as with 4.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -21,6 +23,7 @@ Origin = tuple[bytes, bytes, int | None]
 class Pool:
     transport: httpx.AsyncHTTPTransport
     under_way: int = 0
+    used: float = 0.0       # when the last request began, by the loop's time
 
 
 @dataclass(slots=True)
@@ -46,19 +49,23 @@ class Pools(httpx.AsyncBaseTransport):
     """httpx's transport, once for every few requests to one origin."""
 
     def __init__(self, verify: bool | ssl.SSLContext = True) -> None:
-        self.verify = httpx.create_ssl_context(verify) if isinstance(verify, bool) else verify     # it is large: one for all
+        # It is large: one for all.
+        self.verify = httpx.create_ssl_context(verify, trust_env=False) if isinstance(verify, bool) else verify
         self.origins: OrderedDict[Origin, list[Pool]] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        pool = self.pool_for((request.url.raw_scheme, request.url.raw_host, request.url.port))
+        origin = (request.url.raw_scheme, request.url.raw_host, request.url.port)
+        pool = self.pool_for(origin)
         pool.under_way += 1
-        is_answered = False
+        pool.used = asyncio.get_running_loop().time()
+        response = None
         try:
-            await self.close_oldest()
+            await self.close_spare(self.origins[origin], pool.used - KEPT_SECONDS)
+            await self.close_oldest()       # before anything is sent: what it meets must not stand for the answer
             response = await pool.transport.handle_async_request(request)
-            is_answered = True
         finally:
-            pool.under_way -= not is_answered
+            if response is None:
+                pool.under_way -= 1
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = Stream(response.stream, pool)
         return response
@@ -73,6 +80,11 @@ class Pools(httpx.AsyncBaseTransport):
             pools.append(free := Pool(httpx.AsyncHTTPTransport(verify=self.verify, trust_env=False, limits=limits)))
         return free
 
+    async def close_spare(self, pools: list[Pool], before: float) -> None:
+        """Those that a storm has needed, and that nothing was sent by since then: who sends nothing sees no connection end."""
+        while not pools[-1].under_way and pools[-1].used < before:
+            await close(pools.pop())
+
     async def close_oldest(self) -> None:
         """Of many origins, those that were called longest ago and are not being called."""
         while len(self.origins) > ORIGINS:
@@ -80,10 +92,15 @@ class Pools(httpx.AsyncBaseTransport):
             if origin is None:
                 return
             for pool in self.origins.pop(origin):
-                await pool.transport.aclose()
+                await close(pool)
 
     async def aclose(self) -> None:
         for pools in self.origins.values():
             for pool in pools:
                 await pool.transport.aclose()
         self.origins.clear()
+
+
+async def close(pool: Pool) -> None:
+    with suppress(OSError, RuntimeError):       # it concerns nobody any more
+        await pool.transport.aclose()

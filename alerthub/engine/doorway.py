@@ -113,16 +113,17 @@ class Doorway:
     async def commit_next(self) -> None:
         """Which webhooks are committed together is known when the transaction begins."""
         rules, began = self.rules(), self.clock.now()
-        group: list[Waiting] = []
+        group: list[Waiting] | None = None      # empty when all who waited have given up: what comes now is for the next one
 
         def unit(tx: Tx) -> Taken:
-            if not group:       # it may be run again
-                group.extend(self.next_group())
+            nonlocal group
+            if group is None:       # it may be run again
+                group = self.next_group()
             return taken_in(tx, rules, [waiting.batch for waiting in group], self.clock.now())
 
         (outcome,) = await asyncio.gather(self.store.write(InTurn(briefly(unit))), return_exceptions=True)
-        if not group:           # it has not even begun
-            group.extend(self.next_group())
+        if group is None:       # it has not even begun
+            group = self.next_group()
         if group:
             await self.answer(group, outcome, rules, began)
 
@@ -152,13 +153,15 @@ class Doorway:
 
     async def answer(self, group: list[Waiting], outcome: Taken | BaseException, rules: Rules, began: datetime) -> None:
         """Tell those who wait what became of it; what could not be committed together is tried apart."""
-        self.trace(group, outcome, began)
         if isinstance(outcome, Taken):
             for waiting in group:
                 if not waiting.future.done():
                     waiting.future.set_result(None)
             self.note(outcome)
-        elif len(group) > 1 and not isinstance(outcome, Busy):
+        self.trace(group, outcome, began)
+        if isinstance(outcome, Taken):
+            return
+        if len(group) > 1 and not isinstance(outcome, Busy):
             # Each on its own: a webhook that breaks the fold must not take its neighbours with it.
             for waiting in group:
                 await self.commit([waiting])

@@ -11,6 +11,7 @@ from alerthub.clock import Clock
 from alerthub.errors import Busy
 from alerthub.flow.settle import Ended, settle_together
 from alerthub.store.database import Store
+from alerthub.store.tx import Locked, Tx, briefly
 
 TOGETHER = 64       # attempts in one transaction
 
@@ -41,18 +42,22 @@ class Settling:
         while self.queue:
             group = [self.queue.popleft() for _ in range(min(TOGETHER, len(self.queue)))]
             for waiting in await self.settle_group(group):
-                task = asyncio.create_task(self.settle_group([waiting]), name="settle apart")
+                task = asyncio.create_task(self.settle_group([waiting], waits=True), name="settle apart")
                 self.apart.add(task)
                 task.add_done_callback(self.apart.discard)
 
-    async def settle_group(self, group: Sequence[Waiting]) -> Sequence[Waiting]:
+    async def settle_group(self, group: Sequence[Waiting], *, waits: bool = False) -> Sequence[Waiting]:
         """In one transaction. Those that are to have one of their own: what breaks for one, or waits for a lock, does so for no
-        other."""
+        other. Only there are locks waited for: who ends next must not stand behind it."""
         ended = [waiting.ended for waiting in group]
-        work = self.store().write(lambda tx: settle_together(tx, ended, self.clock().now()))
+
+        def unit(tx: Tx) -> list[bool | None]:
+            return settle_together(tx, ended, self.clock().now(), waits=waits)
+
+        work = self.store().write(unit if waits else briefly(unit))
         (outcome,) = await asyncio.gather(work, return_exceptions=True)
         if isinstance(outcome, BaseException):
-            if len(group) > 1 and not isinstance(outcome, Busy):
+            if not waits and (isinstance(outcome, Locked) or not isinstance(outcome, Busy)):
                 return group
             for waiting in group:
                 fail(waiting, outcome)
@@ -60,12 +65,7 @@ class Settling:
         for waiting, is_dead in zip(group, outcome, strict=True):
             if is_dead is not None and not waiting.future.done():
                 waiting.future.set_result(is_dead)
-        left = [waiting for waiting, is_dead in zip(group, outcome, strict=True) if is_dead is None]
-        if len(group) > 1:
-            return left
-        for waiting in left:
-            fail(waiting, Busy("another transaction holds its lanes"))
-        return ()
+        return [waiting for waiting, is_dead in zip(group, outcome, strict=True) if is_dead is None]
 
 
 def fail(waiting: Waiting, error: BaseException) -> None:

@@ -36,7 +36,7 @@ ACTION_SLOTS = 16
 IDLE_SECONDS = 5.0          # the longest sleep without a nudge: another replica's work, a lease that ended
 SHORT_PAUSE = 0.05          # for what is due but another replica has just locked
 BUG_PAUSE = 1.0             # after a claim that failed unexpectedly
-UNKNOWN = Due(None, None, EPOCH)    # look at once
+UNKNOWN = Due(None, EPOCH, EPOCH)   # look at once
 LONGEST_REST = 0.05         # after a look that found nothing; as long as it took, when that is less
 
 
@@ -74,6 +74,11 @@ class Worker(Attempts):
     def next_timed(self) -> datetime | None:
         return self.due.timed
 
+    @property
+    def is_run_due(self) -> bool:
+        """Whether an action run may be due, as far as is known."""
+        return self.may_act or (self.due.run is not None and self.due.run <= self.clock.now())
+
     def nudge(self, may_act: bool = True) -> None:
         """Something may be due: look now. `may_act` is False for what has made no action run due."""
         self.wake.set()
@@ -103,8 +108,8 @@ class Worker(Attempts):
 
     async def look(self) -> float:
         await self.hours.follow()
-        since = self.clock.monotonic()
-        if await self.run_once(all_kinds=self.may_act or (self.due.run is not None and self.due.run <= self.clock.now())):
+        since, all_kinds = self.clock.monotonic(), self.is_run_due
+        if await self.run_once(all_kinds=all_kinds) or self.is_run_due > all_kinds:     # seen only now
             return 0.0
         # In a storm each webhook nudges, and what waits for its budget is found by none of these looks.
         await self.clock.sleep(min(LONGEST_REST, self.clock.monotonic() - since))
@@ -187,6 +192,7 @@ class Worker(Attempts):
         channels = {destination.channel for destination in plant.rules.destinations().values()}
         slots = {channel: CHANNEL_SLOTS - self.busy[channel] for channel in channels}
         under_way = dict(self.busy)
+        self.due = UNKNOWN      # while this fails, what else may be due is looked at each time
         claimed, self.due = await self.store.write(briefly(self.hours.holding(lambda tx: (
             deliver.claim(tx, plant.rules, slots, under_way, self.owner, now), next_due(tx, plant.rules)))))
         claim = self.tracer.past("claim", now, lanes=claimed.lanes) if claimed.sendings else None

@@ -56,12 +56,12 @@ class Ended:
         return [share.lane.id for share in self.sending.shares]
 
 
-def settle_together(tx: Tx, ended: Sequence[Ended], now: datetime) -> list[bool | None]:
+def settle_together(tx: Tx, ended: Sequence[Ended], now: datetime, *, waits: bool = False) -> list[bool | None]:
     """Write how they ended, for every lane that took part and is still ours: for each whether it became a dead letter. None for
-    one of whose lanes another transaction holds: nothing of it is written. To wait for it while other lanes are held here
-    could be to wait for whoever waits for these."""
-    attempts = lanes.hold(tx, [lane_id for one in ended for lane_id in one.lane_ids])
-    can = [one for one in ended if attempts.keys() >= set(one.lane_ids)]
+    one of whose lanes another transaction holds: nothing of it is written, unless this one `waits`. To wait for it while lanes
+    of others are held here could be to wait for whoever waits for these."""
+    attempts = lanes.hold(tx, [lane_id for one in ended for lane_id in one.lane_ids], waits=waits)
+    can = [one for one in ended if waits or attempts.keys() >= set(one.lane_ids)]
     told = [one for one in can if one.error is None]
     settle_told(tx, told, attempts, now)
     dead = {id(one): settle_failures(tx, one, one.error, now) for one in can if one.error is not None}
@@ -69,7 +69,7 @@ def settle_together(tx: Tx, ended: Sequence[Ended], now: datetime) -> list[bool 
 
 
 def settle_told(tx: Tx, told: Sequence[Ended], attempts: Mapping[int, int], now: datetime) -> None:
-    shares = [(one.sending, share, one.receipt or Receipt(), attempts[share.lane.id] == share.attempt)
+    shares = [(one.sending, share, one.receipt or Receipt(), attempts.get(share.lane.id) == share.attempt)
               for one in told for share in one.sending.shares]
     lanes.settle_told(tx, [told_row(tx, sending, share, receipt, now) for sending, share, receipt, is_ours in shares if is_ours])
     deliveries.finish(tx, [

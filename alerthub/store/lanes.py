@@ -201,18 +201,16 @@ def lane_of(row: AnyRow) -> Lane:
     )
 
 
-HOLD = {is_postgres: select(lanes.c.id, lanes.c.attempt).where(among(lanes.c.id, "ids", is_postgres))
-        .with_for_update(skip_locked=True, key_share=True) for is_postgres in (False, True)}
-HOLD_ONE = select(lanes.c.id, lanes.c.attempt).where(lanes.c.id == bindparam("lane")).with_for_update(key_share=True)
+HOLD = {(is_postgres, waits): select(lanes.c.id, lanes.c.attempt).where(among(lanes.c.id, "ids", is_postgres))
+        .order_by(lanes.c.id).with_for_update(skip_locked=not waits, key_share=True)
+        for is_postgres in (False, True) for waits in (False, True)}
 
 
-def hold(tx: Tx, ids: Sequence[int]) -> dict[int, int]:
-    """The present attempts of these lanes, locked until the end of the transaction; those that another one holds are absent. A
-    single one is waited for: nothing else is held yet."""
-    if len(ids) == 1:
-        return {row.id: row.attempt for row in tx.conn.execute(HOLD_ONE, {"lane": ids[0]})}
-    return {row.id: row.attempt for chunk in chunks(ids)
-            for row in tx.conn.execute(HOLD[tx.is_postgres], {"ids": several(chunk, tx.is_postgres)})}
+def hold(tx: Tx, ids: Sequence[int], *, waits: bool = False) -> dict[int, int]:
+    """The present attempts of these lanes, locked until the end of the transaction. Those that another one holds are waited for,
+    or absent."""
+    return {row.id: row.attempt for chunk in chunks(sorted(ids))
+            for row in tx.conn.execute(HOLD[tx.is_postgres, waits], {"ids": several(chunk, tx.is_postgres)})}
 
 
 def settle(tx: Tx, lane_id: int, attempt: int, **columns: Any) -> bool:

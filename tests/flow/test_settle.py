@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from alerthub.domain.route import Route
+from alerthub.flow import deliver
 from alerthub.store import alerts, events
 from alerthub.store.database import Store
 from alerthub.store.tx import Tx
@@ -83,6 +84,40 @@ async def test_a_lane_that_somebody_holds_keeps_no_other_from_being_settled(repl
         await eventually(lambda: replica.store.read_now(states) == ["sent", "sending", "sent"], 5, "the others are settled")
     await asyncio.gather(*replica.worker.under_way)
     assert await replica.store.read(states) == ["sent"] * 3
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("query", ["SELECT 1 FROM lanes WHERE destination = 'webhook:b' FOR UPDATE",
+                                   "SELECT 1 FROM destinations WHERE key = 'webhook:b' FOR UPDATE"])
+async def test_who_ends_later_does_not_stand_behind_one_that_waits(replica: World, query: str) -> None:
+    gate = three(replica)
+    replica.channels["webhook:b"].gate = first = asyncio.Event()
+    await replica.receive(firing("Disk"))
+    await replica.worker.run_once()
+    with locked(replica.store, query):
+        first.set()
+        await eventually(lambda: replica.worker.settling.working, 5, "the first is being settled")
+        gate.set()
+        await eventually(lambda: replica.store.read_now(states) == ["sent", "sending", "sent"], 5, "the others are settled")
+    await asyncio.gather(*replica.worker.under_way)
+    assert await replica.store.read(states) == ["sent"] * 3
+
+
+@pytest.mark.postgres
+async def test_a_summary_waits_for_the_lanes_that_it_tells(replica: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Webhooks of a storm hold one or other of them nearly always."""
+    monkeypatch.setattr(deliver, "SETTLE_WAITS", ())
+    replica.configure(rules_for(Route("all", group_by=("alertname",)), receivers={"all": [destination(KEYS[0], receiver="all")]}))
+    replica.channels[KEYS[0]].gate = gate = asyncio.Event()
+    for number in range(30):
+        await replica.receive(firing(f"Disk {number}"))
+    await replica.worker.run_once()
+    assert len(await replica.store.read(states)) == 30
+    with locked(replica.store, "SELECT 1 FROM lanes ORDER BY id DESC LIMIT 1 FOR UPDATE"):
+        gate.set()
+        await eventually(lambda: replica.worker.settling.apart, 5, "it is settled apart")
+    await asyncio.gather(*replica.worker.under_way)
+    assert set(await replica.store.read(states)) == {"sent"}
 
 
 @pytest.mark.postgres

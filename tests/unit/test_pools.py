@@ -40,6 +40,15 @@ async def test_many_at_once_are_spread_over_small_pools() -> None:
         assert under_way(found) == [0, 0, 0]
 
 
+async def test_what_only_a_storm_needs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeProvider() as provider, httpx.AsyncClient(transport=(found := Pools())) as client:
+        await asyncio.gather(*(client.get(provider.url) for _ in range(9)))
+        assert under_way(found) == [0, 0, 0]
+        monkeypatch.setattr(pools, "KEPT_SECONDS", -1.0)
+        await client.get(provider.url)
+        assert under_way(found) == [0]
+
+
 async def test_room_is_made_by_every_end_of_a_call() -> None:
     async with FakeProvider() as provider, httpx.AsyncClient(transport=(found := Pools())) as client:
         provider.script(drop=True)
@@ -71,6 +80,40 @@ async def test_of_many_origins_the_idle_ones_are_let_go(monkeypatch: pytest.Monk
                 await client.get(provider.url)
             assert [port for _, _, port in found.origins] == [busy.port, new.port]
         assert (await client.get(old.url)).status_code == 200
+
+
+async def test_an_answer_is_not_lost_by_letting_go_of_another_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "ORIGINS", 1)
+    async with FakeProvider() as old, FakeProvider() as new, httpx.AsyncClient(transport=(found := Pools())) as client:
+        await client.get(old.url)
+        ((pool,),) = found.origins.values()
+
+        close = pool.transport.aclose
+
+        async def broken() -> None:
+            await close()
+            raise OSError("its other end is gone")
+        monkeypatch.setattr(pool.transport, "aclose", broken)
+        assert (await client.post(new.url, content=b"x")).status_code == 200
+        assert under_way(found) == [0]
+
+
+async def test_a_call_that_is_cut_off_while_another_origin_is_let_go_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "ORIGINS", 1)
+    async with FakeProvider() as old, FakeProvider() as new, httpx.AsyncClient(transport=(found := Pools())) as client:
+        await client.get(old.url)
+        ((pool,),) = found.origins.values()
+        await pool.transport.aclose()
+        monkeypatch.setattr(pool.transport, "aclose", asyncio.Event().wait)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await client.get(new.url)
+        assert under_way(found) == [0]
+
+
+async def test_the_environment_names_no_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/authorities.pem")
+    await Pools().aclose()
 
 
 async def test_the_certificate_is_checked() -> None:
