@@ -21,6 +21,7 @@ from alerthub.web.base import Door
 from alerthub.web.hooks import LARGE_BODY, note_refusal
 from alerthub.web.refusals import Refusals
 from tests.kit.alerts import batch, firing
+from tests.kit.binaries import eventually
 from tests.kit.hub import HERE, RunningHub, asgi, running_hub
 from tests.sources.cases import BEARER, CREDENTIALS, OLD_TOKEN, TOKEN
 from tests.sources.contract import payload
@@ -218,7 +219,7 @@ async def test_senders_that_gave_up_do_not_keep_the_door_shut(hub: RunningHub) -
     assert {answer.status_code for answer in answers} == {503}
     hub.store.mend()
     hub.open_door(commit_seconds=1.8)
-    await hub.turns()
+    await eventually(lambda: hub.hub.doorway.waiting_alerts == 0, 5, "nobody waits any more")
     assert (await hub.post(BODY)).status_code == 200
 
 
