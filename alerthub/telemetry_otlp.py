@@ -90,7 +90,7 @@ class Otlp:
             parent, others = above(links)
             return Open(self, self.tracer.start_span(name, parent, links=others, attributes=attributes(facts)))
         before = TRACE.set(trace_id(incident_id))
-        span = self.tracer.start_span(name, Context(), links=[Link(one) for one in links if isinstance(one, SpanContext)],
+        span = self.tracer.start_span(name, Context(), links=[Link(one) for one in contexts(links)],
                                       attributes=attributes({**facts, "incident_id": incident_id}))
         TRACE.reset(before)
         return Open(self, span)
@@ -140,9 +140,13 @@ class Open:
         self.inside.__exit__(None, None, None)
 
 
+def contexts(links: Sequence[object | None]) -> list[SpanContext]:
+    return [one for one in links if isinstance(one, SpanContext)]
+
+
 def above(links: Sequence[object | None]) -> tuple[Context | None, list[Link]]:
     """The first of them as the parent, and the others. None without links: the span around it is the parent."""
-    known = [one for one in links if isinstance(one, SpanContext)]
+    known = contexts(links)
     parent = set_span_in_context(NonRecordingSpan(known[0]), Context()) if known else Context() if links else None
     return parent, [Link(one) for one in known[1:]]
 

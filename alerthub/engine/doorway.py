@@ -16,6 +16,7 @@ from alerthub.domain.alert import Batch
 from alerthub.domain.event import Event, EventKind
 from alerthub.domain.incident import key_of
 from alerthub.domain.rules import Rules
+from alerthub.engine.waking import fail, tell
 from alerthub.errors import Busy
 from alerthub.flow import beat
 from alerthub.flow.intake import Taken, take_in
@@ -155,12 +156,13 @@ class Doorway:
         """Tell those who wait what became of it; what could not be committed together is tried apart."""
         if isinstance(outcome, Taken):
             for waiting in group:
-                if not waiting.future.done():
-                    waiting.future.set_result(None)
+                tell(waiting.future, None)
             self.note(outcome)
         self.trace(group, outcome, began)
-        if isinstance(outcome, Taken):
-            return
+        if not isinstance(outcome, Taken):
+            await self.try_apart(group, outcome, rules)
+
+    async def try_apart(self, group: list[Waiting], outcome: BaseException, rules: Rules) -> None:
         if len(group) > 1 and not isinstance(outcome, Busy):
             # Each on its own: a webhook that breaks the fold must not take its neighbours with it.
             for waiting in group:
@@ -169,7 +171,7 @@ class Doorway:
             await self.commit_apart(apart)
         else:
             for waiting in group:
-                fail(waiting, outcome)
+                fail(waiting.future, outcome)
 
     async def commit_apart(self, groups: list[list[Waiting]]) -> None:
         """One incident that another transaction holds must not keep the others out: only its own senders are answered 503."""
@@ -181,13 +183,9 @@ class Doorway:
         await asyncio.gather(*(commit(group) for group in groups))
 
     def trace(self, group: list[Waiting], outcome: Taken | BaseException, began: datetime) -> None:
-        spans, error = [waiting.span for waiting in group], ""
-        named: list[str] = []
-        if isinstance(outcome, Taken):
-            named = sorted({event.incident_id for event in outcome.events})[:NAMED]
-        else:
-            error = type(outcome).__name__
-        self.tracer.past("commit", began, spans, error, webhooks=len(group), incident_ids=named)
+        events, error = (outcome.events, "") if isinstance(outcome, Taken) else ([], type(outcome).__name__)
+        named = sorted({event.incident_id for event in events})[:NAMED]
+        self.tracer.past("commit", began, [waiting.span for waiting in group], error, webhooks=len(group), incident_ids=named)
 
     def note(self, taken: Taken) -> None:
         for verdict, count in taken.verdicts.items():
@@ -220,11 +218,6 @@ def note_events(metrics: Metrics, events: Iterable[Event]) -> None:
 def weight(batch: Batch) -> int:
     """A webhook without alerts takes room as well."""
     return max(1, len(batch.alerts))
-
-
-def fail(waiting: Waiting, error: BaseException) -> None:
-    if not waiting.future.done():
-        waiting.future.set_exception(error)
 
 
 def kindred(group: Sequence[Waiting], rules: Rules) -> list[list[Waiting]]:

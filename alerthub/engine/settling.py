@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from alerthub.clock import Clock
+from alerthub.engine.waking import fail, tell
 from alerthub.errors import Busy
 from alerthub.flow.settle import Ended, settle_together
 from alerthub.store.database import Store
@@ -60,14 +61,9 @@ class Settling:
             if not waits and (isinstance(outcome, Locked) or not isinstance(outcome, Busy)):
                 return group
             for waiting in group:
-                fail(waiting, outcome)
+                fail(waiting.future, outcome)
             return ()
         for waiting, is_dead in zip(group, outcome, strict=True):
-            if is_dead is not None and not waiting.future.done():
-                waiting.future.set_result(is_dead)
+            if is_dead is not None:
+                tell(waiting.future, is_dead)
         return [waiting for waiting, is_dead in zip(group, outcome, strict=True) if is_dead is None]
-
-
-def fail(waiting: Waiting, error: BaseException) -> None:
-    if not waiting.future.done():
-        waiting.future.set_exception(error)

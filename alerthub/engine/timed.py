@@ -34,7 +34,7 @@ def freely(unit: Unit[T]) -> Unit[T]:
 def next_due(tx: Tx, rules: Rules) -> Due:
     """When the first of each kind of work is due: these, lanes and runs."""
     due, beats = leases.next_due(tx), beat.next_due(tx, rules)
-    return replace(due, timed=min((moment for moment in (due.timed, beats) if moment is not None), default=None))
+    return replace(due, timed=leases.earliest(due.timed, beats))
 
 
 @dataclass

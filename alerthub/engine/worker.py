@@ -57,22 +57,13 @@ class Worker(Attempts):
     called: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
     may_act: bool = True                # an action run may have become due since the last look at them
-    due: Due = UNKNOWN
+    due: Due = UNKNOWN                  # when something is, as far as the last claim saw
     hours: Hours = field(init=False)
     settling: Settling = field(init=False)
 
     def __post_init__(self) -> None:
         self.hours = Hours(self.store, self.clock)
         self.settling = Settling(lambda: self.store, lambda: self.clock)
-
-    @property
-    def next_due(self) -> datetime | None:
-        """When something is due, as far as the last claim saw."""
-        return self.due.first
-
-    @property
-    def next_timed(self) -> datetime | None:
-        return self.due.timed
 
     @property
     def is_run_due(self) -> bool:
@@ -121,12 +112,12 @@ class Worker(Attempts):
 
     def until_due(self) -> float:
         """How long there is nothing to do, as far as the last claim saw."""
-        if self.next_due is None:
+        if self.due.first is None:
             return IDLE_SECONDS
         now = self.clock.now()
-        if self.next_timed is not None and self.next_timed <= now:
+        if self.due.timed is not None and self.due.timed <= now:
             return SHORT_PAUSE
-        wait = (self.next_due - now).total_seconds()
+        wait = (self.due.first - now).total_seconds()
         # What is due but was not claimed waits for a slot: the end of an attempt nudges.
         return min(IDLE_SECONDS, wait) if wait > 0 else IDLE_SECONDS if self.under_way else SHORT_PAUSE
 

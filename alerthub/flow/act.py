@@ -14,8 +14,9 @@ from alerthub.domain.approval import tally
 from alerthub.domain.guard import REHEARSED, Decision, Facts, may_go_on, may_start, mode_of, refused
 from alerthub.domain.latch import LatchState
 from alerthub.domain.rules import ActionRule, Direction, Release, Rules, RunMode
-from alerthub.errors import ActionFailed, Busy
+from alerthub.errors import ActionFailed
 from alerthub.flow import latch
+from alerthub.flow.again import while_busy
 from alerthub.flow.asking import call_approvers
 from alerthub.flow.finish import beginning, finish, tell
 from alerthub.flow.serving import Arsenal, Due, is_in_doubt, is_lost, rule_of, sorted_out
@@ -253,14 +254,7 @@ async def lose(store: Store, rules: Rules, started: Started, clock: Clock) -> No
 
 async def settle_later(store: Store, rules: Rules, started: Started, report: Report, clock: Clock) -> None:
     """Settle, trying again while the database is away. When it stays away, the lease ends and the run is found unknown."""
-    for wait in (*SETTLE_WAITS, None):
-        try:
-            return await store.write(lambda tx: settle(tx, rules, started, report, clock.now()))
-        except Busy:
-            if wait is None:
-                raise
-            await clock.sleep(wait)
-    return None
+    await while_busy(lambda: store.write(lambda tx: settle(tx, rules, started, report, clock.now())), SETTLE_WAITS, clock)
 
 
 def settle(tx: Tx, rules: Rules, started: Started, report: Report, now: datetime) -> None:

@@ -21,7 +21,8 @@ from alerthub.domain.incident import Incident
 from alerthub.domain.message import IncidentStatus, Receipt, Why
 from alerthub.domain.route import Route
 from alerthub.domain.rules import Destination, Rules
-from alerthub.errors import Busy, Failure, SendFailed
+from alerthub.errors import Failure, SendFailed
+from alerthub.flow.again import while_busy
 from alerthub.flow.intake import take_in
 from alerthub.flow.settle import Ended, Sending, Share
 from alerthub.flow.slots import FAILING_PLACES, PLACES, SLOTS_EACH, look_at, room_for
@@ -38,7 +39,6 @@ URGENT = 64     # live messages hurried by one claim
 ASKED_ALONE = 10    # questions that are told one by one in a storm
 
 
-
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What is to be sent now, and how many lanes were looked after: some needed no telling, and more may be due."""
@@ -51,7 +51,6 @@ class Claimed:
 def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str, int], owner: str, now: datetime) -> Claimed:
     """Take what is due, as many per channel as it has slots free, within every destination's budget. `under_way` counts by
     destination: one that hangs takes a few slots of its channel, never all of them."""
-    known = rules.destinations()
     free_slots = dict(slots)
     room = room_for(under_way, slots)
     taken: list[Chosen] = []
@@ -66,8 +65,7 @@ def claim(tx: Tx, rules: Rules, slots: Mapping[str, int], under_way: Mapping[str
     def left(told: Destination, fails: bool) -> int:
         return min(free_slots[told.channel], room[told.channel, fails])
 
-    for place, fails, group in look_at(tx, rules, places, left, now):
-        destination = known.get(place.key)
+    for place, fails, destination, group in look_at(tx, rules, places, left, now):
         if destination is None:
             close(tx, rules, place.key, group, now)
             closed += len(group)
@@ -257,14 +255,7 @@ async def send_one(settle: Settle, rules: Rules, channel: Channel, sending: Send
 
 async def settle_later(settle: Settle, ended: Ended, clock: Clock) -> bool:
     """Settle, trying again while the database is away and the lease may still be ours: what is settled is not sent twice."""
-    for wait in (*SETTLE_WAITS, None):
-        try:
-            return await settle(ended)
-        except Busy:
-            if wait is None:
-                raise
-            await clock.sleep(wait)
-    raise AssertionError("unreachable")
+    return await while_busy(lambda: settle(ended), SETTLE_WAITS, clock)
 
 
 async def attempt(channel: Channel, sending: Sending) -> tuple[Receipt | None, SendFailed | None]:

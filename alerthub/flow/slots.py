@@ -20,15 +20,15 @@ LOOK = 50       # due lanes of one destination looked at: enough to see a storm
 
 
 def look_at(tx: Tx, rules: Rules, places: Sequence[tuple[AnyRow, bool]], room: Callable[[Destination, bool], int],
-            now: datetime) -> Iterator[tuple[AnyRow, bool, Sequence[lanes.DueLane]]]:
+            now: datetime) -> Iterator[tuple[AnyRow, bool, Destination | None, Sequence[lanes.DueLane]]]:
     """Those of these destinations that are unknown or have room, with what is due there. Whether they have is asked for a few at
     a time: what is taken for the first leaves less for the next."""
     known = rules.destinations()
     for some in chunks(places, AT_ONCE):
-        able = [(place, fails) for place, fails in some if (told := known.get(place.key)) is None or room(told, fails) > 0]
-        limits = [LOOK if (told := known.get(place.key)) is None or told.digests else SLOTS_EACH for place, _ in able]
-        due = lanes.due_each(tx, [(place, limit) for (place, _), limit in zip(able, limits, strict=True)], now)
-        yield from ((place, fails, due[place.key]) for place, fails in able if due[place.key])
+        able = [(place, fails, told) for place, fails in some
+                if (told := known.get(place.key)) is None or room(told, fails) > 0]
+        due = lanes.due_each(tx, [(place, LOOK if told is None or told.digests else SLOTS_EACH) for place, _, told in able], now)
+        yield from ((place, fails, told, due[place.key]) for place, fails, told in able if due[place.key])
 
 
 def kinds_of(sending: Sending, *, is_failing: bool) -> list[str]:

@@ -269,14 +269,13 @@ def begun(engine: Engine, words: str) -> Iterator[Connection]:
     """A connection in a transaction that begins with these words. One of the pool whose other end has gone meanwhile shows it
     then, before anything was done, and another one is taken."""
     for is_last in (False, True):
-        conn = engine.connect().execution_options(**{BEGIN: words})
-        try:
-            held = conn.begin()
-        except DBAPIError as error:
-            conn.close()
-            if is_last or not error.connection_invalidated:
-                raise
-        else:
-            break
-    with conn, held:
-        yield conn
+        with engine.connect().execution_options(**{BEGIN: words}) as conn:
+            try:
+                held = conn.begin()
+            except DBAPIError as error:
+                if is_last or not error.connection_invalidated:
+                    raise
+                continue
+            with held:
+                yield conn
+            return

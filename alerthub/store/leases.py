@@ -77,13 +77,18 @@ class Due:
 
     @property
     def first(self) -> datetime | None:
-        return min((moment for moment in (self.lane, self.run, self.timed) if moment is not None), default=None)
+        return earliest(self.lane, self.run, self.timed)
+
+
+def earliest(*moments: datetime | None) -> datetime | None:
+    """None when there is none."""
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def next_due(tx: Tx) -> Due:
     """When something is due next, as far as is known now. One statement: it is asked after every look for work."""
     lane, run, *others = tx.conn.execute(next_due_query(tx.is_postgres)).one()
-    return Due(lane, run, min((moment for moment in others if moment is not None), default=None))
+    return Due(lane, run, earliest(*others))
 
 
 @cache

@@ -58,9 +58,9 @@ class Tx:
         return self.conn.execute(statement, rows).rowcount if rows else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Urgent(Generic[T]):
-    """A unit of work that does not queue behind those that wait for locks: for what is short, and waits for none itself."""
+@dataclass(frozen=True)
+class Handled(Generic[T]):
+    """A unit of work that the store is to handle in a way of its own."""
 
     unit: Callable[[Tx], T]
 
@@ -68,25 +68,19 @@ class Urgent(Generic[T]):
         return self.unit(tx)
 
 
-@dataclass(frozen=True, slots=True)
-class InTurn(Generic[T]):
-    """A unit of work of which one runs at a time in this process; the next begins as soon as the last one has ended."""
-
-    unit: Callable[[Tx], T]
-
-    def __call__(self, tx: Tx) -> T:
-        return self.unit(tx)
+class Urgent(Handled[T]):
+    """It does not queue behind those that wait for locks: for what is short, and waits for none itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Brief(Generic[T]):
-    """A unit of work whose transaction raises Locked rather than wait longer for a row that another one holds."""
+class InTurn(Handled[T]):
+    """One at a time of these runs in this process; the next begins as soon as the last one has ended."""
 
-    unit: Callable[[Tx], T]
+
+@dataclass(frozen=True)
+class Brief(Handled[T]):
+    """Its transaction raises Locked rather than wait longer for a row that another one holds."""
+
     milliseconds: int
-
-    def __call__(self, tx: Tx) -> T:
-        return self.unit(tx)
 
 
 def briefly(unit: Callable[[Tx], T], milliseconds: int = BRIEFLY) -> Brief[T]:
@@ -97,9 +91,9 @@ def briefly(unit: Callable[[Tx], T], milliseconds: int = BRIEFLY) -> Brief[T]:
 
 def patience_of(unit: Callable[[Tx], T]) -> int | None:
     """How many milliseconds it waits for a lock; None for as long as the connection does."""
-    if isinstance(unit, (Urgent, InTurn)):
-        return patience_of(unit.unit)
-    return unit.milliseconds if isinstance(unit, Brief) else None
+    if isinstance(unit, Brief):
+        return unit.milliseconds
+    return patience_of(unit.unit) if isinstance(unit, Handled) else None
 
 
 def inserting(table: Table, is_postgres: bool) -> Any:

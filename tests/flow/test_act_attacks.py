@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from alerthub.actions.base import Call, Outcome, Report
 from alerthub.domain.action import Reason, RunState
@@ -30,7 +29,7 @@ from alerthub.store.database import Store
 from alerthub.store.tx import Locked
 from tests.kit.alerts import batch, firing, resolved
 from tests.kit.clock import START, FakeClock
-from tests.kit.stores import database
+from tests.kit.stores import database, locked
 from tests.kit.world import World, person, rules_for, safe_mode
 
 pytestmark = pytest.mark.anyio
@@ -97,7 +96,7 @@ async def test_what_is_left_to_others_is_no_busy_loop_and_waits_for_nobody_who_k
     world.configure(OLD)
     older = world.new_worker("older")
     await world.drain(older)
-    assert older.next_due == world.clock.now() + act.LEFT
+    assert older.due.first == world.clock.now() + act.LEFT
     world.clock.advance(seconds=0.1)
     world.configure(rules())
     await world.drain()
@@ -169,13 +168,9 @@ async def test_more_than_one_claim_of_what_is_left_hides_nothing_that_can_be_run
 
 # -- a lock that somebody keeps
 
-@contextmanager
-def stopped(store: Store, number: int = 1) -> Iterator[None]:
+def stopped(store: Store, number: int = 1) -> AbstractContextManager[None]:
     """Another replica, stopped in the midst of a transaction that holds an incident."""
-    with store.engine.connect() as conn, conn.begin() as held:
-        conn.execute(text("SELECT 1 FROM incidents WHERE number = :number FOR UPDATE"), {"number": number})
-        yield
-        held.rollback()
+    return locked(store, f"SELECT 1 FROM incidents WHERE number = {number:d} FOR UPDATE")
 
 
 @pytest.fixture

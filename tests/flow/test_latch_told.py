@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from alerthub.actions.base import Outcome, Report
 from alerthub.domain.action import RunState
@@ -44,7 +43,7 @@ from tests.flow.test_latch import (
 )
 from tests.kit.alerts import firing
 from tests.kit.clock import FakeClock
-from tests.kit.stores import database
+from tests.kit.stores import database, locked
 from tests.kit.world import World, rules_for, safe_mode
 
 pytestmark = pytest.mark.anyio
@@ -177,11 +176,8 @@ async def test_an_incident_that_somebody_holds_keeps_its_own_target_only_from_be
     await fire(pair, "Drift", agent=ETH)
     told = len(pair.actions["safe-mode", ETH].calls)
     pair.clock.advance(minutes=1)
-    with pair.store.engine.connect() as conn, conn.begin() as held:
-        conn.execute(text("SELECT 1 FROM incidents WHERE title = 'Reward' FOR UPDATE"))
-        with pytest.raises(Locked):
-            await pair.worker.run_timed(pair.clock.now())
-        held.rollback()
+    with locked(pair.store, "SELECT 1 FROM incidents WHERE title = 'Reward' FOR UPDATE"), pytest.raises(Locked):
+        await pair.worker.run_timed(pair.clock.now())
     await pair.drain()
     assert len(pair.actions["safe-mode", ETH].calls) == told + 1
 

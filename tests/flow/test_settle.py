@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from alerthub.store.tx import Tx
 from tests.kit.alerts import firing, resolved
 from tests.kit.binaries import eventually
 from tests.kit.clock import FakeClock
-from tests.kit.stores import database
+from tests.kit.stores import database, locked
 from tests.kit.world import World, destination, rules_for
 
 pytestmark = pytest.mark.anyio
@@ -37,15 +36,6 @@ def three(world: World) -> asyncio.Event:
 
 def states(tx: Tx) -> list[str]:
     return list(tx.conn.execute(text("SELECT state FROM deliveries ORDER BY destination")).scalars())
-
-
-@contextmanager
-def locked(store: Store, query: str) -> Iterator[None]:
-    """Another replica, in the midst of a transaction."""
-    with store.engine.connect() as conn, conn.begin() as held:
-        conn.execute(text(query))
-        yield
-        held.rollback()
 
 
 @pytest.fixture

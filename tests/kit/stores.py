@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from alerthub.clock import SystemClock
 from alerthub.store.database import Store
@@ -65,3 +66,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> I
         store = Store(url, clock.new_id)
         yield store
         store.close()
+
+
+@contextmanager
+def locked(store: Store, query: str) -> Iterator[None]:
+    """Another replica, in the midst of a transaction that holds what the query locks."""
+    with store.engine.connect() as conn, conn.begin() as held:
+        conn.execute(text(query))
+        yield
+        held.rollback()

@@ -197,7 +197,7 @@ class World:
             started = await worker.run_once()
             if worker.under_way:
                 await asyncio.gather(*worker.under_way)
-            if not started and (worker.next_timed is None or worker.next_timed > self.clock.now()):
+            if not started and (worker.due.timed is None or worker.due.timed > self.clock.now()):
                 return
         raise AssertionError("the work does not come to an end")
 
