@@ -14,11 +14,12 @@ from alerthub.domain.message import IncidentStatus
 from alerthub.domain.person import Account, Person, Right
 from alerthub.domain.rules import Rules
 
-# Doors that have let somebody in by themselves: the bearer of the API, whoever may run the program, PagerDuty's own log-in.
-TRUSTED = frozenset({"api", "cli", "pagerduty"})
+# Doors that have let somebody in by themselves: the bearer of the API, whoever may run the program or is on its machine,
+# PagerDuty's own log-in.
+TRUSTED = frozenset({"api", "cli", "local", "pagerduty"})
 
 
-DOORS = {"api": "API", "cli": "command line", "pagerduty": "PagerDuty"}
+DOORS = {"api": "API", "cli": "command line", "local": "this machine", "pagerduty": "PagerDuty"}
 AUTOMATION = "pagerduty:automation"         # whatever acts there without being a person
 ECHO_SPAN = timedelta(minutes=5)            # so late may its clock say that it did what the hub told it to do
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -18,7 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.person import Account, Person, Right
 from alerthub.web.base import Door, HubView, problem
-from alerthub.web.pages import render
+from alerthub.web.pages.render import render
+from alerthub.web.visitor import VISITOR, Visitor
 
 OPEN = frozenset({"/healthz", "/readyz", "/health", "/metrics"})
 # These have their own proofs, or hold nothing secret.
@@ -28,12 +30,12 @@ DECIDED_LATER = ("/api/v1/incidents/", "/api/v1/actions/", "/api/v1/latches/", "
 FOR_ADMINS = ("/api/v1/reload", "/api/v1/people/")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
-SECURITY_HEADERS = [
-    (b"content-security-policy", b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-                                 b"frame-ancestors 'none'"),
-    (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"), (b"x-frame-options", b"DENY"),
-]
+CONTENT = "default-src 'none'; {}style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+SCRIPTS = "script-src 'self'; connect-src 'self'; "      # of the hub's own, and only where people have come in
+SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
+                    (b"cross-origin-opener-policy", b"same-origin"), (b"x-frame-options", b"DENY")]
+POLICIES = {may_run: (b"content-security-policy", CONTENT.format(SCRIPTS if may_run else "").encode())
+            for may_run in (True, False)}
 
 
 class Access:
@@ -48,15 +50,16 @@ class Access:
             return
         headers = Headers(scope=scope)
         scope[PERSON] = person = person_by(self.hub.door, bearer(headers) or password(headers))
-        refused = None
-        if not is_open(scope["path"]):
+        refused, is_inside = None, not is_open(scope["path"])
+        if is_inside:
+            scope[VISITOR] = visitor(self.hub, person)
             refused = refusal(self.hub.door, headers, scope["method"], scope["path"], person) or (
                 person_refusal(self.hub.rules.people.get(person), person, scope["method"], scope["path"]) if person else None)
 
         async def with_headers(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", []))  # type: ignore[call-overload]
-                message = {**message, "headers": headers + SECURITY_HEADERS}
+                message = {**message, "headers": [*headers, *SECURITY_HEADERS, POLICIES[is_inside]]}
             await send(message)
 
         await (refused or self.app)(scope, receive, with_headers)  # type: ignore[arg-type]
@@ -64,12 +67,12 @@ class Access:
 
 def refusal(door: Door, headers: Headers, method: str, path: str, person: str = "") -> Response | None:
     """The answer to what may not enter; None for what may."""
-    host, origin = headers.get("host", "").lower(), headers.get("origin")
+    host = headers.get("host", "").lower()
     if len(headers.getlist("host")) > 1:
         return problem(400, "more than one Host header")
     public = urlsplit(door.public_url.lower())
     ours = {f"http://{host}", f"https://{host}", f"{public.scheme}://{public.netloc}"}
-    if method not in ("GET", "HEAD") and origin is not None and origin.lower() not in ours:
+    if method not in ("GET", "HEAD") and is_foreign(headers, ours):
         return problem(403, "this request was started by another site")
     if person:
         return None
@@ -82,10 +85,25 @@ def refusal(door: Door, headers: Headers, method: str, path: str, person: str = 
     return None
 
 
+def is_foreign(headers: Headers, ours: Collection[str]) -> bool:
+    """Whether a page of another site started the request. A page without referrer, as ours are, sends the origin `null`; of that
+    only the browser's own word counts. No browser at all sends neither."""
+    site, origin = headers.get("sec-fetch-site", ""), headers.get("origin")
+    if site:
+        return site not in ("same-origin", "none")
+    return origin is not None and origin.lower() not in ours
+
+
 def person_by(door: Door, token: str) -> str:
     """Whose own token it is; empty for the shared one, and for none. What is looked up is its hash, so that the time taken tells
     nothing of it."""
     return door.people.get(hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest(), "") if token else ""
+
+
+def visitor(hub: HubView, person: str) -> Visitor:
+    if person:
+        return Visitor(Account("token", person, person), hub.rules.people.get(person))
+    return Visitor(Account("api", "api", "API") if hub.door.api_token else Account("local", "local", "local"))
 
 
 def caller(scope: Scope, name: str = "") -> Account:

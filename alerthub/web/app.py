@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,9 +17,9 @@ from alerthub.errors import Busy
 from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, pages, permits, replies, silences
 from alerthub.web.access import Access
 from alerthub.web.base import HubView, hub_of, problem
+from alerthub.web.routing import Endpoint, route
 
 logger = logging.getLogger("alerthub.web")
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def guarded(endpoint: Endpoint) -> Endpoint:
@@ -39,12 +38,6 @@ def guarded(endpoint: Endpoint) -> Endpoint:
             return problem(500, "an error of the hub; it is in its log")
 
     return run
-
-
-def route(path: str, endpoint: Endpoint, *methods: str) -> list[Route]:
-    """With and without a trailing slash: a redirect would turn a POST into a GET and lose the alert (R-2)."""
-    both = [path] if path == "/" else [path, f"{path}/"]
-    return [Route(one, guarded(endpoint), methods=list(methods or ("GET",))) for one in both]
 
 
 ROUTES = [
@@ -79,8 +72,7 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
-    *route("/", pages.index), *route("/incidents/{reference}", pages.incident), *route("/runbooks/{name}", pages.runbook),
-    *route("/static/hub.css", pages.style),
+    *pages.ROUTES,
 ]
 
 
@@ -114,7 +106,8 @@ def hook_of(path: str) -> str:
 
 
 def routed(hub: HubView) -> Starlette:
-    app = Starlette(routes=ROUTES, middleware=[Middleware(Access, hub=hub)], exception_handlers={HTTPException: refused})
+    routes = [Route(one.path, guarded(one.endpoint), methods=list(one.methods or ())) for one in ROUTES]
+    app = Starlette(routes=routes, middleware=[Middleware(Access, hub=hub)], exception_handlers={HTTPException: refused})
     app.router.redirect_slashes = False
     app.state.hub = hub
     return app

@@ -20,7 +20,7 @@ from alerthub.errors import Busy
 from alerthub.web.access import PERSON, person_by
 from alerthub.web.base import hub_of
 from alerthub.web.bodies import NoBody, read_body
-from alerthub.web.pages import render
+from alerthub.web.pages.render import render
 
 TOKEN = re.compile(r"[A-Za-z0-9_.=-]{1,200}")      # ours have about 60 characters
 VERBS = {       # the question, and the button

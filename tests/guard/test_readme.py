@@ -13,7 +13,7 @@ from alerthub.web.app import ROUTES
 from tests.kit.reference import README, part, reference
 
 TEXT = README.read_text(encoding="utf-8")
-HIDDEN = {"/static/hub.css"}
+HIDDEN = {"/static/{name}"}
 
 
 def test_the_table_of_settings_is_that_of_the_models() -> None:

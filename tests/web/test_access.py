@@ -24,7 +24,7 @@ OUTSIDE = "server: {listen: '0.0.0.0:8095', public_url: '" + PUBLIC + "'%s}\n" +
 BEHIND_PROXY = "server: {public_url: '" + PUBLIC + "'}\n" + PLAIN
 WITH_TOKEN = OUTSIDE % f", api_token: {API_TOKEN}"
 # What everybody may ask. A webhook has credentials of its own.
-OPEN = {"/healthz", "/readyz", "/health", "/metrics", "/static/hub.css", "/hooks/{source}",
+OPEN = {"/healthz", "/readyz", "/health", "/metrics", "/static/{name}", "/hooks/{source}",
         # These have proofs of their own: a signature, a signed link, a secret.
         "/replies/{kind}", "/replies/slack/command", "/respond/{token}", "/heartbeats/{name}", "/heartbeats/{name}/{token}",
         "/api/v1/permits/{target:path}",
@@ -249,6 +249,10 @@ async def test_every_answer_but_a_webhook_s_has_the_security_headers(hub: Runnin
         answer = await ask(hub, method, address(path), host=host)
         for name, value in SECURITY_HEADERS:
             assert answer.headers.get_list(name.decode()) == [value.decode()]
+        (policy,) = answer.headers.get_list("content-security-policy")
+        assert policy.startswith("default-src 'none'; ")
+        assert policy.endswith("base-uri 'none'; frame-ancestors 'none'")
+        assert ("script-src" in policy) is ((path.rstrip("/") or "/") not in OPEN), "scripts only where people have come in"
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/api/v1/nowhere", "/incidents/999"])

@@ -12,7 +12,7 @@ import pytest
 from alerthub.domain.alert import Alert, AlertStatus
 from alerthub.flow import escalate
 from alerthub.store.schema import incidents
-from alerthub.web import pages
+from alerthub.web.pages import incidents as pages
 from tests.kit.alerts import batch, firing, resolved
 from tests.kit.clock import START, FakeClock
 from tests.kit.hub import PLAIN, RunningHub, running_hub

@@ -1,52 +1,26 @@
-"""Pages for people who look: the incidents, one incident, a runbook. Server-rendered; reading needs no script."""
+"""The incidents, and one of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alerthub.domain.compose import is_web
 from alerthub.domain.rules import Rules
 from alerthub.domain.runbook import choose
 from alerthub.store import reading
-from alerthub.store.columns import EPOCH, MICROSECOND
 from alerthub.web.api import STATUSES, find_incident
 from alerthub.web.base import hub_of
+from alerthub.web.pages.render import page
+from alerthub.web.routing import route
 
-HERE = Path(__file__).parent
 PAGE = 100
 SHOWN = {"alerts": 20, "lines": 8}      # of a long list at first; the rest unfolds, so that a phone's page ends somewhere
 GRAVEST_FIRST = frozenset({"open", "triggered", "acknowledged"})
 AFTER = re.compile(r"([0-3])-([0-9]{1,15})")
-
-
-def moment(value: str | None) -> str:
-    """`2026-11-21 03:04:05 UTC`, from what the API gives."""
-    return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S} UTC" if value else "–"
-
-
-def micros(value: int) -> str:
-    """The same, from what the record keeps: microseconds since 1970."""
-    return f"{EPOCH + value * MICROSECOND:%Y-%m-%d %H:%M:%S.%f} UTC"
-
-
-ENVIRONMENT = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(default=True),
-                          undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-ENVIRONMENT.filters |= {"moment": moment, "micros": micros}
-ENVIRONMENT.tests["web"] = is_web
-
-
-def render(name: str, status: int = 200, **values: Any) -> Response:
-    page = ENVIRONMENT.get_template(name).render(**values)
-    return Response(page, status, {"cache-control": "no-store"}, "text/html")
 
 
 async def index(request: Request) -> Response:
@@ -63,15 +37,15 @@ async def index(request: Request) -> Response:
         wanted = status if status in STATUSES else ""
         found = await store.read(lambda tx: reading.list_incidents(tx, PAGE, number, wanted))
         cursor = str(found["next"] or "")
-    return render("incidents.html", incidents=found["items"], next=cursor, shown=status)
+    return page(request, "incidents.html", incidents=found["items"], next=cursor, shown=status)
 
 
 async def incident(request: Request) -> Response:
     hub, found = hub_of(request), await find_incident(request)
     if found is None:
-        return render("missing.html", 404, what="incident")
+        return page(request, "missing.html", 404, what="incident")
     runbook = next((book for alert in found["alert_list"] if (book := choose(hub.rules.runbooks, alert["labels"]))), None)
-    return render("incident.html", incident=found, runbook=runbook, owners=owners_of(hub.rules), tries=tries_of(found),
+    return page(request, "incident.html", incident=found, runbook=runbook, owners=owners_of(hub.rules), tries=tries_of(found),
                   is_held=bool(found["silence_id"] or found["is_silenced"]), policies=hub.rules.policies, first=SHOWN)
 
 
@@ -97,14 +71,4 @@ def tries_of(found: Mapping[str, Any]) -> dict[int, int]:
     return tries
 
 
-async def runbook(request: Request) -> Response:
-    """Open to everybody who reaches the hub: nothing of an incident is on it."""
-    hub, name = hub_of(request), request.path_params["name"]
-    found = next((book for book in hub.rules.runbooks if book.name == name), None)
-    if found is None:
-        return render("missing.html", 404, what="runbook")
-    return render("runbook.html", runbook=found, body=Markup(found.html))  # noqa: S704  (cleaned by nh3 when it was read)
-
-
-async def style(request: Request) -> Response:
-    return Response((HERE / "static" / "hub.css").read_bytes(), headers={"cache-control": "max-age=3600"}, media_type="text/css")
+ROUTES = [*route("/", index), *route("/incidents/{reference}", incident)]

@@ -1,0 +1,52 @@
+"""How a page is made: the templates, what every page shows of the hub and of who looks at it, and the files beside them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alerthub.domain.compose import is_web
+from alerthub.store.columns import EPOCH, MICROSECOND
+from alerthub.web.forms import SAID, is_secure, said
+from alerthub.web.visitor import visitor_of
+
+HERE = Path(__file__).parent.parent
+
+
+def moment(value: str | None) -> str:
+    """`2026-11-21 03:04:05 UTC`, from what the API gives."""
+    return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S} UTC" if value else "–"
+
+
+def micros(value: int) -> str:
+    """The same, from what the record keeps: microseconds since 1970."""
+    return f"{EPOCH + value * MICROSECOND:%Y-%m-%d %H:%M:%S.%f} UTC"
+
+
+ENVIRONMENT = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(default=True),
+                          undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+ENVIRONMENT.filters |= {"moment": moment, "micros": micros}
+ENVIRONMENT.tests["web"] = is_web
+# What leads where, on top of every page, in this order.
+ENVIRONMENT.globals["places"] = [("/", "Incidents"), ("/health", "Health")]
+
+
+def render(name: str, status: int = 200, **values: Any) -> Response:
+    """A page for anybody: it names nobody and offers nothing that only some may do."""
+    page = ENVIRONMENT.get_template(name).render(visitor=None, path="", said=None, **values)
+    return Response(page, status, {"cache-control": "no-store"}, "text/html")
+
+
+def page(request: Request, name: str, status: int = 200, **values: Any) -> Response:
+    """A page for whoever asks for it: with their name, what they may do, and what became of what they have just asked."""
+    told = said(request)
+    text = ENVIRONMENT.get_template(name).render(visitor=visitor_of(request), path=request.url.path, said=told, **values)
+    answer = Response(text, status, {"cache-control": "no-store"}, "text/html")
+    if told is not None:
+        answer.delete_cookie(SAID, httponly=True, samesite="strict", secure=is_secure(request))
+    return answer

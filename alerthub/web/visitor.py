@@ -1,0 +1,42 @@
+"""Who asks over the web, as the door has let them in: a person, or somebody in particular to nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from alerthub.domain.answer import TRUSTED
+from alerthub.domain.person import Account, Person, Right
+
+VISITOR = "alerthub.visitor"        # in the scope of a request; absent where nobody was asked who they are
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """`account` is how they came in, and with what they speak in commands; `person` None for whoever is nobody in particular:
+    this machine, or the shared token. `csrf` goes into every form."""
+
+    account: Account
+    person: Person | None = None
+    csrf: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.person.name if self.person is not None else self.account.name or self.account.id
+
+    @property
+    def is_local(self) -> bool:
+        """Let in because they are on this machine, and nothing asks who they are."""
+        return self.account.kind == "local"
+
+    def may(self, right: Right) -> bool:
+        """As a page shows it. The room that does it decides again."""
+        if self.person is not None:
+            return self.person.may(right)
+        return self.account.kind in TRUSTED and right is not Right.approve
+
+
+def visitor_of(request: Request) -> Visitor | None:
+    found: Visitor | None = request.scope.get(VISITOR)
+    return found
