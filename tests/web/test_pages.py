@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from alerthub.web.pages import incidents as pages
 from tests.kit.alerts import batch, firing, resolved
 from tests.kit.clock import START, FakeClock
 from tests.kit.hub import PLAIN, RunningHub, running_hub
+from tests.kit.pages import Reader, read
 from tests.sources.cases import HOSTILE
 
 pytestmark = pytest.mark.anyio
@@ -25,58 +25,6 @@ EVIL = [
     "</title><svg/onload=x>", "' onmouseover='alert(1)", "<!--", "{% raw %}", "&lt;b&gt;", "javascript:alert(1)",
     "<style>*{display:none}</style>", "<base href=//x>",
 ]
-KNOWN = {"html", "head", "meta", "title", "link", "body", "header", "nav", "main", "a", "h1", "h2", "h3", "p", "ul", "ol", "li",
-         "span", "article", "code", "b", "strong", "em", "pre", "br", "hr", "table", "thead", "tbody", "tr", "th", "td",
-         "blockquote", "details", "summary", "div"}
-ALLOWED = {"class", "href", "rel", "lang", "charset", "name", "content", "title", "start"}
-
-
-class Reader(HTMLParser):
-    """What a browser would make of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in ("meta", "link", "br", "hr"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_comment(self, data: str) -> None:
-        raise AssertionError(f"a comment: {data[:80]}")
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.words)
-
-    def links(self) -> Iterator[str]:
-        yield from (attributes["href"] for tag, attributes in self.tags if "href" in attributes)
-
-
-def read(page: str) -> Reader:
-    """The page, after it was seen that it can do nothing but show text and link to this site and the web."""
-    reader = Reader(page)
-    assert reader.open == []
-    for tag, attributes in reader.tags:
-        assert tag in KNOWN, tag
-        assert set(attributes) <= ALLOWED, (tag, attributes)
-    for link in reader.links():
-        assert link.startswith(("/", "http://", "https://", "mailto:", "#")), link
-        assert not link.startswith("//"), link
-    return reader
-
-
 async def page(hub: RunningHub, path: str, status: int = 200) -> Reader:
     answer = await hub.get(path)
     assert answer.status_code == status
