@@ -235,6 +235,20 @@ class Rules:
         """The nodes of the tree that an alert with these labels leads to."""
         return self.routing.resolve(labels)
 
+    def told(self, route: Route, avoid: str = "") -> list[Destination]:
+        """The route's receiver. The hub's own alarm about a destination, which it avoids, goes through any other one: its
+        channel's siblings last, other receivers when the route offers nothing else."""
+        told = self.receivers[route.receiver].destinations
+        if not avoid:
+            return list(told)
+        others = [destination for destination in told if destination.key != avoid]
+        everywhere = [found for key, found in self.destinations().items() if key != avoid]
+        broken = next((found.channel for key, found in self.destinations().items() if key == avoid), "")
+        elsewhere = [destination for destination in everywhere if destination.channel != broken]
+        if any(destination.channel != broken for destination in others):
+            return others
+        return others + elsewhere[:1] or everywhere[:1]
+
     def destinations(self) -> Mapping[str, Destination]:
         """Every destination by key, the first receiver's settings winning."""
         return self.all_destinations

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 
 from alerthub.domain.action import Proposal, proposals
 from alerthub.domain.alert import Alert, Batch
@@ -29,7 +31,7 @@ from alerthub.domain.incident import (
 )
 from alerthub.domain.own import own_batch
 from alerthub.domain.route import Route
-from alerthub.domain.rules import Destination, Rules
+from alerthub.domain.rules import Rules
 from alerthub.errors import Conflict
 from alerthub.flow import flapping, late, silencing
 from alerthub.flow.propose import run_rows, say_refused
@@ -73,24 +75,34 @@ class Folding:
         self.taken = Taken()
 
     def load_states(self, batches: Sequence[Batch]) -> None:
-        wanted: dict[str, set[str]] = {}
-        for batch in batches:
-            wanted.setdefault(batch.source, set()).update(alert.identity for alert in batch.alerts)
-        for source, identities in wanted.items():
-            for identity, state in alert_store.current(self.tx, source, sorted(identities)).items():
+        self.load_known({(batch.source, alert.identity) for batch in batches for alert in batch.alerts})
+
+    def load_known(self, alerts: Collection[tuple[str, str]]) -> None:
+        for source, those in groupby(sorted(alerts), key=itemgetter(0)):
+            for identity, state in alert_store.current(self.tx, source, [identity for _, identity in those]).items():
                 self.states[source, identity] = state
 
     def load_incidents(self, batches: Sequence[Batch]) -> None:
         """Those that may change, locked. Pure repeats, most of all webhooks, need none of them."""
         ids, keys = self.wanted(batches)
+        if beginning := self.beginning(batches) if self.tx.is_postgres else set():
+            alert_store.keep_apart(self.tx, [*map("/".join, beginning), *keys])
+            self.load_known(beginning)
+            ids, keys = self.wanted(batches)
         self.by_key = alert_store.latest_by_key(self.tx, keys, self.now - self.rules.reopens_within)
         self.incidents = alert_store.incidents_for_change(self.tx, ids | set(self.by_key.values()))
         self.by_key.update((incident.key, incident.id) for incident in self.incidents.values() if incident.is_open)
-        if self.tx.is_postgres and (ids or keys):
+        if self.tx.is_postgres and (ids or keys or beginning):
             # Another replica may have changed these alerts before the locks were ours.
             self.load_states(batches)
             if not self.wanted(batches)[0] <= self.incidents.keys():
                 raise Conflict("an alert went to another incident meanwhile")
+
+    def beginning(self, batches: Sequence[Batch]) -> set[tuple[str, str]]:
+        """The alerts of which nothing is known, and those that fire anew."""
+        return {which for batch in batches for alert in batch.alerts
+                if (state := self.states.get(which := (batch.source, alert.identity))) is None
+                or (alert.is_firing and not state.is_firing)}
 
     def wanted(self, batches: Sequence[Batch]) -> tuple[set[str], set[str]]:
         """The ids and the keys of the incidents that these webhooks may change, as far as the alerts' states tell."""
@@ -214,25 +226,11 @@ class Folding:
         for route in routes:
             if route.escalation_policy:
                 self.policies.add((incident.id, route.escalation_policy))
-            for destination in self.destinations_of(route, incident, batch.source):
+            for destination in self.rules.told(route, avoid=incident.avoid if batch.source == OWN_SOURCE else ""):
                 self.openings.setdefault((incident.id, destination.key),
                                          lanes.Opening(incident.id, destination, self.now + route.group_wait))
         if batch.source != OWN_SOURCE:      # the alarm that an action failed must never run that action again
             self.proposed.extend((incident.id, proposal, batch) for proposal in proposals(routes, alert, self.rules))
-
-    def destinations_of(self, route: Route, incident: Incident, source: str) -> list[Destination]:
-        """The route's receiver. The hub's own alarm about a destination goes through any other one: its channel's siblings
-        last, other receivers when the route offers nothing else."""
-        told = self.rules.receivers[route.receiver].destinations
-        if source != OWN_SOURCE or not incident.avoid:
-            return list(told)
-        others = [destination for destination in told if destination.key != incident.avoid]
-        everywhere = [found for key, found in self.rules.destinations().items() if key != incident.avoid]
-        broken = next((found.channel for key, found in self.rules.destinations().items() if key == incident.avoid), "")
-        elsewhere = [destination for destination in everywhere if destination.channel != broken]
-        if any(destination.channel != broken for destination in others):
-            return others
-        return others + elsewhere[:1] or everywhere[:1]
 
     def obey_silences(self) -> None:
         """Hold what the hub's silences cover, and let go what they do not cover any more."""

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Integer, Select, Text, and_, bindparam, case, column, func, literal_column, select, true, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    literal_column,
+    select,
+    true,
+    update,
+)
 
 from alerthub.domain.alert import AlertStatus, Severity
 from alerthub.domain.incident import AlertState, Incident
@@ -118,6 +135,20 @@ def lock_in_order(tx: Tx, rows: Sequence[int]) -> None:
     """A statement over many rows locks them in an order of its own; replicas would wait for each other in a circle."""
     if tx.is_postgres and len(rows) > 1:
         tx.conn.execute(LOCK_ALERTS, {"rows": several(rows, True)})
+
+
+KEEP_APART = select(func.pg_advisory_xact_lock(func.unnest(cast(bindparam("names", type_=Text()), ARRAY(BigInteger)))))
+MOST_KEPT_APART = 256       # of one transaction: all replicas share one table of locks, and by default it has room for 6,400
+
+
+def keep_apart(tx: Tx, newcomers: Sequence[str]) -> None:
+    """What is not in the database yet cannot be locked there: of two replicas that would both insert it, the second waits here
+    and then finds it. Without that it fails at the unique index, and all that it had done is done again. A mere help: the
+    index decides, so with too many at once nobody waits."""
+    if tx.is_postgres and 0 < len(newcomers) <= MOST_KEPT_APART:
+        names = sorted(int.from_bytes(sha256(name.encode("utf-8", "replace")).digest()[:8], "big", signed=True)
+                       for name in newcomers)      # in one order for all
+        tx.conn.execute(KEEP_APART, {"names": array(names)})
 
 
 def alert_columns(state: AlertState) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Barrier, get_ident
 from typing import Any
 
 import pytest
 
 from alerthub.clock import SystemClock
+from alerthub.domain.alert import Alert
 from alerthub.domain.command import Ask, Command, Outcome, Press, Typed, Verb
 from alerthub.domain.message import IncidentStatus
 from alerthub.domain.person import Account
@@ -19,6 +21,7 @@ from alerthub.domain.rules import EscalationPolicy
 from alerthub.flow import escalate, silencing
 from alerthub.flow.intake import take_in
 from alerthub.flow.respond import hear
+from alerthub.store import alerts as alert_store
 from alerthub.store import people, silences, timers
 from alerthub.store.database import Store
 from alerthub.store.tx import Tx
@@ -176,3 +179,36 @@ async def test_two_replicas_call_each_person_once(pair: Pair) -> None:
     await asyncio.gather(pair.world.drain(), other.drain())
     assert len([told for told in pair.world.channels[AYSE].messages if not told.only_edit]) == 1
     assert len(pair.world.channels[MEHMET].messages) == 1
+
+
+# -- webhooks
+
+@pytest.mark.parametrize("name", ["one incident for each", "the same incident"])
+async def test_of_two_webhooks_that_begin_the_same_the_second_waits_and_finds_it(pair: Pair, name: str) -> None:
+    """Neither is done over again: both were, whole, when the second met the first at the unique index."""
+    turns: list[str] = []
+    for number in range(20):
+        alerts = [firing("Disk" if "same" in name else f"Disk{number:02}-{one}", host=f"{number}-{one}") for one in range(8)]
+        meet = Barrier(2)
+        met: set[int] = set()
+
+        def unit(tx: Tx, alerts: list[Alert] = alerts, meet: Barrier = meet, met: set[int] = met) -> None:
+            turns.append(name)
+            if get_ident() not in met:
+                met.add(get_ident())
+                meet.wait(10)       # both are in a transaction
+            take_in(tx, pair.world.rules, [batch(*alerts, at=pair.world.clock.now())], pair.world.clock.now())
+
+        pair.together(unit, unit)
+    assert len(turns) == 40
+    shown = await pair.world.incidents()
+    assert sum(incident["firing"] for incident in shown) == 160
+    assert len(shown) == (1 if "same" in name else 160)
+
+
+async def test_more_at_once_than_wait_for_each_other_are_stored_once_all_the_same(pair: Pair) -> None:
+    alerts = [firing("Disk", host=str(number)) for number in range(alert_store.MOST_KEPT_APART + 1)]
+    now = pair.world.clock.now()
+    pair.together(*[lambda tx: take_in(tx, pair.world.rules, [batch(*alerts, at=now)], now)] * 2)
+    (incident,) = await pair.world.incidents()
+    assert incident["firing"] == len(alerts)
