@@ -22,12 +22,12 @@ FILTERS = ("status", "severity", "source", "team", "matcher", "q", "opened_since
 def wanted_of(query: QueryParams, *, newest_first: bool = False) -> Wanted:
     """`status`, `severity` (once for each), `source`, `team`, `matcher` (once for each, as Alertmanager writes them), `q`,
     `opened_since` and `opened_until`. What is empty is not asked. Raises BadQuery with what would be right."""
-    for name in FILTERS:
-        if any("\0" in text or len(text) > LONGEST for text in query.getlist(name)):
-            raise BadQuery(f"{name} holds what cannot be looked for, or more than {LONGEST} characters")
     status = query.get("status", "")
     if status not in STATUSES:
         raise BadQuery(f"status must be one of {', '.join(sorted(filter(None, STATUSES)))}")
+    for name in FILTERS:
+        if any("\0" in text or len(text) > LONGEST for text in query.getlist(name)):
+            raise BadQuery(f"{name} holds what cannot be looked for, or more than {LONGEST} characters")
     severities = tuple(sorted(filter(None, set(query.getlist("severity")))))
     if not SEVERITIES.issuperset(severities):
         raise BadQuery(f"severity must be one of {', '.join(sorted(SEVERITIES))}")
