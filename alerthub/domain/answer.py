@@ -49,6 +49,7 @@ class Why(StrEnum):
     is_decided = "is_decided"
     is_expired = "is_expired"
     rule_changed = "rule_changed"
+    changed_since = "changed_since"      # it is not any more what they said they had seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ class Command:
     # of a freeze: an action, or nothing for all.
     subject: str = ""
     said_at: datetime | None = None      # when it was done there, by the provider's own clock
+    expected: tuple[str, ...] = ()       # any of these states, as seen.py names them; empty: whatever it is now
     service: str = ""                    # where there: its name at the provider, for what comes from one of several
 
 

@@ -20,7 +20,7 @@ from alerthub.domain.latch import Latch
 from alerthub.domain.person import Person
 from alerthub.domain.rules import Rules
 from alerthub.errors import Conflict
-from alerthub.flow import asking, change, freeze
+from alerthub.flow import asking, change, freeze, seen
 from alerthub.flow import latch as latch_room
 from alerthub.flow.change import NotPossible
 from alerthub.flow.finish import described, finish
@@ -43,6 +43,8 @@ def guarded(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime) -> 
     if not allowed.is_done:
         return allowed, 0
     asked = replace(command, subject=storable(command.subject, LONGEST), text=storable(command.text, LONGEST_WHY))
+    if outdated := seen.changed(tx, asked, now):
+        return outdated, 0
     try:
         return ROOMS[command.verb](tx, rules, asked, who, now)
     except NotPossible as error:

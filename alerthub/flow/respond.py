@@ -31,7 +31,7 @@ from alerthub.domain.person import Account
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import end_of
 from alerthub.domain.words import NotUnderstood, Said, named, parse
-from alerthub.flow import approve, change, tell
+from alerthub.flow import approve, change, seen, tell
 from alerthub.flow.labels import common_labels
 from alerthub.store import alerts as alert_store
 from alerthub.store import closings, lanes, latches, people
@@ -243,11 +243,14 @@ def respond_as(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime, 
         decision, number = approve.guarded(tx, rules, command, who, now)
         return told(decision, who, command.verb.value, number)
     # A silence locks all that it covers, in one order for all; this one must not be held before them.
-    incident = (found if command.verb is Verb.silence else locked)(tx, command.incident)
+    # With what they say they saw it must not change any more; then the database may have to make one of two wait anew.
+    incident = (found if command.verb is Verb.silence and not command.expected else locked)(tx, command.incident)
     if incident is None:
         allowed = permission(rules, who, command.verb)
         missing = refused(Why.no_incident, NO_SUCH.format(f"#{command.incident}"[:20])) if allowed.is_done else allowed
         return told(missing, who, command.verb.value)
+    if outdated := seen.changed_incident(command, incident):
+        return told(outdated, who, command.verb.value, incident.number)
     closed_at = closings.closed_at(tx, incident.id, command.by.kind, now) if is_automatic(command) else None
     decision = decide(incident, command, who, rules, ends_by_hand=ends_by_hand(tx, incident), closed_by_hub_at=closed_at)
     if decision.outcome is Outcome.held and command.by.kind == "pagerduty":

@@ -3,6 +3,7 @@ person's: whoever calls with the shared token is nobody in particular."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -21,32 +22,39 @@ from alerthub.domain.wording import typed_line
 from alerthub.flow import latch as latch_room
 from alerthub.flow.asking import request_of
 from alerthub.store import alerts as alert_store
-from alerthub.store import freezes, latches, reading, rehearsals, runs, votes
+from alerthub.store import details, freezes, latches, reading, rehearsals, votes
 from alerthub.store.tx import Tx
 from alerthub.web.access import caller
 from alerthub.web.answers import NAME_LIMIT, BadBody, body_of, key_of, not_done
-from alerthub.web.api import LIMIT, MOST, BadQuery, choice, number, run_view
+from alerthub.web.api import LIMIT, MOST, REFERENCE, BadQuery, choice, number, run_view
 from alerthub.web.base import answer, hub_of, problem
+from alerthub.web.repeats import OTHER, BadKey, OtherBody, must_be_same
+from alerthub.web.tags import expected
 
 RUN_STATES = frozenset({"", *(state.value for state in RunState)})
 REASONS = frozenset({"", *(reason.value for reason in Reason)})
 REHEARSED = (Reason.shadow.value, Reason.dry_run.value)
 WHY_LIMIT = 2_000
 STATUSES = {Why.unknown_account.value: 403, Why.not_allowed.value: 403, Why.needs_person.value: 403, Why.own_request.value: 403,
-            Why.nothing_waits.value: 404, Why.no_incident.value: 404}
+            Why.changed_since.value: 412, Why.nothing_waits.value: 404, Why.no_incident.value: 404}
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 async def list_runs(request: Request) -> Response:
-    """The newest, also of one state or for one reason; of shadow mode and dry runs with how often each was called for."""
+    """The newest first, also of one state or for one reason; of shadow mode and dry runs with how often each was called for.
+    `before` is the id of a run."""
     try:
+        before = request.query_params.get("before", "")
+        if before and not REFERENCE.fullmatch(before):
+            raise BadQuery("before must be the id of a run: the `next` of the page before")
         limit, state = number(request, "limit", LIMIT, MOST) or LIMIT, choice(request, "state", RUN_STATES)
         reason = choice(request, "reason", REASONS)
     except BadQuery as error:
         return problem(400, str(error))
 
     def read(tx: Tx) -> dict[str, Any]:
-        found: dict[str, Any] = {"items": [run_view(run) for run in runs.recent(tx, limit, state, reason)], "next": None}
+        page, following = details.runs_page(tx, limit, before, state, reason)
+        found: dict[str, Any] = {"items": [run_view(run) for run in page], "next": following}
         if reason in REHEARSED:
             found["hits"] = [texts(asdict(hit)) for hit in rehearsals.hits(tx, reason)]
         return found
@@ -87,12 +95,15 @@ async def asked(request: Request, verb: Verb, subject: str, *known: str) -> Resp
     hub = hub_of(request)
     try:
         fields = await body_of(request, known) if known else {}
-    except BadBody as error:
+        await must_be_same(request, json.dumps(fields, sort_keys=True))
+    except (BadBody, BadKey) as error:
         return problem(400, str(error))
+    except OtherBody:
+        return problem(422, OTHER)
     about = typed_line(fields.get("action", "") or subject, NAME_LIMIT)
     by = caller(request.scope, typed_line(fields.get("by", ""), NAME_LIMIT))
     command = Command(verb, "", by, key_of(request, hub, by, verb, about), via="api",
-                      text=typed_line(fields.get("why", ""), WHY_LIMIT), subject=about)
+                      text=typed_line(fields.get("why", ""), WHY_LIMIT), subject=about, expected=expected(request))
     return said(await hub.hear(command))
 
 
@@ -105,11 +116,21 @@ def said(told: Answer) -> Response:
 # -- looking
 
 async def list_latches(request: Request) -> Response:
-    """Every target that was ever made safe: its state, who must agree to its release, and what speaks against it."""
+    """Every target that was ever made safe, by its name: its state, who must agree to its release, and what speaks against it."""
     hub = hub_of(request)
     rules, now = hub.rules, hub.clock.now()
-    return answer(200, {"items": await hub.store.read(
-        lambda tx: [latch_view(tx, rules, latch, now) for latch in latches.read(tx).values()])})
+    try:
+        limit, after = number(request, "limit", MOST, MOST) or MOST, request.query_params.get("after", "")
+    except BadQuery as error:
+        return problem(400, str(error))
+
+    def read(tx: Tx) -> dict[str, Any]:
+        known = latches.read(tx)
+        names = [name for name in sorted(known) if name > after]
+        return {"items": [latch_view(tx, rules, known[name], now) for name in names[:limit]],
+                "next": names[limit - 1] if len(names) > limit else None}
+
+    return answer(200, await hub.store.read(read))
 
 
 def latch_view(tx: Tx, rules: Rules, latch: Latch, now: datetime) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from alerthub.web.access import PERSON, caller
 from alerthub.web.api import REFERENCE
 from alerthub.web.base import HubView, answer, hub_of, problem
 from alerthub.web.bodies import NoBody, read_body, unread
+from alerthub.web.repeats import OTHER, BadKey, OtherBody, must_be_same
+from alerthub.web.tags import expected
 
 BODY_LIMIT = 64 * 1024
 NAME_LIMIT = 100
@@ -44,11 +46,15 @@ def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
             return problem(404, f"there is no incident {reference[:40]!r}")
         try:
             fields = await body_of(request)
-            told = await hub.hear(command_of(verb, reference, fields, request, hub))
+            command = command_of(verb, reference, fields, request, hub)
+            await must_be_same(request, json.dumps(fields, sort_keys=True))
+            told = await hub.hear(command)
         except NoBody as error:
             return unread(error)
-        except BadBody as error:
+        except (BadBody, BadKey) as error:
             return problem(400, str(error))
+        except OtherBody:
+            return problem(422, OTHER)
         return said(told)
 
     return ask
@@ -79,7 +85,8 @@ def command_of(verb: Verb, reference: str, fields: dict[str, Any], request: Requ
     by = caller(request.scope, typed_line(fields.get("by", ""), NAME_LIMIT))
     text = fields.get("comment", "").encode("utf-8", "replace").decode().replace("\0", " ")
     return Command(verb, reference, by, key_of(request, hub, by, verb, reference), text=text,
-                   until=until_of(fields, hub) if verb is Verb.silence else None, forced=bool(fields.get("force")))
+                   until=until_of(fields, hub) if verb is Verb.silence else None, forced=bool(fields.get("force")),
+                   expected=expected(request))
 
 
 def key_of(request: Request, hub: HubView, by: Account, verb: Verb, about: str) -> str:
@@ -100,6 +107,8 @@ def said(told: Answer) -> Response:
         return answer(200, {"outcome": told.outcome.value, "text": told.text, "number": told.number})
     if told.why == Why.not_allowed.value:
         return not_done(403, told)
+    if told.why == Why.changed_since.value:
+        return not_done(412, told)
     missing = told.outcome is Outcome.refused and not told.number
     return not_done(404 if missing else STATUSES[told.outcome], told)
 

@@ -1,4 +1,4 @@
-"""`/api/v1`: what happened and what waits, as JSON; replay and reload. Reading never changes anything."""
+"""`/api/v1`: what happened and what waits, as JSON; reload. Reading never changes anything."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alerthub.store import lanes, reading, runs
+from alerthub.store import reading, runs
 from alerthub.store.tx import Tx
 from alerthub.web.base import answer, hub_of, problem
+from alerthub.web.tags import mark_of_incident, tagged
 
 LIMIT, MOST = 50, 200
 STATUSES = frozenset({"", "open", "triggered", "acknowledged", "resolved"})
@@ -27,14 +28,11 @@ class BadQuery(Exception):
     """A query parameter that cannot be understood: which, and what would be right."""
 
 
-async def list_incidents(request: Request) -> Response:
-    return await paged(request, lambda tx, limit, before: reading.list_incidents(
-        tx, limit, before, choice(request, "status", STATUSES)))
-
-
 async def one_incident(request: Request) -> Response:
     found = await find_incident(request)
-    return answer(200, found) if found else problem(404, f"there is no incident {request.path_params['reference'][:40]!r}")
+    if found is None:
+        return problem(404, f"there is no incident {request.path_params['reference'][:40]!r}")
+    return tagged(request, mark_of_incident(found), found)
 
 
 async def find_incident(request: Request) -> dict[str, Any] | None:
@@ -63,18 +61,6 @@ async def list_deliveries(request: Request) -> Response:
 
 async def list_quarantine(request: Request) -> Response:
     return await paged(request, lambda tx, limit, before: reading.list_quarantine(tx, limit, before))
-
-
-async def replay(request: Request) -> Response:
-    """Send dead letters again: one lane, or all of them."""
-    hub = hub_of(request)
-    reference = request.path_params.get("lane")
-    lane = int(reference) if reference and NUMBER.fullmatch(reference) else None
-    count = 0 if reference and lane is None else await hub.store.write(lambda tx: lanes.replay(tx, hub.clock.now(), lane))
-    hub.nudge()
-    if reference and not count:
-        return problem(404, f"lane {reference[:40]!r} holds no dead letter")
-    return answer(200, {"replayed": count})
 
 
 async def reload(request: Request) -> Response:

@@ -14,10 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.command import GUARDED, Verb
 from alerthub.errors import Busy
-from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, pages, permits, replies, silences
+from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, pages, permits, replies, silences, v1
 from alerthub.web.access import Access
 from alerthub.web.base import HubView, hub_of, problem
 from alerthub.web.routing import Endpoint, route
+from alerthub.web.v1 import incidents, sending
 
 logger = logging.getLogger("alerthub.web")
 
@@ -45,9 +46,9 @@ ROUTES = [
     *route("/hooks/{source}", hooks.describe, "GET", "DELETE", "PATCH", "OPTIONS"),
     *route("/healthz", health.alive), *route("/readyz", health.ready), *route("/health", health.health),
     *route("/metrics", health.metrics),
-    *route("/api/v1/incidents", api.list_incidents), *route("/api/v1/incidents/{reference}", api.one_incident),
-    *route("/api/v1/deliveries", api.list_deliveries), *route("/api/v1/deliveries/replay", api.replay, "POST"),
-    *route("/api/v1/lanes/{lane}/replay", api.replay, "POST"),
+    *route("/api/v1/incidents", incidents.list_incidents), *route("/api/v1/incidents/{reference}", api.one_incident),
+    *route("/api/v1/deliveries", api.list_deliveries), *route("/api/v1/deliveries/replay", sending.replay, "POST"),
+    *route("/api/v1/lanes/{lane}/replay", sending.replay, "POST"),
     *route("/api/v1/actions/runs", actions.list_runs), *route("/api/v1/quarantine", api.list_quarantine),
     *[one for verb in (Verb.approve, Verb.deny) for one in route(f"/api/v1/actions/runs/{{run:path}}/{verb.value}",
                                                                  actions.about_run(verb), "POST")],
@@ -72,6 +73,7 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
+    *v1.ROUTES,
     *pages.ROUTES,
 ]
 

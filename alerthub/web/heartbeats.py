@@ -22,6 +22,7 @@ from alerthub.flow.intake import Taken
 from alerthub.store import heartbeats
 from alerthub.store.reading import text
 from alerthub.web.access import bearer
+from alerthub.web.api import MOST, BadQuery, number
 from alerthub.web.base import HubView, answer, hub_of, problem
 
 logger = logging.getLogger("alerthub.heartbeats")
@@ -71,9 +72,15 @@ def came_again(hub: HubView, taken: Taken) -> None:
 async def list_heartbeats(request: Request) -> Response:
     """All that are configured, in the order of the file."""
     hub = hub_of(request)
+    try:
+        limit, after = number(request, "limit", MOST, MOST) or MOST, request.query_params.get("after", "")
+    except BadQuery as error:
+        return problem(400, str(error))
     known = await hub.store.read(heartbeats.read)
-    items = [view(rule, known.get(name)) for name, rule in hub.rules.heartbeats.items()]
-    return answer(200, {"items": items, "next": None})
+    names = list(hub.rules.heartbeats)
+    left = names[names.index(after) + 1:] if after in names else names
+    items = [view(hub.rules.heartbeats[name], known.get(name)) for name in left[:limit]]
+    return answer(200, {"items": items, "next": left[limit - 1] if len(left) > limit else None})
 
 
 def view(rule: HeartbeatRule, heartbeat: Heartbeat | None) -> dict[str, object]:

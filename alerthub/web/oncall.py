@@ -22,9 +22,10 @@ from alerthub.domain.schedule import Override, Schedule, Shift, next_change, on_
 from alerthub.domain.wording import typed_line
 from alerthub.store import overrides as override_store
 from alerthub.store.tx import Tx
-from alerthub.web.api import NUMBER, BadQuery, number
+from alerthub.web.api import MOST, NUMBER, BadQuery, number
 from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.bodies import NoBody, read_body, unread
+from alerthub.web.repeats import OTHER, OtherBody, once
 
 logger = logging.getLogger("alerthub.web")
 AHEAD = timedelta(weeks=2)
@@ -181,14 +182,16 @@ async def now(request: Request) -> Response:
 
 
 async def list_overrides(request: Request) -> Response:
-    """Those that have not ended."""
+    """Those that have not ended, in the order of their making."""
     hub = hub_of(request)
     try:
         name = schedule_of(hub.rules, request.path_params["name"]).name
-    except Unknown as error:
+        limit, after = number(request, "limit", MOST, MOST) or MOST, number(request, "after", None, 2**62) or 0
+    except (BadQuery, Unknown) as error:
         return refused(error)
     found = await hub.store.read(lambda tx: override_store.covering(tx, name, hub.clock.now()))
-    return answer(200, {"items": [override_view(override) for override in found]})
+    left = [override_view(override) for override in found if override.id > after]
+    return answer(200, {"items": left[:limit], "next": left[limit - 1]["id"] if len(left) > limit else None})
 
 
 async def add_override(request: Request) -> Response:
@@ -196,11 +199,15 @@ async def add_override(request: Request) -> Response:
     try:
         schedule, body, by = await asked_of(request)
         override = override_from(body, schedule, hub.rules.people)
+        (_, made), is_new = await once(request, json.dumps([body, by], sort_keys=True).encode(), lambda tx: (
+            200, override_view(override_store.add(tx, override, by, hub.clock.now()))))
+    except OtherBody:
+        return problem(422, OTHER)
     except (ValueError, Unknown, NoBody) as error:
         return refused(error)
-    made = await hub.store.write(lambda tx: override_store.add(tx, override, by, hub.clock.now()))
-    noted("added", override_view(made))
-    return answer(200, override_view(made))
+    if is_new:
+        noted("added", made)
+    return answer(200, made)
 
 
 async def remove_override(request: Request) -> Response:

@@ -20,18 +20,25 @@ from alerthub.errors import BadPayload
 from alerthub.flow import silencing
 from alerthub.sources.body import read_object, read_time
 from alerthub.store import silences
+from alerthub.store.repeats import Said
 from alerthub.store.tx import Tx
 from alerthub.web.access import caller
 from alerthub.web.answers import NAME_LIMIT
 from alerthub.web.api import NUMBER, BadQuery, choice, number
 from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.bodies import NoBody, read_body, unread
+from alerthub.web.repeats import OTHER, BadKey, OtherBody, once
+from alerthub.web.tags import expected
 
 STATES = frozenset({"", "active", "expired", "all"})
 BODY, LIMIT, MOST = 256 * 1024, 50, 200
 LONGEST_TEXT = 10_000       # characters of all matchers together
 FIELDS = {"matchers", "ends_at", "duration", "comment", "created_by"}
 EXAMPLE = 'send {"matchers": ["alertname=\\"DiskFull\\""], "duration": "4h", "comment": "why"}'
+
+
+class Changed(Exception):
+    """It is not any more what the caller has seen."""
 
 
 async def list_silences(request: Request) -> Response:
@@ -59,13 +66,18 @@ async def add_silence(request: Request) -> Response:
     except ValueError as error:
         return problem(400, str(error))
 
-    def unit(tx: Tx) -> dict[str, Any] | None:
+    def unit(tx: Tx) -> Said:
         made = silencing.create(tx, hub.rules, asked.silence, asked.by, now)
-        return silences.view_of(tx, made.number, now)
+        return 201, silences.view_of(tx, made.number, now) or {}
 
-    made = await hub.store.write(unit)
+    try:
+        (status, made), _ = await once(request, body, unit)
+    except BadKey as error:
+        return problem(400, str(error))
+    except OtherBody:
+        return problem(422, OTHER)
     hub.nudge()
-    return answer(201, made or {})
+    return answer(status, made)
 
 
 async def expire_silence(request: Request) -> Response:
@@ -75,11 +87,19 @@ async def expire_silence(request: Request) -> Response:
     reference, now = request.path_params["number"], hub.clock.now()
     which = int(reference) if NUMBER.fullmatch(reference) else 0
 
+    wanted = expected(request)
+
     def unit(tx: Tx) -> dict[str, Any] | None:
+        before = silences.find(tx, which)       # locked
+        if before is not None and wanted and before.ends_at.isoformat() not in wanted:
+            raise Changed
         silencing.expire(tx, hub.rules, which, by, now)
         return silences.view_of(tx, which, now)
 
-    found = await hub.store.write(unit) if which else None
+    try:
+        found = await hub.store.write(unit) if which else None
+    except Changed:
+        return problem(412, f"silence {which} has changed since you looked at it. Look again, and decide anew.")
     hub.nudge()
     if found is None:
         return problem(404, f"there is no silence {reference[:40]!r}")

@@ -16,10 +16,11 @@ from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Direction, EscalationPolicy, PolicyStep
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow import audit, escalate, flapping, prune, silencing, watch
-from alerthub.store import lanes, reading, runs
+from alerthub.store import lanes, reading, runs, search
 from alerthub.store.columns import metadata
 from alerthub.store.database import Store
 from alerthub.store.schema import incidents, silences, votes
+from alerthub.store.search import Wanted
 from alerthub.store.tx import Locked, Tx
 from tests.kit.alerts import firing, resolved
 from tests.kit.clock import START, FakeClock
@@ -35,7 +36,8 @@ BOUNDED = (
     'FROM incidents ORDER BY incidents.number DESC', "WHERE incidents.status = ? ORDER BY incidents.number DESC",
     "FROM deliveries ORDER BY deliveries.id DESC", "WHERE deliveries.state = ? ORDER BY deliveries.id DESC",
     "FROM action_runs ORDER BY action_runs.id DESC", "FROM quarantine ORDER BY quarantine.id DESC",
-    "FROM anchors ORDER BY anchors.n DESC", "SELECT max(events.position) AS max_1 FROM events", "DELETE FROM pruned RETURNING",
+    "FROM anchors ORDER BY anchors.n DESC", "SELECT max(events.position) AS max_1 FROM events",
+    "SELECT max(incidents.number) AS max_1 FROM incidents", "DELETE FROM pruned RETURNING",
     "GROUP BY events.incident_id) AS anon_1 ON anon_1.incident_id = events.incident_id AND events.seq = anon_1.seq",
 )
 
@@ -115,6 +117,9 @@ def look_at_lists(tx: Tx, now: datetime) -> None:
         reading.list_incidents(tx, 50, 2000, status)
         if status != "resolved":
             reading.gravest_incidents(tx, 50, (2, 5), status or "open")
+        for wanted in (Wanted(status), Wanted(status, ("critical",)), Wanted(status, team="platform", words=("9",))):
+            search.incidents(tx, wanted, 50)
+            search.incidents(tx, wanted, 50, "2-2000" if wanted.is_gravest_first else "2000")
     for state in ("", *(state.value for state in DeliveryState)):
         reading.list_deliveries(tx, 50, None, state, only_dead=False)
     reading.list_deliveries(tx, 50, None, "", only_dead=True)

@@ -120,7 +120,7 @@ async def test_an_override_is_made_shown_used_and_taken_back(client: httpx.Async
     assert (found["person"], found["until"]) == ("ayse", made["starts_at"])
     assert (await client.delete(f"/api/v1/overrides/{made['id']}")).json() == {"removed": made["id"]}
     assert "there is no override" in problem_of(await client.delete(f"/api/v1/overrides/{made['id']}"), 404)
-    assert (await client.get(OVERRIDES)).json() == {"items": []}
+    assert (await client.get(OVERRIDES)).json() == {"items": [], "next": None}
 
 
 @pytest.mark.parametrize(("given", "by"), [

@@ -1,0 +1,117 @@
+"""SQL for people who look at one thing closely: a lane, a delivery, a run, and the long lists of one incident. Only reads, in
+cursor pages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import select
+
+from alerthub.store.events import event_of
+from alerthub.store.reading import DELIVERY_FIELDS, page, plain, text
+from alerthub.store.runs import Run, run_of
+from alerthub.store.schema import action_runs, alerts, anchors, deliveries, destinations, events, holds, incidents, lanes
+from alerthub.store.tx import AnyRow, Tx
+
+LANE_FIELDS = ("id", "incident_id", "destination", "channel", "told_seq", "want_seq", "repeats", "due_at", "not_before",
+               "attempt", "failures", "failing_since", "is_degraded", "is_dead")
+PLACE_FIELDS = ("failing_since", "last_error", "last_sent_at", "moved_to", "paused_until")
+ATTEMPTS = 50       # the newest of one lane
+STRETCH = 25_000    # events that are looked through for those of one kind, for one page
+
+
+def list_lanes(tx: Tx, limit: int, before: int | None, *, only_dead: bool) -> dict[str, Any]:
+    """Newest first."""
+    query = select(lanes).where(holds(lanes.c.is_dead)) if only_dead else select(lanes)
+    return page(tx, query, lanes.c.id, LANE_FIELDS, limit, before)
+
+
+def one_lane(tx: Tx, number: int) -> dict[str, Any] | None:
+    """With how its destination is, and its newest attempts, the last one first."""
+    row = tx.conn.execute(select(lanes).where(lanes.c.id == number)).first()
+    if row is None:
+        return None
+    place = tx.conn.execute(select(destinations).where(destinations.c.key == row.destination)).first()
+    sent = select(deliveries).where(deliveries.c.lane_id == number).order_by(deliveries.c.attempt.desc()).limit(ATTEMPTS)
+    return {**plain(row, LANE_FIELDS), "number": number_of(tx, row.incident_id), "is_live": row.receipt is not None,
+            "state_of_destination": plain(place, PLACE_FIELDS) if place else None,
+            "deliveries": [plain(one, DELIVERY_FIELDS) for one in tx.conn.execute(sent)]}
+
+
+def one_delivery(tx: Tx, number: int) -> dict[str, Any] | None:
+    row = tx.conn.execute(select(deliveries).where(deliveries.c.id == number)).first()
+    return {**plain(row, DELIVERY_FIELDS), "number": number_of(tx, row.incident_id)} if row else None
+
+
+def number_of(tx: Tx, incident_id: str) -> int | None:
+    return tx.conn.execute(select(incidents.c.number).where(incidents.c.id == incident_id)).scalar()
+
+
+def one_run(tx: Tx, run_id: str) -> Run | None:
+    row = tx.conn.execute(select(action_runs).where(action_runs.c.id == run_id)).first()
+    return run_of(row) if row else None
+
+
+def runs_page(tx: Tx, limit: int, before: str, state: str, reason: str) -> tuple[list[Run], str | None]:
+    """Newest first; ids sort by the time at which they were made. And the cursor of what follows."""
+    query = select(action_runs).order_by(action_runs.c.id.desc()).limit(limit + 1)
+    for column, wanted in ((action_runs.c.state, state), (action_runs.c.reason, reason)):
+        query = query.where(column == wanted) if wanted else query
+    if before:
+        query = query.where(action_runs.c.id < before)
+    found = [run_of(row) for row in tx.conn.execute(query)]
+    return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+
+# -- the long lists of one incident
+
+def events_of(tx: Tx, incident_id: str, limit: int, after: int) -> dict[str, Any]:
+    """Oldest first; `after` and `next` are a `seq`."""
+    query = select(events).where(events.c.incident_id == incident_id, events.c.seq > after)
+    rows = tx.conn.execute(query.order_by(events.c.seq).limit(limit + 1)).all()
+    return {"items": [event_view(row) for row in rows[:limit]], "next": rows[limit - 1].seq if len(rows) > limit else None}
+
+
+def event_view(row: AnyRow) -> dict[str, Any]:
+    event = event_of(row)
+    return {"seq": event.seq, "at": text(event.at), "kind": event.kind.value, "actor": f"{event.actor.kind}:{event.actor.name}",
+            "text": event.text, "data": dict(event.data)}
+
+
+def alerts_of(tx: Tx, incident_id: str, limit: int, before: int | None) -> dict[str, Any]:
+    """Those that came last first."""
+    query = select(alerts).where(alerts.c.incident_id == incident_id)
+    if before is not None:
+        query = query.where(alerts.c.row < before)
+    rows = tx.conn.execute(query.order_by(alerts.c.row.desc()).limit(limit + 1)).all()
+    return {"items": [{**json.loads(row.content), **plain(row, ("status", "starts_at", "ends_at", "seen_at"))}
+                      for row in rows[:limit]], "next": rows[limit - 1].row if len(rows) > limit else None}
+
+
+def deliveries_of(tx: Tx, incident_id: str, limit: int, before: int | None) -> dict[str, Any]:
+    """Newest first."""
+    query = select(deliveries).where(deliveries.c.incident_id == incident_id)
+    return page(tx, query, deliveries.c.id, DELIVERY_FIELDS, limit, before)
+
+
+# -- the record
+
+def list_events(tx: Tx, limit: int, before: int | None, kind: str, actor: str) -> dict[str, Any]:
+    """Of all incidents, newest first. Looking for a kind or for somebody ends after so many events; `next` goes on from there."""
+    query = (select(events, incidents.c.number, incidents.c.title)
+             .join(incidents, incidents.c.id == events.c.incident_id).order_by(events.c.position.desc()).limit(limit + 1))
+    newest = tx.conn.execute(select(events.c.position).order_by(events.c.position.desc()).limit(1)).scalar() or 0
+    top = min(before, newest + 1) if before is not None else newest + 1
+    low = max(top - STRETCH, 1)
+    query = query.where(events.c.position < top, events.c.position >= low)
+    query = query.where(events.c.kind == kind) if kind else query
+    query = query.where(events.c.actor_name == actor) if actor else query
+    rows = tx.conn.execute(query).all()
+    following = rows[limit - 1].position if len(rows) > limit else low if low > 1 else None
+    return {"items": [{"position": row.position, "incident_id": row.incident_id, "number": row.number, "title": row.title,
+                       **event_view(row), "hash": row.hash} for row in rows[:limit]], "next": following}
+
+
+def list_anchors(tx: Tx, limit: int, before: int | None) -> dict[str, Any]:
+    return page(tx, select(anchors), anchors.c.n, ("n", "at", "position", "hash"), limit, before)

@@ -1,0 +1,60 @@
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the same key of the same caller at the same address is answered
+the same, and not done again; with another body it is 422. What was refused may be asked again with the same key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from starlette.requests import Request
+
+from alerthub.store import repeats
+from alerthub.store.repeats import OtherBody, Said
+from alerthub.store.tx import Tx
+from alerthub.web.access import caller
+from alerthub.web.base import hub_of
+
+HEADER, LONGEST = "idempotency-key", 200
+OTHER = "this Idempotency-Key was used before, for something else; use a new one for every new request"
+
+
+class BadKey(ValueError):
+    """It cannot be used; with what would be right."""
+
+
+def given_key(request: Request) -> str:
+    """Empty where none is given. Raises BadKey."""
+    given = request.headers.get(HEADER)
+    if given is not None and not 0 < len(given) <= LONGEST:
+        raise BadKey(f"Idempotency-Key must have 1 to {LONGEST} characters; a UUID is right")
+    return given or ""
+
+
+def hashed(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def place_of(request: Request, key: str) -> str:
+    """Of this caller, at this address."""
+    return f"api:once:{hashed(caller(request.scope).key, request.method, request.url.path.rstrip('/'), key)}"
+
+
+async def once(request: Request, body: bytes, unit: Callable[[Tx], Said]) -> tuple[Said, bool]:
+    """The status and the body of the answer, and whether it was done now. Raises BadKey, OtherBody."""
+    hub, key = hub_of(request), given_key(request)
+    if not key:
+        return await hub.store.write(unit), True
+    place, now = place_of(request, key), hub.clock.now()
+    asked = hashed(request.url.query, body.decode("utf-8", "surrogateescape"))
+    return await hub.store.write(lambda tx: repeats.once(tx, place, asked, now, unit))
+
+
+async def must_be_same(request: Request, body: str) -> None:
+    """Of what is kept in the room itself: only that the key is not used for something else. Raises BadKey, OtherBody."""
+    hub, key = hub_of(request), given_key(request)
+    if key:
+        place, now = place_of(request, key), hub.clock.now()
+        await hub.store.write(lambda tx: repeats.claim(tx, place, hashed(request.url.query, body), now))
+
+
+__all__ = ["OTHER", "BadKey", "OtherBody", "must_be_same", "once"]

@@ -1,0 +1,48 @@
+"""`ETag`, `If-None-Match`, `If-Match`: has it changed since it was looked at? A tag is `"MARK.DIGEST"`: the state that people
+decide about, and the whole answer. For 304 all of it counts; for `If-Match` only the mark, or a message that was sent meanwhile
+would keep somebody from acknowledging."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alerthub.web.base import answer
+
+TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+NEVER = "?"         # no mark is called so
+
+
+def tagged(request: Request, mark: str, body: Mapping[str, Any]) -> Response:
+    """200 with its tag, or 304 for whoever has just that."""
+    made = answer(200, body)
+    tag = f'"{mark}.{hashlib.sha256(bytes(made.body)).hexdigest()[:20]}"'
+    wanted = request.headers.get("if-none-match", "")
+    if wanted.strip() == "*" or tag in {f'"{found[2]}"' for found in TAG.finditer(wanted)}:
+        return Response(status_code=304, headers={"etag": tag, "cache-control": "no-store"})
+    made.headers["etag"] = tag
+    return made
+
+
+def expected(request: Request) -> tuple[str, ...]:
+    """The marks of `If-Match`; nothing when it is not asked. Weak tags match nothing."""
+    given = request.headers.get("if-match")
+    if given is None or given.strip() == "*":
+        return ()
+    strong = [found[2] for found in TAG.finditer(given) if not found[1]]
+    return tuple(tag.rpartition(".")[0] or NEVER for tag in strong) or (NEVER,)
+
+
+def mark_of_incident(found: Mapping[str, Any]) -> str:
+    """How far its history goes."""
+    return str(found["events"][-1]["seq"]) if found["events"] else "0"
+
+
+def mark_of_silence(view: Mapping[str, Any]) -> str:
+    """Only its end ever changes."""
+    return str(view["ends_at"])
