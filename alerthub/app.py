@@ -24,6 +24,7 @@ from alerthub.engine.attempts import Plant
 from alerthub.engine.calls import Calls
 from alerthub.engine.doorway import Doorway
 from alerthub.engine.listening import Ear, Listening
+from alerthub.engine.live import Live
 from alerthub.engine.rounds import Rounds
 from alerthub.engine.silencing import Silencing
 from alerthub.engine.sweep import sweep
@@ -65,6 +66,7 @@ class Hub:
                            Caller(self.owner, self.clock.monotonic))
         self.worker = Worker(self.store, lambda: self.equipment.plant, self.clock, self.metrics, self.owner,
                              Timed(self.store, lambda: self.rules), self.tracer)
+        self.live = Live(self.store, self.clock)
         self.ear = Ear(self.store, lambda: self.rules, self.clock, self.metrics, self.nudge)
         self.listening = Listening(self.store, self.clock, self.owner, self.ear)
         self.silencing = Silencing(self.store, lambda: self.equipment.keepers, self.clock, self.owner)
@@ -141,6 +143,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Claim nothing more, let what is under way end, hand over what this replica leads, close."""
+        self.live.close()
         self.rounds.stop()
         self.worker.stop_claiming()
         self.worker.hours.stop()
@@ -194,6 +197,7 @@ class Hub:
 
     def nudge(self) -> None:
         self.worker.nudge()
+        self.live.nudge()
 
     def components(self) -> Mapping[str, str]:
         """What runs in the background, and whether the last reload was taken over."""

@@ -24,8 +24,8 @@ from alerthub.clock import SystemClock
 from alerthub.config import Config, load, schema
 from alerthub.config.coverage import uncovered_rules
 from alerthub.demo import run_demo
-from alerthub.domain.route import Route, resolve
-from alerthub.domain.rules import Rules
+from alerthub.domain.leads import unknown_targets
+from alerthub.domain.route import resolve
 from alerthub.domain.runbook import choose
 from alerthub.equipment import Equipment, equip, outbound, send_test
 from alerthub.errors import AlerthubError, ConfigError
@@ -93,8 +93,13 @@ async def serve_hub(config: Config) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS, proxy_headers=False))
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, hub.reload)
+
+    def end() -> None:
+        hub.live.close()        # what is open as long as a person looks on would hold up the end until the grace is over
+        server.end()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.end)
+        loop.add_signal_handler(number, end)
     await hub.start()
     server.address, server.database = config.model.server.listen, hub.store.public_url
     try:
@@ -192,13 +197,6 @@ def routes_test(labels: tuple[str, ...], path: Path | None, as_json: bool) -> No
                    + "".join(f"; {problem}" for problem in unknown_targets(rules, route, pairs))
                    + ("; muted now" if route.is_muted(now) else ""))
     click.echo(f"runbook: {runbook.title if runbook else 'none'}")
-
-
-def unknown_targets(rules: Rules, route: Route, labels: dict[str, str]) -> list[str]:
-    """What keeps actions of the route from being run: the label that should name their target names none."""
-    used = [rule for rule in map(rules.actions.__getitem__, route.actions) if rule.target_label]
-    return [f'{rule.name}: {rule.target_label}="{labels.get(rule.target_label, "")}" names no target; known are '
-            + ", ".join(sorted(rule.targets)) for rule in used if labels.get(rule.target_label) not in rule.targets]
 
 
 def pair_of(text: str) -> tuple[str, str]:

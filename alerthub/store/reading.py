@@ -94,6 +94,24 @@ def one_incident(tx: Tx, reference: str) -> dict[str, Any] | None:
     return found
 
 
+LANE_FIELDS = ("id", "destination", "channel", "told_seq", "want_seq", "due_at", "failures", "failing_since", "is_degraded",
+               "is_dead", "receipt")
+
+
+def lanes_of(tx: Tx, incident_id: str) -> list[dict[str, Any]]:
+    """How far each destination of an incident is told, and what the provider calls its live message there."""
+    query = select(lanes).where(lanes.c.incident_id == incident_id).order_by(lanes.c.destination).limit(SHOWN)
+    return [{**plain(row, LANE_FIELDS), "receipt": json.loads(row.receipt) if row.receipt else None}
+            for row in tx.conn.execute(query)]
+
+
+def open_counts(tx: Tx) -> dict[tuple[str, str], int]:
+    """How many incidents are open, by state and severity."""
+    query = (select(incidents.c.status, incidents.c.severity, func.count()).where(incidents.c.status != "resolved")
+             .group_by(incidents.c.status, incidents.c.severity))
+    return {(status, severity): number for status, severity, number in tx.conn.execute(query)}
+
+
 def silence_of(tx: Tx, silence_id: str) -> dict[str, Any] | None:
     row = tx.conn.execute(select(silences).where(silences.c.id == silence_id)).first() if silence_id else None
     return plain(row, ("number", "created_by", "ends_at", "comment")) if row else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -37,6 +38,21 @@ class Door:
     permit_keys: Mapping[str, bytes | Signer] = field(default_factory=dict, repr=False)     # by target
 
 
+class Watcher(Protocol):
+    """What one open page hears: `changed` with the ids of incidents, none for too many to name; `away`, while the database is;
+    `over`, after which nothing more comes."""
+
+    async def next(self) -> tuple[str, tuple[str, ...]]: ...
+
+
+class Watch(Protocol):
+    """Who looks on, while they do."""
+
+    @property
+    def is_full(self) -> bool: ...
+    def listening(self) -> AbstractContextManager[Watcher]: ...
+
+
 class HubView(Protocol):
     """The running hub, as the web rooms use it."""
 
@@ -45,6 +61,8 @@ class HubView(Protocol):
     metrics: Metrics
     tracer: Tracer
 
+    @property
+    def live(self) -> Watch: ...
     @property
     def rules(self) -> Rules: ...
     @property

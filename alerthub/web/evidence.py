@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alerthub.domain.story import HEADINGS, Fate, fate_of, headline, may_be_done, none_of, story
-from alerthub.web.pages.render import ENVIRONMENT
-
-STYLES = {Fate.not_done: "bad", Fate.pending: "open", Fate.done: "good"}
+from alerthub.web.pages.render import ENVIRONMENT, STYLES
 
 
 def page_of(pack: Mapping[str, Any]) -> str:

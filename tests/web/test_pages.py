@@ -11,7 +11,7 @@ import pytest
 from alerthub.domain.alert import Alert, AlertStatus
 from alerthub.flow import escalate
 from alerthub.store.schema import incidents
-from alerthub.web.pages import incidents as pages
+from alerthub.web.pages import incident as pages
 from tests.kit.alerts import batch, firing, resolved
 from tests.kit.clock import START, FakeClock
 from tests.kit.hub import PLAIN, RunningHub, running_hub
@@ -58,8 +58,8 @@ async def test_what_a_stranger_writes_is_shown_as_it_stands(hub: RunningHub, clo
 async def test_only_a_web_address_becomes_a_link(hub: RunningHub, clock: FakeClock, address: str) -> None:
     await hub.hub.take(batch(evil_alert("X", generator_url=address), evil_alert("Y", generator_url="https://prom/g?a=1&b=\"2"),
                              at=clock.now()))
-    outside = [link for link in (await page(hub, "/incidents/1")).links() if not link.startswith("/")]
-    outside += [link for link in (await page(hub, "/incidents/2")).links() if not link.startswith("/")]
+    outside = [link for link in (await page(hub, "/incidents/1")).links() if not link.startswith(("/", "#"))]
+    outside += [link for link in (await page(hub, "/incidents/2")).links() if not link.startswith(("/", "#"))]
     assert outside == ['https://prom/g?a=1&b="2']
 
 
@@ -192,7 +192,8 @@ async def test_the_gravest_are_first_whatever_is_newest(hub: RunningHub, clock: 
 
 
 async def test_the_next_call_is_named_only_while_one_comes(called: RunningHub, clock: FakeClock) -> None:
-    assert "Escalation night: next call 2026-11-21 03:05:00 UTC (step 2)." in (await page(called, "/incidents/1")).text
+    text = (await page(called, "/incidents/1")).text
+    assert "Escalation night: next call 2026-11-21 03:05:00 UTC (step 2 of 2): mehmet." in text
     clock.advance(minutes=5)
     await called.store.write(lambda tx: escalate.run_due(tx, called.hub.rules, clock.now()))
     text = (await page(called, "/incidents/1")).text
@@ -257,7 +258,7 @@ async def test_a_long_story_is_folded(hub: RunningHub, clock: FakeClock) -> None
 # -- bounds
 
 @pytest.mark.slow
-async def test_of_ten_thousand_incidents_a_page_shows_a_hundred(hub: RunningHub, clock: FakeClock) -> None:
+async def test_of_ten_thousand_incidents_a_page_shows_fifty(hub: RunningHub, clock: FakeClock) -> None:
     for start in range(0, 10_000, 2_000):
         await hub.hub.take(batch(*(firing(f"Disk{number:05}") for number in range(start, start + 2_000)), at=clock.now()))
     seen: list[str] = []
@@ -265,10 +266,10 @@ async def test_of_ten_thousand_incidents_a_page_shows_a_hundred(hub: RunningHub,
     for _ in range(3):
         shown = await page(hub, path)
         found = [link for link in shown.links() if link.startswith("/incidents/")]
-        assert len(found) == 100
+        assert len(found) == 50
         seen += found
         (path,) = [link for link in shown.links() if "before=" in link]
-    assert seen == [f"/incidents/{number}" for number in range(10_000, 9_700, -1)]
+    assert seen == [f"/incidents/{number}" for number in range(10_000, 9_850, -1)]
     assert len((await hub.get("/")).content) < 100_000
 
 

@@ -1,74 +1,99 @@
-"""The incidents, and one of them."""
+"""The list of incidents: what is open first, the gravest first; narrowed by what a person looks for; taken by several at once."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alerthub.domain.rules import Rules
-from alerthub.domain.runbook import choose
-from alerthub.store import reading
-from alerthub.web.api import STATUSES, find_incident
+from alerthub.domain.command import Answer, Command, Outcome, Verb
+from alerthub.domain.compose import shared
+from alerthub.domain.person import Right
+from alerthub.domain.wording import clip
+from alerthub.flow.labels import labels_in
+from alerthub.store import alerts as alert_store
+from alerthub.store import reading, search
+from alerthub.store.tx import Tx
+from alerthub.web.api import NUMBER
 from alerthub.web.base import hub_of
+from alerthub.web.forms import BadForm, back, read_form
+from alerthub.web.pages.asking import by_visitor, refusal
+from alerthub.web.pages.filters import SEVERITIES, STATES, Filters, read_filters
 from alerthub.web.pages.render import page
 from alerthub.web.routing import route
+from alerthub.web.visitor import visitor_of
 
-PAGE = 100
-SHOWN = {"alerts": 20, "lines": 8}      # of a long list at first; the rest unfolds, so that a phone's page ends somewhere
-GRAVEST_FIRST = frozenset({"open", "triggered", "acknowledged"})
-AFTER = re.compile(r"([0-3])-([0-9]{1,15})")
+PAGE = 50
+LABELS, ALERTS, LABEL_TEXT = 4, 3, 60       # of one row: labels, alerts they are read from, characters of each
+CHOSEN = "incident-"                        # the names of the boxes of the rows begin so
+SAID_AT_ONCE = 3                            # refusals told one by one; the others are counted
 
 
 async def index(request: Request) -> Response:
-    """What is open, the gravest first; with what is over among it, the newest first."""
-    status, before = request.query_params.get("status", "open"), request.query_params.get("before", "")
-    store = hub_of(request).store
-    if status in GRAVEST_FIRST:
-        last = AFTER.fullmatch(before)
-        after = (int(last[1]), int(last[2])) if last else None
-        found = await store.read(lambda tx: reading.gravest_incidents(tx, PAGE, after, status))
-        cursor = "{}-{}".format(*found["next"]) if found["next"] else ""
-    else:
-        number = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
-        wanted = status if status in STATUSES else ""
-        found = await store.read(lambda tx: reading.list_incidents(tx, PAGE, number, wanted))
-        cursor = str(found["next"] or "")
-    return page(request, "incidents.html", incidents=found["items"], next=cursor, shown=status)
+    hub, filters = hub_of(request), read_filters(request.query_params)
+    found = await hub.store.read(lambda tx: listed(tx, filters, request.query_params.get("before", "")))
+    visitor = visitor_of(request)
+    return page(request, "incidents.html", **found, filters=filters, states=STATES, severities=SEVERITIES, now=hub.clock.now(),
+                key=hub.clock.new_id(), may_respond=visitor is not None and visitor.may(Right.respond))
 
 
-async def incident(request: Request) -> Response:
-    hub, found = hub_of(request), await find_incident(request)
-    if found is None:
-        return page(request, "missing.html", 404, what="incident")
-    runbook = next((book for alert in found["alert_list"] if (book := choose(hub.rules.runbooks, alert["labels"]))), None)
-    return page(request, "incident.html", incident=found, runbook=runbook, owners=owners_of(hub.rules), tries=tries_of(found),
-                  is_held=bool(found["silence_id"] or found["is_silenced"]), policies=hub.rules.policies, first=SHOWN)
+def listed(tx: Tx, filters: Filters, cursor: str) -> dict[str, Any]:
+    """One page of rows, and how many are open of each state and severity."""
+    try:
+        found = search.incidents(tx, filters.wanted, PAGE, cursor[:40])
+    except search.BadCursor:
+        found = search.incidents(tx, filters.wanted, PAGE)
+    alerts = alert_store.first_of_each(tx, [row["id"] for row in found["items"]], ALERTS)
+    rows = [{**row, "labels": short_labels(row["title"], list(labels_in(alerts.get(row["id"], ()))))} for row in found["items"]]
+    counts = reading.open_counts(tx)
+    return {"incidents": rows, "next": found["next"], "total": sum(counts.values()),
+            "by_severity": {name: sum(number for (_, severity), number in counts.items() if severity == name)
+                            for name in SEVERITIES}}
 
 
-def owners_of(rules: Rules) -> dict[str, str]:
-    """Whose own each destination is, of those that are somebody's."""
-    owners: dict[str, str] = {}
-    for person, told in rules.contacts.items():
-        for destination in told:
-            known = owners.get(destination.key)
-            owners[destination.key] = f"{known}, {person}" if known else person
-    return owners
+def short_labels(title: str, labels: Sequence[Mapping[str, str]]) -> list[str]:
+    """What its alerts share, but for what the row says already; few, and short."""
+    pairs = [f"{name}={value}" for name, value in sorted(shared(labels).items()) if name not in ("alertname", "severity")]
+    return [clip(pair, LABEL_TEXT) for pair in pairs if pair not in title][:LABELS]
 
 
-def tries_of(found: Mapping[str, Any]) -> dict[int, int]:
-    """Which try each delivery was since its destination was reached last; only of those that failed, or came after one."""
-    failed: dict[int, int] = {}
-    tries: dict[int, int] = {}
-    for delivery in found["deliveries"]:
-        lane, state = delivery["lane_id"], delivery["state"]
-        if state in ("failed", "unknown") or failed.get(lane):
-            tries[delivery["id"]] = failed.get(lane, 0) + 1
-        failed[lane] = 0 if state == "sent" else failed.get(lane, 0) + (state in ("failed", "unknown"))
-    return tries
+# -- several at once
+
+async def acknowledge(request: Request) -> Response:
+    """Those whose boxes are ticked, each as if its own button had been pressed."""
+    try:
+        fields = await read_form(request)
+    except BadForm as error:
+        return refusal(request, error)
+    to = read_filters(dict(parse_qsl(fields.get("filters", "")))).address()
+    chosen = [number for name in fields if name.startswith(CHOSEN) and NUMBER.fullmatch(number := name.removeprefix(CHOSEN))]
+    if not chosen:
+        return back(request, to, "Nothing was chosen: tick the incidents first.", is_good=False)
+    hub = hub_of(request)
+    told = [await hub.hear(ask_for(request, number, fields.get("key", ""))) for number in chosen[:PAGE]]
+    text, is_good = summary(told)
+    return back(request, to, text, is_good=is_good)
 
 
-ROUTES = [*route("/", index), *route("/incidents/{reference}", incident)]
+def ask_for(request: Request, number: str, key: str) -> Command:
+    by, its_key = by_visitor(request, Verb.acknowledge, number, key)
+    return Command(Verb.acknowledge, number, by, its_key, via="web")
+
+
+def summary(told: Sequence[Answer]) -> tuple[str, bool]:
+    """What became of them, in few words, and whether all is well."""
+    if len(told) == 1:
+        return told[0].text, told[0].outcome in (Outcome.done, Outcome.already)
+    done = [f"#{answer.number}" for answer in told if answer.outcome is Outcome.done]
+    others = [answer.text for answer in told if answer.outcome is not Outcome.done]
+    lines = [f"You have {', '.join(done)} now."] if done else []
+    lines += others[:SAID_AT_ONCE]
+    if len(others) > SAID_AT_ONCE:
+        lines.append(f"{len(others) - SAID_AT_ONCE} more were not taken.")
+    return " ".join(lines), all(answer.outcome in (Outcome.done, Outcome.already) for answer in told)
+
+
+ROUTES = [*route("/", index), *route("/incidents/acknowledge", acknowledge, "POST")]

@@ -11,11 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.domain.compose import is_web
+from alerthub.domain.story import Fate
 from alerthub.store.columns import EPOCH, MICROSECOND
 from alerthub.web.forms import SAID, is_secure, said
 from alerthub.web.visitor import visitor_of
 
 HERE = Path(__file__).parent.parent
+STYLES = {Fate.not_done: "bad", Fate.pending: "open", Fate.done: "good"}       # of what became of a run
 
 
 def moment(value: str | None) -> str:
@@ -28,9 +30,19 @@ def micros(value: int) -> str:
     return f"{EPOCH + value * MICROSECOND:%Y-%m-%d %H:%M:%S.%f} UTC"
 
 
+def ago(value: str | datetime, now: datetime) -> str:
+    """`12 min`, `3 h`, `2 d`: how long ago, in one unit, to be read at a glance; the exact time stands beside it."""
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    seconds = int((now - at).total_seconds())
+    for unit, size, until in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
+        if seconds < until:
+            return f"{max(seconds, 0) // size} {unit}"
+    return f"{seconds // 86400} d"
+
+
 ENVIRONMENT = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(default=True),
                           undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-ENVIRONMENT.filters |= {"moment": moment, "micros": micros}
+ENVIRONMENT.filters |= {"moment": moment, "micros": micros, "ago": ago}
 ENVIRONMENT.tests["web"] = is_web
 # What leads where, on top of every page, in this order.
 ENVIRONMENT.globals["places"] = [("/", "Incidents"), ("/health", "Health")]
