@@ -55,7 +55,7 @@ async def shown(request: Request, wrong: str = "", form: Mapping[str, str] | Non
     found = await hub.store.read(lambda tx: facts(tx, rules, who_of(visitor), now, before, state))
     times = Times(rules.answers.time_zone, now)
     return page(request, "actions.html", status, **found, rules=rules, at=times.at, ago=times.ago, key=hub.clock.new_id(),
-                wrong=wrong, form=form or {}, needs_person=NEEDS_PERSON if visitor.person is None else "",
+                wrong=wrong, form={"about": "", **(form or {})}, needs_person=NEEDS_PERSON if visitor.person is None else "",
                 state=state, states=STATES, before=before)
 
 

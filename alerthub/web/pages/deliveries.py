@@ -43,12 +43,12 @@ async def show(request: Request) -> Response:
 
     def read(tx: Tx) -> dict[str, Any]:
         return {"waiting": queue.waiting(tx, now, LANES, place), "dead": queue.dead(tx, LANES, cursor, place),
-                "places": queue.places(tx, PLACES, after), "waits": queue.waiting_at(tx, now), "given_up": queue.dead_at(tx)}
+                "fares": queue.places(tx, PLACES, after), "waits": queue.waiting_at(tx, now), "given_up": queue.dead_at(tx)}
 
     found = await hub.store.read(read)
-    known_places = [place_view(rules, row, found, now) for row in found["places"]["items"]]
-    waits, given_up = (found[name].get(place, 0) if place else sum(found[name].values()) for name in ("waits", "given_up"))
-    return page(request, "deliveries.html", **found, rows=known_places, place=place, waiting_count=waits, dead_count=given_up,
+    known_places = [place_view(rules, row, found, now) for row in found["fares"]["items"]]
+    count, dead = (found[name].get(place, 0) if place else sum(found[name].values()) for name in ("waits", "given_up"))
+    return page(request, "deliveries.html", **found, rows=known_places, place=place, waiting_count=count, dead_count=dead,
                 **common(request, rules, now), may_replay=known(request).may(Right.administer), key=hub.clock.new_id(),
                 here=here, owners=owners(rules))
 
