@@ -48,6 +48,7 @@ ONLY_TRIED = {
 }
 NO_REASON = frozenset({Reason.tighten.value, Reason.allowed.value})     # why it may start, not why it was not done
 REHEARSED = {Reason.shadow: "shadow", Reason.dry_run: "dry run"}
+DOORS = {"api": ", over the API", "web": ", on the pages"}
 KNOWN_BY = {"slack": "their Slack account", "telegram": "their Telegram account", "pagerduty": "their PagerDuty account"}
 
 
@@ -186,7 +187,7 @@ def nobody(run: Run) -> str:
 def how_known(account: str, via: str = "", *, is_proved: bool = True) -> str:
     """` (known by their Slack account U012AB3CD, in slack:#alerts)`"""
     kind, _, name = account.partition(":")
-    where = "" if via in ("", account) else ", over the API" if via == "api" else f", in {via}"
+    where = "" if via in ("", account) else DOORS.get(via, f", in {via}")
     if kind == "token":
         return f" (known by their own token{where})"
     if kind == "email":         # to agree, the page that the mail leads to asks for the token as well

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from alerthub.domain.action import RunState
+from alerthub.domain.approval import Asked
 from alerthub.domain.command import Verb
 from alerthub.domain.rules import Rules
 from alerthub.flow import asking
@@ -29,6 +30,11 @@ def of_run(tx: Tx, rules: Rules, run_id: str) -> tuple[str, ...]:
     asked = asking.question_of(rules, run, votes.of(tx, [run.subject])) if run else None
     if run is None or asked is None or run.state is not RunState.awaiting_approval:
         return ()
+    return lines_of_run(rules, run, asked)
+
+
+def lines_of_run(rules: Rules, run: runs.Run, asked: Asked) -> tuple[str, ...]:
+    """What is done when enough people agree to it. `asked` is the question about this very run."""
     rule = rules.actions[run.action]
     return (f"Action: {run.action} (type {rule.type}, {run.direction})", f"Target: {run.target or 'none'}", *rule.does,
             f"Because of: {run.why}", *labels(run.labels), f"Asked for by: {run.asked_by or 'the alert'}",

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Integer, Text, and_, bindparam, case, column, func, or_, select, true, update
+from sqlalchemy import Integer, Text, and_, bindparam, case, column, func, select, true, update
 
 from alerthub.domain.delivery import Lane
 from alerthub.domain.message import Receipt
@@ -251,9 +251,10 @@ def oldest_due(tx: Tx, now: datetime) -> dict[str, datetime]:
     return {row.channel: row.at for row in tx.conn.execute(query.group_by(destinations.c.channel))}
 
 
-def replay(tx: Tx, now: datetime, lane_id: int | None = None) -> int:
-    """Make dead lanes due again: one, or all. How many there were."""
-    which = [holds(lanes.c.is_dead), *([] if lane_id is None else [lanes.c.id == lane_id])]
+def replay(tx: Tx, now: datetime, lane_id: int | None = None, place: str = "") -> int:
+    """Make dead lanes due again: one, those of a destination, or all. How many there were."""
+    chosen = [*([] if lane_id is None else [lanes.c.id == lane_id]), *([lanes.c.destination == place] if place else [])]
+    which = [holds(lanes.c.is_dead), *chosen]
     done = tx.conn.execute(update(lanes).where(and_(*which)).values(
         is_dead=False, failures=0, failing_since=None, not_before=None, due_at=now))
     if done.rowcount:
@@ -261,6 +262,6 @@ def replay(tx: Tx, now: datetime, lane_id: int | None = None) -> int:
         keys = select(lanes.c.destination).where(lanes.c.due_at == now)
         held = destinations.c.key.in_(keys), destinations.c.free_at > now
         tx.conn.execute(update(destinations).where(*held).values(free_at=now))
-        letters = select(lanes.c.id).where(or_(lanes.c.id == lane_id, bindparam(None, lane_id is None)), lanes.c.due_at == now)
+        letters = select(lanes.c.id).where(lanes.c.due_at == now, *chosen)
         tx.conn.execute(update(deliveries).where(deliveries.c.lane_id.in_(letters)).values(is_dead_letter=False))
     return done.rowcount

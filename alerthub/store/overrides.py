@@ -23,6 +23,11 @@ def remove(tx: Tx, number: int) -> bool:
     return bool(tx.conn.execute(delete(overrides).where(overrides.c.id == number)).rowcount)
 
 
+def find(tx: Tx, number: int) -> Override | None:
+    row = tx.conn.execute(select(overrides).where(overrides.c.id == number)).first()
+    return override_of(row) if row else None
+
+
 def covering(tx: Tx, schedule: str, start: datetime, end: datetime | None = None) -> list[Override]:
     """Those of a schedule that touch the time from start to end, in the order of their making."""
     query = select(overrides).where(overrides.c.schedule == schedule, overrides.c.ends_at > start)

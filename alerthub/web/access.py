@@ -26,7 +26,7 @@ OPEN = frozenset({"/healthz", "/readyz", "/health", "/metrics"})
 # These have their own proofs, or hold nothing secret.
 OPEN_BELOW = ("/hooks/", "/replies/", "/static/", "/respond/", "/heartbeats/", "/runbooks/", "/api/v1/permits/")
 PERSON = "alerthub.person"      # in the scope of a request: whose own token came with it
-DECIDED_LATER = ("/api/v1/incidents/", "/api/v1/actions/", "/api/v1/latches/", "/api/v1/freezes")
+DECIDED_LATER = ("/api/v1/incidents/", "/api/v1/actions/", "/api/v1/latches/", "/api/v1/freezes", "/actions/")
 FOR_ADMINS = ("/api/v1/reload", "/api/v1/people/")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
@@ -133,7 +133,8 @@ def name_of(host: str) -> str:
 
 
 def is_open(path: str) -> bool:
-    return path.rstrip("/") in OPEN or path.startswith(OPEN_BELOW)
+    """What lies below such an address, and not what is at it: `/heartbeats/` is a page, `/heartbeats/NAME` a door of its own."""
+    return path.rstrip("/") in OPEN or (path.startswith(OPEN_BELOW) and path not in OPEN_BELOW)
 
 
 def locked(method: str, path: str) -> Response:

@@ -14,9 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.command import GUARDED, Verb
 from alerthub.errors import Busy
-from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, pages, permits, replies, silences, v1
+from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, permits, replies, silences, v1
 from alerthub.web.access import Access
 from alerthub.web.base import HubView, hub_of, problem
+from alerthub.web.pages import routes as pages
 from alerthub.web.routing import Endpoint, route
 from alerthub.web.v1 import incidents, sending
 

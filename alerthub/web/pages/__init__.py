@@ -1,5 +1,2 @@
-"""Pages for people who look. Server-rendered; reading needs no script. One file for each page, and its addresses at its end."""
-
-from alerthub.web.pages import incident, incidents, live, runbooks, static
-
-ROUTES = [*incidents.ROUTES, *incident.ROUTES, *live.ROUTES, *runbooks.ROUTES, *static.ROUTES]
+"""Pages for people who look. Server-rendered; reading needs no script. One file for each page, and its addresses at its end; all
+of them together are in routes.py. Nothing is imported here: the door itself needs render.py."""

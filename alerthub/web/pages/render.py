@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from alerthub.domain.compose import is_web
 from alerthub.domain.story import Fate
+from alerthub.domain.wording import spoken
 from alerthub.store.columns import EPOCH, MICROSECOND
 from alerthub.web.forms import SAID, is_secure, said
 from alerthub.web.visitor import visitor_of
@@ -42,10 +43,12 @@ def ago(value: str | datetime, now: datetime) -> str:
 
 ENVIRONMENT = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(default=True),
                           undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-ENVIRONMENT.filters |= {"moment": moment, "micros": micros, "ago": ago}
+ENVIRONMENT.filters |= {"moment": moment, "micros": micros, "ago": ago, "spoken": spoken}
 ENVIRONMENT.tests["web"] = is_web
 # What leads where, on top of every page, in this order.
-ENVIRONMENT.globals["places"] = [("/", "Incidents"), ("/health", "Health")]
+ENVIRONMENT.globals["places"] = [
+    ("/", "Incidents"), ("/oncall", "On call"), ("/actions", "Actions"), ("/silences", "Silences"), ("/deliveries", "Deliveries"),
+    ("/heartbeats", "Heartbeats"), ("/health", "Health")]
 
 
 def render(name: str, status: int = 200, **values: Any) -> Response:

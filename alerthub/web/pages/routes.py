@@ -1,0 +1,17 @@
+"""The addresses of all pages."""
+
+from alerthub.web.pages import (
+    actions,
+    deliveries,
+    heartbeats,
+    incident,
+    incidents,
+    live,
+    oncall,
+    runbooks,
+    silences,
+    static,
+)
+
+PAGES = (incidents, incident, live, oncall, actions, silences, deliveries, heartbeats, runbooks, static)
+ROUTES = [one for page in PAGES for one in page.ROUTES]
