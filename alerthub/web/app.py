@@ -14,7 +14,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.command import GUARDED, Verb
 from alerthub.errors import Busy
-from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, pages, permits, replies, silences
+from alerthub.web import (
+    actions,
+    answers,
+    api,
+    health,
+    heartbeats,
+    hooks,
+    links,
+    oncall,
+    pages,
+    permits,
+    replies,
+    reports,
+    silences,
+)
 from alerthub.web.access import Access
 from alerthub.web.base import HubView, hub_of, problem
 from alerthub.web.routing import Endpoint, route
@@ -72,6 +86,7 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
+    *reports.ROUTES,
     *pages.ROUTES,
 ]
 
