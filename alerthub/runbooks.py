@@ -1,4 +1,4 @@
-"""Runbooks: Markdown files whose front matter says which labels they are for. Read here, and made safe HTML here.
+"""Runbooks: Markdown files whose front matter says which labels they are for. Read here.
 
 Which runbook an incident gets is decided in domain/runbook.py.
 """
@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nh3
 import yaml
-from markdown_it import MarkdownIt
 
 from alerthub.domain.matcher import Matcher, parse_matcher
 from alerthub.domain.runbook import Runbook
 from alerthub.errors import ConfigError, Problem
+from alerthub.markdown import render
 
 KEYS = ("title", "matchers", "owner", "actions")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -24,20 +23,6 @@ FENCE = "---"
 FIRST_LINE = 2      # of the front matter, below the fence
 EXAMPLES = {"matchers": "['alertname=\"DiskFull\"']", "actions": "[safe-mode]"}
 SHAPE = "the file must begin with a line ---, then title: and matchers:, then a line ---"
-
-MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
-TAGS = {
-    "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "strong",
-    "table", "tbody", "td", "th", "thead", "tr", "ul",
-}
-ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
-
-
-def render(text: str) -> str:
-    """Markdown as HTML that cannot act: no script, no raw HTML, no image, links only to http, https, mailto and relative
-    addresses, each with rel="noopener noreferrer"."""
-    return nh3.clean(MARKDOWN.render(text), tags=TAGS, attributes=ATTRIBUTES, link_rel="noopener noreferrer",
-                     url_schemes={"http", "https", "mailto"})
 
 
 def read_runbooks(folder: Path) -> tuple[Runbook, ...]:

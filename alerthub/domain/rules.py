@@ -260,3 +260,12 @@ class Rules:
             for destination in told:
                 found.setdefault(destination.key, destination)
         return found
+
+    @cached_property
+    def owners(self) -> Mapping[str, str]:
+        """Whose own each destination is, by key, of those that are somebody's."""
+        found: dict[str, list[str]] = {}
+        for person, told in self.contacts.items():
+            for destination in told:
+                found.setdefault(destination.key, []).append(person)
+        return {key: ", ".join(names) for key, names in found.items()}

@@ -20,12 +20,13 @@ from sqlalchemy import (
 from alerthub.store.columns import EPOCH, MICROSECOND, Instant, RowId, holds, metadata
 from alerthub.store.schema_actions import action_runs, freezes, latch_causes, latches, looks, permits, votes
 from alerthub.store.schema_people import heard, heartbeats, identities, keys, link_codes, overrides, silences, timers
-from alerthub.store.schema_record import anchors, pruned
+from alerthub.store.schema_record import anchors, pruned, reports
 
 __all__ = [
     "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "anchors", "clocks", "deliveries", "destinations",
     "events", "freezes", "heard", "heartbeats", "holds", "identities", "incidents", "keys", "lanes", "latch_causes", "latches",
-    "leaders", "link_codes", "looks", "metadata", "overrides", "permits", "pruned", "quarantine", "silences", "timers", "votes",
+    "leaders", "link_codes", "looks", "metadata", "overrides", "permits", "pruned", "quarantine", "reports", "silences", "timers",
+    "votes",
 ]
 
 incidents = Table(
@@ -103,6 +104,10 @@ events = Table(
     Column("hash", Text),
     UniqueConstraint("incident_id", "seq"),
 )
+# For whoever looks back over many incidents. People acknowledge and targets are latched seldom: no webhook pays for these.
+ACKNOWLEDGED, LATCH = text("kind = 'acknowledged'"), text("kind = 'latch'")
+Index("ix_events_acknowledged", events.c.incident_id, events.c.at, sqlite_where=ACKNOWLEDGED, postgresql_where=ACKNOWLEDGED)
+Index("ix_events_latch", events.c.at, sqlite_where=LATCH, postgresql_where=LATCH)
 
 lanes = Table(
     "lanes", metadata,

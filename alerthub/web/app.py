@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.command import GUARDED, Verb
 from alerthub.errors import Busy
-from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, permits, replies, silences, v1
+from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, permits, replies, reports, silences, v1
 from alerthub.web.access import Access
 from alerthub.web.base import HubView, hub_of, problem
 from alerthub.web.pages import routes as pages
@@ -75,6 +75,7 @@ ROUTES = [
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
     *v1.ROUTES,
+    *reports.ROUTES,
     *pages.ROUTES,
 ]
 

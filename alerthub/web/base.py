@@ -91,7 +91,8 @@ def answer(status: int, body: Mapping[str, Any] | list[Any], headers: Mapping[st
 
 
 TITLES = {400: "bad request", 401: "not authorised", 403: "forbidden", 404: "not found", 405: "method not allowed",
-          408: "too slow", 409: "conflict", 413: "body too large", 422: "not possible", 500: "internal error", 503: "not now"}
+          408: "too slow", 409: "conflict", 412: "precondition failed", 413: "body too large",
+          422: "not possible", 428: "precondition required", 500: "internal error", 503: "not now"}
 
 
 def problem(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -32,10 +32,10 @@ class BadForm(Exception):
         super().__init__(reason)
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, limit: int = FORM_LIMIT) -> dict[str, str]:
     """The fields, the last one of each name. Raises BadForm for what is too large, late, unreadable, or not from our pages."""
     try:
-        body = await read_body(request, FORM_LIMIT, hub_of(request).door.body_seconds)
+        body = await read_body(request, limit, hub_of(request).door.body_seconds)
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except NoBody as error:
         raise BadForm(error.status, str(error)) from None

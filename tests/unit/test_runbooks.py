@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from alerthub.domain.runbook import Runbook, choose
 from alerthub.errors import ConfigError
-from alerthub.runbooks import TAGS, read_runbooks, render
+from alerthub.markdown import TAGS, render
+from alerthub.runbooks import read_runbooks
 
 GOOD = """---
 title: The disk is full

@@ -8,10 +8,11 @@ from alerthub.web.pages import (
     incidents,
     live,
     oncall,
+    report,
     runbooks,
     silences,
     static,
 )
 
-PAGES = (incidents, incident, live, oncall, actions, silences, deliveries, heartbeats, runbooks, static)
+PAGES = (incidents, incident, report, live, oncall, actions, silences, deliveries, heartbeats, runbooks, static)
 ROUTES = [one for page in PAGES for one in page.ROUTES]
