@@ -14,9 +14,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.command import GUARDED, Verb
 from alerthub.errors import Busy
-from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, pages, permits, replies, silences
+from alerthub.web import (
+    accounts,
+    actions,
+    answers,
+    api,
+    health,
+    heartbeats,
+    hooks,
+    links,
+    oncall,
+    pages,
+    permits,
+    replies,
+    silences,
+)
 from alerthub.web.access import Access
 from alerthub.web.base import HubView, hub_of, problem
+from alerthub.web.gate import Gate
 from alerthub.web.routing import Endpoint, route
 
 logger = logging.getLogger("alerthub.web")
@@ -72,6 +87,7 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
+    *accounts.ROUTES,
     *pages.ROUTES,
 ]
 
@@ -107,9 +123,11 @@ def hook_of(path: str) -> str:
 
 def routed(hub: HubView) -> Starlette:
     routes = [Route(one.path, guarded(one.endpoint), methods=list(one.methods or ())) for one in ROUTES]
-    app = Starlette(routes=routes, middleware=[Middleware(Access, hub=hub)], exception_handlers={HTTPException: refused})
+    gate = Gate(hub)
+    app = Starlette(routes=routes, middleware=[Middleware(Access, hub=hub, gate=gate)],
+                    exception_handlers={HTTPException: refused})
     app.router.redirect_slashes = False
-    app.state.hub = hub
+    app.state.hub, app.state.gate = hub, gate
     return app
 
 
