@@ -4,6 +4,7 @@ refused is said as NotGranted, and changes nothing; whoever calls has hashed wha
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,6 +20,7 @@ KINDS = frozenset({"login", "scoped"})      # of accounts whose person is in the
 SETUP, INVITE = "setup", "invite"
 SETUP_LIVES, INVITE_LIVES = timedelta(hours=1), timedelta(days=3)
 LONGEST_TOKEN = timedelta(days=366)
+NUMBER = re.compile("[0-9]{1,15}")
 USED = "This link is wrong, too old, or was used already. Ask for a new one."
 
 
@@ -58,7 +60,7 @@ def person_behind(tx: Tx, rules: Rules, account: Account) -> Person | None:
     if account.kind == "login":
         found = accounts.find(tx, account.id)
         return None if found is None or found.disabled_at is not None else person_of(rules.people, found.name, found.role)
-    token = sessions.token_of(tx, int(account.id)) if account.id.isdecimal() else None
+    token = sessions.token_of(tx, int(account.id)) if NUMBER.fullmatch(account.id) else None
     return None if token is None or token.revoked_at is not None else owner_of(rules, token)
 
 

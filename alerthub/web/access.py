@@ -40,8 +40,8 @@ ONLY_HTTPS = [(b"strict-transport-security", b"max-age=31536000")]
 POLICIES = {may_run: (b"content-security-policy", CONTENT.format(SCRIPTS if may_run else "").encode())
             for may_run in (True, False)}
 ANOTHER_SITE = "this request was started by another site"
-NOT_LOGGED_IN = ("log in, or send the header Authorization: Bearer with a token: one of your own (page Account), or "
-                 "server.api_token")
+NOT_LOGGED_IN = ("log in, or send the header Authorization: Bearer with a token: one of your own (page Account, alerthub token "
+                 "add), or server.api_token")
 
 
 class Access:

@@ -131,7 +131,7 @@ async def make_token(request: Request) -> Response:
         service = fields.get("service", "")
         owner = "" if service else visitor.person.name if visitor.person is not None else ""
         if not owner and not service:
-            raise access.NotGranted("a token of a person is made by that person, logged in or with their own token; for a "
+            raise access.NotGranted("that needs a person: one's own token is made logged in, or with people[].api_token; for a "
                                     "program say service: its name")
         name, scope = service or fields.get("name", ""), fields.get("scope", "view")
         return access.make_token(tx, hub.rules, asker, owner, name, scope, lasts, now)

@@ -59,7 +59,8 @@ async def code_for(hub: RunningHub, name: str, role: str = "") -> str:
     return str(await hub.store.write(lambda tx: access.invite(tx, hub.hub.rules, ADMIN, name, role, hub.hub.clock.now())))
 
 
-async def member(hub: RunningHub, name: str = "ayse", role: str = "", password: str = PASSWORD, address: str = "10.0.0.1") -> Browser:
+async def member(hub: RunningHub, name: str = "ayse", role: str = "", password: str = PASSWORD,
+                 address: str = "10.0.0.1") -> Browser:
     """Somebody who was invited, has chosen a password, and is logged in."""
     browser = Browser(hub, address)
     path = f"/invited/{await code_for(hub, name, role)}"

@@ -20,8 +20,8 @@ PLACE = "/people"
 ONLY_ADMINS = "Only an admin sees who can log in."
 
 
-async def show(request: Request, status: int = 200, link: str = "", error: str = "") -> Response:
-    """`link` is an invitation, shown this once."""
+async def show(request: Request, status: int = 200, invitation: str = "", error: str = "") -> Response:
+    """`invitation` is its link, shown this once."""
     hub, visitor = hub_of(request), known(request)
     if not visitor.may(Right.administer):
         return page(request, "missing.html", 403, what=f"page for you: {ONLY_ADMINS.lower()[:-1]}")
@@ -32,7 +32,7 @@ async def show(request: Request, status: int = 200, link: str = "", error: str =
     rows = [{"account": one, "person": person_of(people, one.name, one.role), "is_configured": one.name in people,
              "is_invited": one.name in waiting} for one in found]
     without = [person for name, person in people.items() if name not in {one.name for one in found}] if not after else []
-    return page(request, "people.html", status, rows=rows, without=without, link=link, error=error, roles=ROLES, events=events,
+    return page(request, "people.html", status, rows=rows, without=without, invitation=invitation, error=error, roles=ROLES, events=events,
                 next=found[-1].name if len(found) == accounts.PAGE else "")
 
 
@@ -47,7 +47,7 @@ async def invite(request: Request) -> Response:
         return await show(request, error.status, error=str(error))
     except access.NotGranted as error:
         return await show(request, error.status, error=str(error))
-    return await show(request, link=f"{hub.door.public_url}/invited/{code}")
+    return await show(request, invitation=f"{hub.door.public_url}/invited/{code}")
 
 
 async def change(request: Request) -> Response:
