@@ -32,18 +32,20 @@ from alerthub.engine.timed import Timed
 from alerthub.engine.worker import Worker
 from alerthub.equipment import close_all, equip, outbound
 from alerthub.errors import Busy, ConfigError
-from alerthub.flow import beat
+from alerthub.flow import access, beat
 from alerthub.flow.links import view
 from alerthub.metrics import Metrics
 from alerthub.outbound import NO_ANSWER
+from alerthub.passwords import Passwords
 from alerthub.sources.base import Source
+from alerthub.store.accounts import adopt
 from alerthub.store.calls import Caller
 from alerthub.store.database import Store
 from alerthub.store.leases import resign
 from alerthub.store.migrate import ready
 from alerthub.telemetry import tracer_for
 from alerthub.web.app import build as build_web
-from alerthub.web.base import Door
+from alerthub.web.base import Door, PasswordCheck, Provider
 
 logger = logging.getLogger("alerthub")
 TAKE_OVER_PAUSE = 1.0     # seconds
@@ -62,6 +64,7 @@ class Hub:
         self.tracer = tracer_for(traces.otlp_endpoint if traces else "", os.environ)
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{self.clock.new_id()[-8:]}"
         self.equipment = equip(config, self.http, self.clock)
+        self.passwords: PasswordCheck = Passwords()
         self.store = Store(config.model.database.url, self.clock.new_id, self.clock.now,
                            Caller(self.owner, self.clock.monotonic))
         self.worker = Worker(self.store, lambda: self.equipment.plant, self.clock, self.metrics, self.owner,
@@ -92,6 +95,10 @@ class Hub:
         return self.equipment.door
 
     @property
+    def provider(self) -> Provider | None:
+        return self.equipment.provider
+
+    @property
     def sources(self) -> Mapping[str, Source]:
         return self.equipment.sources
 
@@ -113,6 +120,7 @@ class Hub:
         away: nothing is claimed before it is known what time it is."""
         await (self.worker.hours.follow() if self.store.is_sqlite else self.worker.hours.look(self.steered))
         await self.take_over()
+        await self.offer_setup()
         self.listening.start(self.listeners)
         self.loops = {"worker": asyncio.create_task(self.worker.run(), name="worker"),
                       "rounds": asyncio.create_task(self.rounds.run(), name="rounds")}
@@ -124,9 +132,22 @@ class Hub:
     async def take_over(self) -> None:
         """What the configuration changes about what is there already: heartbeats, and alerts that fire."""
         await self.store.write(lambda tx: beat.start(tx, self.rules, self.clock.now()))
+        await self.store.write(lambda tx: adopt(tx, self.rules.people.keys()))
         if self.sweeping is not None:
             self.sweeping.cancel()
         self.sweeping = asyncio.create_task(sweep(self.store, self.rules, self.clock, self.metrics, self.nudge), name="sweep")
+
+    async def offer_setup(self) -> None:
+        """Whoever reads the console becomes the first admin, where one must log in and nobody can. Said once; only a hash is
+        kept.
+        """
+        if (self.door.is_loopback and not self.door.api_token) or self.provider is not None:
+            return
+        code = await self.store.write(lambda tx: access.offer_setup(tx, self.rules, self.clock.now()))
+        if code:
+            logger.warning("nobody can log in yet. Whoever opens this link first, within an hour, chooses a name and a password "
+                           "and is the admin: %s/setup/%s (a new start makes a new one)", self.door.public_url, code,
+                           extra={"event": "access.setup"})
 
     async def take_over_in_the_end(self) -> None:
         """However long the database is busy: a heartbeat that is missing is never said again."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import uvicorn
 
-from alerthub import cli_actions, cli_audit, cli_oncall, cli_people, cli_silence, log
+from alerthub import cli_access, cli_actions, cli_audit, cli_oncall, cli_people, cli_silence, log
 from alerthub.app import Hub
 from alerthub.cli_base import ask_hub, config_option, configured, fails_plainly, find_config, json_option, not_ours
 from alerthub.clock import SystemClock
@@ -257,6 +257,6 @@ def demo(port: int, once: bool) -> None:
         asyncio.run(run_demo(port, once=once))
 
 
-for command in (*cli_people.COMMANDS, *cli_actions.COMMANDS, cli_oncall.oncall, cli_oncall.override, cli_oncall.calendar,
-                cli_silence.silence, cli_audit.audit):
+for command in (*cli_people.COMMANDS, *cli_access.COMMANDS, *cli_actions.COMMANDS, cli_oncall.oncall, cli_oncall.override,
+                cli_oncall.calendar, cli_silence.silence, cli_audit.audit):
     main.add_command(command)

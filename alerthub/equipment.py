@@ -31,6 +31,7 @@ from alerthub.engine.silencing import Keeper
 from alerthub.errors import AlerthubError, ConfigError, SendFailed
 from alerthub.flow.serving import Armed, Arsenal
 from alerthub.outbound import client
+from alerthub.registry import named
 from alerthub.resources import folder
 from alerthub.runbooks import read_runbooks
 from alerthub.settings import revealed, secrets_in
@@ -39,7 +40,9 @@ from alerthub.sources.alertmanager_api import AlertmanagerAsker
 from alerthub.sources.alertmanager_silences import AlertmanagerSilences
 from alerthub.sources.base import Source
 from alerthub.store.database import password_of
-from alerthub.web.base import Door
+from alerthub.web.base import Door, Limits, Provider
+
+OIDC = "alerthub.oidc:Oidc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Equipment:
     askers: Mapping[str, Asker]
     keepers: Mapping[str, Keeper]
     door: Door
+    provider: Provider | None = None
 
 
 def equip(config: Config, http: httpx.AsyncClient, clock: Clock) -> Equipment:
@@ -75,7 +79,8 @@ def equip(config: Config, http: httpx.AsyncClient, clock: Clock) -> Equipment:
     keepers = {entry.name: AlertmanagerSilences(entry.reconcile, http) for entry in config.model.sources
                if isinstance(entry, AlertmanagerSettings) and entry.reconcile is not None}
     arsenal = make_arsenal(config, rules, ActionWire(http, clock))
-    return Equipment(config, Plant(rules, channels, arsenal), listeners, sources, askers, keepers, door_of(config))
+    return Equipment(config, Plant(rules, channels, arsenal), listeners, sources, askers, keepers, door_of(config),
+                     provider_of(config, http))
 
 
 def make_channels(config: Config, wire: Wire, heard: frozenset[str]) -> tuple[
@@ -133,7 +138,17 @@ def hide_secrets(config: Config) -> None:
 def door_of(config: Config) -> Door:
     server = config.model.server
     return Door(server.public_url, config.is_loopback, revealed(server.api_token) or "", server.max_body_size,
-                people=tokens_of(config.model), permit_keys=permit_keys(config.model))
+                people=tokens_of(config.model), permit_keys=permit_keys(config.model),
+                limits=Limits(config.model.access.session.idle, config.model.access.session.absolute))
+
+
+def provider_of(config: Config, http: httpx.AsyncClient) -> Provider | None:
+    """Imported where it is wanted only: it needs the extra `oidc`."""
+    settings = config.model.access.oidc
+    if settings is None:
+        return None
+    made: Provider = named(OIDC)(settings, http, config.model.server.public_url)
+    return made
 
 
 def outbound() -> httpx.AsyncClient:

@@ -7,6 +7,7 @@ AlerthubError
 ├── ActionFailed       the whole vocabulary of an action that did not do its work
 ├── ActionUnknown    its answer was lost: perhaps it did
 ├── Unreachable      a source could not be asked which alerts fire
+├── NotProved          nobody knows who that is (OpenID Connect)
 ├── Busy               the hub cannot take this now (answered 503)
 └── Conflict           somebody was first; run the unit of work again
 """
@@ -102,6 +103,10 @@ class ActionUnknown(AlerthubError):
 
 class Unreachable(AlerthubError):
     """A source could not be asked which alerts fire. The text names it and says why, without credentials."""
+
+
+class NotProved(AlerthubError):
+    """The provider of OpenID Connect did not prove who somebody is. The text is for that person, and holds nothing of theirs."""
 
 
 class Busy(AlerthubError):

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 
 from alerthub.actions.base import ActionSettings, TargetSettings
 from alerthub.channels.base import ChannelSettings
+from alerthub.config.access import AccessSettings
 from alerthub.config.people import AnswersSettings, EscalationPolicy, FlappingSettings, Person, Schedule, Text
 from alerthub.config.telemetry import Telemetry
 from alerthub.config.times import Location, Name, TimeIntervalSettings
@@ -260,6 +261,7 @@ class ConfigModel(Settings):
     time_intervals: tuple[TimeIntervalSettings, ...] = ()
     route: RouteSettings
     log: Log = Field(default_factory=Log)
+    access: AccessSettings = Field(default_factory=AccessSettings)
     telemetry: Telemetry | None = None
     reopen_window: Duration = timedelta(hours=1)
     ack_timeout: Duration = timedelta(0)

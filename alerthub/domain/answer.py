@@ -14,12 +14,12 @@ from alerthub.domain.message import IncidentStatus
 from alerthub.domain.person import Account, Person, Right
 from alerthub.domain.rules import Rules
 
-# Doors that have let somebody in by themselves: the bearer of the API, whoever may run the program or is on its machine,
-# PagerDuty's own log-in.
-TRUSTED = frozenset({"api", "cli", "local", "pagerduty"})
+# Doors that have let somebody in by themselves: the bearer of the API, a program with a token of its own, whoever may run the
+# program or is on its machine, PagerDuty's own log-in.
+TRUSTED = frozenset({"api", "cli", "local", "pagerduty", "service"})
 
 
-DOORS = {"api": "API", "cli": "command line", "local": "this machine", "pagerduty": "PagerDuty"}
+DOORS = {"api": "API", "cli": "command line", "local": "this machine", "pagerduty": "PagerDuty", "service": "service"}
 AUTOMATION = "pagerduty:automation"         # whatever acts there without being a person
 ECHO_SPAN = timedelta(minutes=5)            # so late may its clock say that it did what the hub told it to do
 
@@ -88,7 +88,9 @@ class Decision:
 
 DONE = Decision(Outcome.done)
 NEEDS_PERSON = ("An approval needs a person, as a release, an override and lifting a freeze do; this door is nobody's in "
-                "particular. Use your own token (people[].api_token), or chat.")
+                "particular. Use your own token (people[].api_token), or chat, or log in.")
+NOT_CONFIGURED = ("{} is not in `people` of the configuration. An approval, a release, an override and lifting a freeze are "
+                  "theirs who stand there: their words are counted. Nothing was done.")
 
 
 def refused(why: Why, text: str) -> Decision:
@@ -115,14 +117,22 @@ def lifts_freezes(person: Person) -> bool:
 def may_ask(person: Person, verb: Verb) -> bool:
     if verb is Verb.unfreeze:
         return lifts_freezes(person)
-    return verb in (Verb.approve, Verb.deny) or any(person.may(right) for right in NEEDED.get(verb, (Right.respond,)))
+    if verb in (Verb.approve, Verb.deny):       # whose word counts says approval.py; a token must be made for it
+        return person.scope is None or Right.approve in person.scope or (verb is Verb.deny and Right.respond in person.scope)
+    return any(person.may(right) for right in NEEDED.get(verb, (Right.respond,)))
 
 
 def permission(rules: Rules, who: Who, verb: Verb) -> Decision:
     """Whether they may ask for that at all. Whose word counts for what waits depends on what it is: see approval.py."""
     if who.person is not None:
+        # Else one human could ask as one account and agree as another (R-43).
+        if verb in GUARDED and verb is not Verb.freeze and who.person.name not in rules.people:
+            return refused(Why.not_allowed, NOT_CONFIGURED.format(who.person.name))
         if may_ask(who.person, verb):
             return DONE
+        if who.person.scope is not None:
+            return refused(Why.not_allowed, f"This token of {who.person.name} may not do that; it was made to "
+                           f"{' and '.join(sorted(who.person.scope))}.")
         return refused(Why.not_allowed, f"{who.person.name} is {who.person.role} here. {ONLY_FOR[verb]}" if verb in ONLY_FOR else
                        f"{who.person.name} is {who.person.role} here and may only look.")
     if who.account.kind in TRUSTED:

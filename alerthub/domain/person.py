@@ -29,7 +29,9 @@ class Account:
     """Who spoke, as the provider proves it, never by a name that its owner can choose. `id`: Slack `U012AB3CD`, Telegram's
     numeric id, an address that a signed link was mailed to. `name` is only shown."""
 
-    kind: str       # slack, telegram, email, pagerduty, api, cli; token: a person's own, whose name is the id
+    # slack, telegram, email, pagerduty, api, cli; login: who has logged in, token: a person's own of the configuration, both with
+    # the name as id; scoped, service: a token of the database by its number, a person's or nobody's
+    kind: str
     id: str
     name: str = ""
 
@@ -41,21 +43,25 @@ class Account:
 @dataclass(frozen=True, slots=True)
 class Person:
     """`accounts` are (kind, id) pairs from the configuration; `contact` the kinds to reach them by, in order. A role that is
-    none of the four is a responder who may approve what asks for that role."""
+    none of the four is a responder who may approve what asks for that role. `scope`: all that the token leaves them by which they
+    speak now; None where it is they themselves."""
 
     name: str
     role: str = "responder"
     grants: frozenset[str] = frozenset()
     accounts: frozenset[tuple[str, str]] = frozenset()
     contact: tuple[str, ...] = ()
+    scope: frozenset[Right] | None = None
 
     def may(self, right: Right) -> bool:
+        if self.scope is not None and right not in self.scope:
+            return False
         own = RIGHTS.get(self.role, RIGHTS["responder"])
         return right in own or (right is Right.approve and ("approver" in self.grants or self.role not in RIGHTS))
 
     def may_approve(self, role: str) -> bool:
         """Whether their word counts where `role` is asked for: theirs by role or by grant."""
-        return role == self.role or role in self.grants
+        return (role == self.role or role in self.grants) and (self.scope is None or Right.approve in self.scope)
 
     def decides(self, asked: Collection[str]) -> bool:
         """Whether their word lets anything happen, where these roles are asked to approve: who could speak with their voice

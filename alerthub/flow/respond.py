@@ -31,7 +31,7 @@ from alerthub.domain.person import Account
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import end_of
 from alerthub.domain.words import NotUnderstood, Said, named, parse
-from alerthub.flow import approve, change, seen, tell
+from alerthub.flow import access, approve, change, seen, tell
 from alerthub.flow.labels import common_labels
 from alerthub.store import alerts as alert_store
 from alerthub.store import closings, lanes, latches, people
@@ -85,6 +85,9 @@ def used(tx: Tx, press: Press, known: Answer) -> Answer:
 
 
 def who_is(tx: Tx, rules: Rules, account: Account) -> Who:
+    """As of now: who was disabled or has left the configuration since they came in is nobody."""
+    if account.kind in access.KINDS:
+        return Who(account, access.person_behind(tx, rules, account))
     return recognised(rules, account, people.linked(tx, account.key))
 
 

@@ -20,12 +20,13 @@ ANSWER_KEPT = 500
 POSTED = "pagerduty:"       # the keys of its webhooks
 
 
-def signing_key(tx: Tx) -> bytes:
-    """The key of buttons and links: random, made by whoever needs it first, the same for all replicas and after a restart."""
-    query = select(keys.c.value).where(keys.c.name == "buttons")
+def signing_key(tx: Tx, name: str = "buttons") -> bytes:
+    """The key of buttons and links, or another: random, made by whoever needs it first, the same for all replicas and after a
+    restart."""
+    query = select(keys.c.value).where(keys.c.name == name)
     found = tx.conn.execute(query).scalar()
     if found is None:
-        tx.conn.execute(tx.insert(keys).values(name="buttons", value=secrets.token_bytes(KEY_BYTES)).on_conflict_do_nothing())
+        tx.conn.execute(tx.insert(keys).values(name=name, value=secrets.token_bytes(KEY_BYTES)).on_conflict_do_nothing())
         found = tx.conn.execute(query).scalar_one()
     return bytes(found)
 

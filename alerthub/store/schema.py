@@ -18,15 +18,16 @@ from sqlalchemy import (
 )
 
 from alerthub.store.columns import EPOCH, MICROSECOND, Instant, RowId, holds, metadata
+from alerthub.store.schema_access import access_events, access_links, accounts, login_attempts, sessions, tokens
 from alerthub.store.schema_actions import action_runs, freezes, latch_causes, latches, looks, permits, votes
 from alerthub.store.schema_people import heard, heartbeats, identities, keys, link_codes, overrides, silences, timers
 from alerthub.store.schema_record import anchors, pruned, reports
 
 __all__ = [
-    "EPOCH", "MICROSECOND", "Instant", "RowId", "action_runs", "alerts", "anchors", "clocks", "deliveries", "destinations",
-    "events", "freezes", "heard", "heartbeats", "holds", "identities", "incidents", "keys", "lanes", "latch_causes", "latches",
-    "leaders", "link_codes", "looks", "metadata", "overrides", "permits", "pruned", "quarantine", "reports", "silences", "timers",
-    "votes",
+    "EPOCH", "MICROSECOND", "Instant", "RowId", "access_events", "access_links", "accounts", "action_runs", "alerts",
+    "anchors", "clocks", "deliveries", "destinations", "events", "freezes", "heard", "heartbeats", "holds", "identities",
+    "incidents", "keys", "lanes", "latch_causes", "latches", "leaders", "link_codes", "login_attempts", "looks", "metadata",
+    "overrides", "permits", "pruned", "quarantine", "reports", "sessions", "silences", "timers", "tokens", "votes",
 ]
 
 incidents = Table(

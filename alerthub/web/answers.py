@@ -13,18 +13,19 @@ from starlette.responses import Response
 
 from alerthub.domain.answer import Why
 from alerthub.domain.command import Answer, Command, Outcome, Verb
-from alerthub.domain.person import Account, Right
+from alerthub.domain.person import Account, Person, Right
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import end_of
 from alerthub.domain.wording import typed_line
 from alerthub.errors import Busy
 from alerthub.store import people
-from alerthub.web.access import PERSON, caller
+from alerthub.web.access import caller
 from alerthub.web.api import REFERENCE
 from alerthub.web.base import HubView, answer, hub_of, problem
 from alerthub.web.bodies import NoBody, read_body, unread
 from alerthub.web.repeats import OTHER, BadKey, OtherBody, must_be_same
 from alerthub.web.tags import expected
+from alerthub.web.visitor import visitor_of
 
 BODY_LIMIT = 64 * 1024
 NAME_LIMIT = 100
@@ -120,13 +121,21 @@ def not_done(status: int, told: Answer) -> Response:
     return Response(json.dumps(body, ensure_ascii=False), status, {"cache-control": "no-store"}, made.media_type)
 
 
-def not_theirs(rules: Rules, name: str, asker: str) -> str:
-    """Why a code for this person is not made for who asks, by their own token or by none; empty when it is."""
-    admin = rules.people.get(asker)
-    if name == asker or (admin is not None and admin.may(Right.administer)) or not rules.people[name].decides(rules.approving):
+def not_theirs(rules: Rules, name: str, asker: Person | None) -> str:
+    """Why a code for this person is not made for who asks, or for nobody in particular; empty when it is. A token that was made
+    for less than all that its person may makes none."""
+    is_whole = asker is not None and asker.scope is None
+    if asker is not None and ((is_whole and asker.name == name) or asker.may(Right.administer)):
+        return ""
+    if not rules.people[name].decides(rules.approving):
         return ""
     return (f"{name} may approve or administer, so only {name}'s own token or an admin's makes a code for them (ALERTHUB_TOKEN, "
             "--token-file): give their account in `people`, or let an admin make the code")
+
+
+def person_asking(request: Request) -> Person | None:
+    visitor = visitor_of(request)
+    return visitor.person if visitor is not None else None
 
 
 async def link_code(request: Request) -> Response:
@@ -136,7 +145,7 @@ async def link_code(request: Request) -> Response:
     if name not in hub.rules.people:
         known = ", ".join(sorted(hub.rules.people)) or "none is configured"
         return problem(404, f"there is no person {name[:40]!r}; there are: {known}")
-    if refusal := not_theirs(hub.rules, name, request.scope.get(PERSON, "")):
+    if refusal := not_theirs(hub.rules, name, person_asking(request)):
         return problem(403, refusal)
     expires_at = hub.clock.now() + CODE_LIVES
     try:

@@ -14,9 +14,25 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.command import GUARDED, Verb
 from alerthub.errors import Busy
-from alerthub.web import actions, answers, api, health, heartbeats, hooks, links, oncall, permits, replies, reports, silences, v1
+from alerthub.web import (
+    accounts,
+    actions,
+    answers,
+    api,
+    health,
+    heartbeats,
+    hooks,
+    links,
+    oncall,
+    permits,
+    replies,
+    reports,
+    silences,
+    v1,
+)
 from alerthub.web.access import Access
 from alerthub.web.base import HubView, hub_of, problem
+from alerthub.web.gate import Gate
 from alerthub.web.pages import routes as pages
 from alerthub.web.routing import Endpoint, route
 from alerthub.web.v1 import incidents, sending
@@ -76,6 +92,7 @@ ROUTES = [
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
     *v1.ROUTES,
     *reports.ROUTES,
+    *accounts.ROUTES,
     *pages.ROUTES,
 ]
 
@@ -111,9 +128,11 @@ def hook_of(path: str) -> str:
 
 def routed(hub: HubView) -> Starlette:
     routes = [Route(one.path, guarded(one.endpoint), methods=list(one.methods or ())) for one in ROUTES]
-    app = Starlette(routes=routes, middleware=[Middleware(Access, hub=hub)], exception_handlers={HTTPException: refused})
+    gate = Gate(hub)
+    app = Starlette(routes=routes, middleware=[Middleware(Access, hub=hub, gate=gate)],
+                    exception_handlers={HTTPException: refused})
     app.router.redirect_slashes = False
-    app.state.hub = hub
+    app.state.hub, app.state.gate = hub, gate
     return app
 
 

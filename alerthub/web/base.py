@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -25,6 +26,42 @@ from alerthub.telemetry import Tracer
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a session lasts: unused, and at all."""
+
+    idle: timedelta = timedelta(hours=12)
+    absolute: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Who somebody is, as the provider of OpenID Connect has signed it. `role` is what their groups give them; empty for none."""
+
+    subject: str
+    name: str
+    email: str = ""         # only one that the provider says is verified
+    role: str = ""
+    person: str = ""        # whom of `people` the claim names that the configuration chose for it
+
+
+class Provider(Protocol):
+    """A provider of OpenID Connect (oidc.py). Both raise NotProved, with words for the person."""
+
+    name: str
+
+    async def address(self, state: str, nonce: str, challenge: str) -> str: ...
+    async def prove(self, code: str, verifier: str, nonce: str, now: datetime) -> Claimed: ...
+
+
+class PasswordCheck(Protocol):
+    """See passwords.py."""
+
+    async def hash(self, password: str) -> str: ...
+    async def matches(self, encoded: str, password: str) -> bool: ...
+    def is_outdated(self, encoded: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
     """How the hub may be entered."""
 
@@ -36,6 +73,7 @@ class Door:
     commit_seconds: float = 1.8     # R-2: the sender knows within 2 s
     people: Mapping[str, str] = field(default_factory=dict, repr=False)     # by the SHA-256 of their own token
     permit_keys: Mapping[str, bytes | Signer] = field(default_factory=dict, repr=False)     # by target
+    limits: Limits = Limits()
 
 
 class Watcher(Protocol):
@@ -60,6 +98,7 @@ class HubView(Protocol):
     clock: Clock
     metrics: Metrics
     tracer: Tracer
+    passwords: PasswordCheck
 
     @property
     def live(self) -> Watch: ...
@@ -67,6 +106,8 @@ class HubView(Protocol):
     def rules(self) -> Rules: ...
     @property
     def door(self) -> Door: ...
+    @property
+    def provider(self) -> Provider | None: ...
     @property
     def sources(self) -> Mapping[str, Source]: ...
     @property
@@ -92,7 +133,7 @@ def answer(status: int, body: Mapping[str, Any] | list[Any], headers: Mapping[st
 
 TITLES = {400: "bad request", 401: "not authorised", 403: "forbidden", 404: "not found", 405: "method not allowed",
           408: "too slow", 409: "conflict", 412: "precondition failed", 413: "body too large",
-          422: "not possible", 428: "precondition required", 500: "internal error", 503: "not now"}
+          422: "not possible", 428: "precondition required", 429: "too many", 500: "internal error", 503: "not now"}
 
 
 def problem(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -17,10 +17,11 @@ from alerthub.domain.answer import Why
 from alerthub.domain.command import UNKNOWN, Answer, Outcome, press_of_link
 from alerthub.domain.person import Account
 from alerthub.errors import Busy
-from alerthub.web.access import PERSON, person_by
 from alerthub.web.base import hub_of
 from alerthub.web.bodies import NoBody, read_body
+from alerthub.web.gate import person_by
 from alerthub.web.pages.render import render
+from alerthub.web.visitor import visitor_of
 
 TOKEN = re.compile(r"[A-Za-z0-9_.=-]{1,200}")      # ours have about 60 characters
 VERBS = {       # the question, and the button
@@ -82,10 +83,12 @@ async def proof_of(request: Request) -> str | None:
 
 
 def proved_by(request: Request, token: str) -> Account | None:
-    """The person who has shown their own token: on the page, or to the browser."""
-    door = hub_of(request).door
-    person = person_by(door, token) if token else request.scope.get(PERSON, "")
-    return Account("token", person, person) if person else None
+    """The person who has shown their own token on the page, or is logged in."""
+    if token:
+        person = person_by(hub_of(request).door, token)
+        return Account("token", person, person) if person else None
+    visitor = visitor_of(request)
+    return visitor.account if visitor is not None and visitor.account.kind in ("token", "login", "scoped") else None
 
 
 def answered(answer: Answer, token: str, *, is_proved: bool = False) -> Response:

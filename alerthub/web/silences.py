@@ -29,6 +29,7 @@ from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.bodies import NoBody, read_body, unread
 from alerthub.web.repeats import OTHER, BadKey, OtherBody, once
 from alerthub.web.tags import expected
+from alerthub.web.visitor import visitor_of
 
 STATES = frozenset({"", "active", "expired", "all"})
 BODY, LIMIT, MOST = 256 * 1024, 50, 200
@@ -111,7 +112,8 @@ async def expire_silence(request: Request) -> Response:
 def actor_of(request: Request, by: str) -> Actor:
     """The same as of the answers of the API: a person by their own token, else the API, under whatever name was given."""
     account = caller(request.scope, typed_line(by, NAME_LIMIT))
-    return Who(account, hub_of(request).rules.people.get(account.id) if account.kind == "token" else None).actor
+    visitor = visitor_of(request)
+    return Who(account, visitor.person if visitor is not None else None).actor
 
 
 @dataclass(frozen=True, slots=True)

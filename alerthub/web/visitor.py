@@ -15,11 +15,14 @@ VISITOR = "alerthub.visitor"        # in the scope of a request; absent where no
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """`account` is how they came in, and with what they speak in commands; `person` None for whoever is nobody in particular:
-    this machine, or the shared token. `csrf` goes into every form."""
+    this machine, the shared token, a service. `csrf` goes into every form. `session` names the one of a browser, without opening
+    it; `scope` is all that a token of the database leaves them."""
 
     account: Account
     person: Person | None = None
     csrf: str = ""
+    session: str = ""
+    scope: frozenset[Right] | None = None
 
     @property
     def name(self) -> str:
@@ -34,7 +37,7 @@ class Visitor:
         """As a page shows it. The room that does it decides again."""
         if self.person is not None:
             return self.person.may(right)
-        return self.account.kind in TRUSTED and right is not Right.approve
+        return self.account.kind in TRUSTED and right is not Right.approve and (self.scope is None or right in self.scope)
 
 
 def visitor_of(request: Request) -> Visitor | None:

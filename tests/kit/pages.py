@@ -16,7 +16,8 @@ ALLOWED = {
     "class", "id", "href", "rel", "lang", "charset", "name", "content", "title", "start", "type", "role", "open", "hidden",
     "tabindex", "method", "action", "value", "placeholder", "for", "rows", "cols", "selected", "checked", "required",
     "disabled", "readonly", "maxlength", "minlength", "min", "max", "step", "pattern", "autocomplete", "list", "src", "defer",
-    "datetime", "colspan", "rowspan", "scope", "multiple", "size", "inputmode", "spellcheck", "accesskey", "viewbox", "width",
+    "datetime", "colspan", "rowspan", "scope", "multiple", "size", "inputmode", "spellcheck", "autocapitalize",
+    "accesskey", "viewbox", "width",
     "height", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "rx", "d", "points", "transform", "text-anchor",
     "preserveaspectratio", "xmlns",
 }

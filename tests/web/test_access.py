@@ -29,7 +29,9 @@ OPEN = {"/healthz", "/readyz", "/health", "/metrics", "/static/{name}", "/hooks/
         "/replies/{kind}", "/replies/slack/command", "/respond/{token}", "/heartbeats/{name}", "/heartbeats/{name}/{token}",
         "/api/v1/permits/{target:path}",
         # Nothing of an incident is on it.
-        "/runbooks/{name}"}
+        "/runbooks/{name}",
+        # By these one comes in.
+        "/login", "/login/oidc", "/login/oidc/callback", "/setup/{code}", "/invited/{code}"}
 WRONG_PAIRS = [{"authorization": f"Basic {text}"} for text in (
     "", "=", "!!!", "x" * 5000, *(base64.b64encode(pair).decode() for pair in (
         b":", b"\xff\0:x", *(text.encode() for text in (API_TOKEN, f"{API_TOKEN}:", f"x:{API_TOKEN}x", f"x:y:{API_TOKEN}")))))]
@@ -40,7 +42,7 @@ CHANGING = [(path, method) for path, method in GUARDED if method not in ("GET", 
 
 def is_for_persons(path: str, method: str) -> bool:
     """Who has the shared token is nobody in particular."""
-    return path.startswith(("/api/v1/actions/runs/", "/api/v1/latches/")) or (path.rstrip("/"), method) == (
+    return path.startswith(("/api/v1/actions/runs/", "/api/v1/latches/", "/api/v1/tokens")) or (path.rstrip("/"), method) == (
         "/api/v1/freezes", "DELETE")
 
 
@@ -95,8 +97,8 @@ async def test_nobody_enters_from_outside_without_a_token_in_the_configuration(
         outside: RunningHub, path: str, method: str) -> None:
     for headers in ({}, bearer(""), bearer(API_TOKEN), basic(f"x:{API_TOKEN}"), basic("x:"), {"host": "127.0.0.1:8095"}):
         answer = await ask(outside, method, address(path), **headers)
-        assert answer.status_code == 403
-        assert method == "HEAD" or "server.api_token" in answer.json()["reason"]
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert method == "HEAD" or "log in, or send the header" in answer.json()["reason"]
 
 
 @pytest.mark.parametrize(("path", "method"), GUARDED)
@@ -110,7 +112,9 @@ async def test_only_the_token_opens_from_outside(guarded: RunningHub, path: str,
     for headers in (bearer(API_TOKEN), basic(f"ayse:{API_TOKEN}")):
         answer = await ask(guarded, method, address(path), **headers)
         assert answer.status_code not in (401, 500)
-        assert answer.status_code != 403 or (is_for_persons(path, method) and "needs a person" in answer.text)
+        is_form = not path.startswith("/api/") and method == "POST"
+        assert answer.status_code != 403 or (is_for_persons(path, method) and "needs a person" in answer.text) or (
+            is_form and "load the page again" in answer.text)
 
 
 @pytest.mark.parametrize("pair", [f":{API_TOKEN}", f"ayse:{API_TOKEN}", f"ay\u015fe:{API_TOKEN}", f"{'x' * 1000}:{API_TOKEN}"])
@@ -119,11 +123,19 @@ async def test_a_browser_enters_with_any_user_name_and_the_token(guarded: Runnin
 
 
 @pytest.mark.parametrize("path", ["/", "/incidents/1", "/nowhere", "/apiary"])
-async def test_a_browser_without_the_token_is_asked_for_it_on_a_page(guarded: RunningHub, path: str) -> None:
+async def test_a_browser_without_the_token_is_led_to_the_log_in(guarded: RunningHub, path: str) -> None:
+    """Not asked in HTTP's own way: it would go on sending the token, with no way to log out."""
+    answer = await ask(guarded, "GET", path, accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    assert (answer.status_code, answer.headers["location"].split("?")[0]) == (303, "/login")
+    assert "www-authenticate" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/incidents/1", "/nowhere", "/apiary"])
+async def test_a_program_without_the_token_is_asked_for_it_on_a_page(guarded: RunningHub, path: str) -> None:
     answer = await ask(guarded, "GET", path)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="AlertHub"')
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "Any user name will do. The password is the token of this hub" in answer.text
+    assert "as the password of any user name. It is the token of this hub" in answer.text
     assert API_TOKEN not in answer.text
 
 

@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from alerthub.domain.command import UNKNOWN, Answer, Ask, LinkView, Outcome, Press
+from alerthub.domain.route import Route
+from alerthub.domain.rules import Rules
 from alerthub.engine.listening import NOT_KNOWN
 from alerthub.errors import Busy
 from alerthub.web import links
@@ -35,6 +37,7 @@ class ScriptedHub:
     view: LinkView = VIEW
     answer: Answer = field(default_factory=lambda: Answer(Outcome.done, "Acknowledged #17.", 17))
     door: Door = field(default_factory=lambda: Door(PUBLIC, is_loopback=True))
+    rules: Rules = field(default_factory=lambda: Rules(Route("x"), {}))
     is_busy: bool = False
     heard: list[Ask] = field(default_factory=list)
     looked: list[str] = field(default_factory=list)

@@ -57,7 +57,7 @@ def render(name: str, status: int = 200, **values: Any) -> Response:
     return Response(page, status, {"cache-control": "no-store"}, "text/html")
 
 
-def page(request: Request, name: str, status: int = 200, **values: Any) -> Response:
+def page(request: Request, name: str, status: int = 200, /, **values: Any) -> Response:
     """A page for whoever asks for it: with their name, what they may do, and what became of what they have just asked."""
     told = said(request)
     text = ENVIRONMENT.get_template(name).render(visitor=visitor_of(request), path=request.url.path, said=told, **values)

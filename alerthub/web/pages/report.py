@@ -46,7 +46,7 @@ async def change(request: Request) -> Response:
     if visitor is None or not visitor.may(Right.respond):
         return back(request, address, NOT_ALLOWED, is_good=False)
     try:
-        fields = await read_form(request, FORM)
+        fields = await read_form(request, limit=FORM)
     except BadForm as error:
         return shown(request, found, status=error.status, problem=str(error))
     reference, now, name = str(found.number), hub.clock.now(), visitor.name

@@ -1,0 +1,167 @@
+"""`/api/v1`: who can log in, and tokens. The command line asks here; the pages do the same by the same rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alerthub.domain.access import person_of
+from alerthub.domain.person import Right
+from alerthub.domain.rules import Rules
+from alerthub.flow import access
+from alerthub.settings import parse_duration
+from alerthub.store import accounts, logins, sessions
+from alerthub.store.reading import text
+from alerthub.store.tx import Tx
+from alerthub.web.answers import BadBody, body_of
+from alerthub.web.api import NUMBER, BadQuery, number
+from alerthub.web.base import answer, hub_of, problem
+from alerthub.web.bodies import NoBody, unread
+from alerthub.web.gate import asker_of, gate_of
+from alerthub.web.routing import Endpoint, route
+from alerthub.web.visitor import Visitor, visitor_of
+
+BEFORE_ALL = 2**62
+LASTS = "90d"
+
+
+def known(request: Request) -> Visitor:
+    visitor = visitor_of(request)
+    assert visitor is not None, "the door has seen to it"
+    return visitor
+
+
+def for_admins(endpoint: Endpoint) -> Endpoint:
+    """Also to look."""
+    async def run(request: Request) -> Response:
+        if not known(request).may(Right.administer):
+            return problem(403, f"{known(request).name} may not see that; it needs the right to administer")
+        return await endpoint(request)
+
+    return run
+
+
+async def list_accounts(request: Request) -> Response:
+    """By name; `after` is the cursor."""
+    rules, after = hub_of(request).rules, request.query_params.get("after", "")[:200].replace("\0", "")
+    found = await hub_of(request).store.read(lambda tx: accounts.page(tx, after))
+    cursor = found[-1].name if len(found) == accounts.PAGE else None
+    return answer(200, {"items": [view(rules, one) for one in found], "next": cursor})
+
+
+def view(rules: Rules, one: accounts.Stored) -> dict[str, Any]:
+    person = person_of(rules.people, one.name, one.role)
+    return {"name": one.name, "role": person.role if person is not None else None, "is_configured": one.name in rules.people,
+            "has_password": one.has_password, "is_disabled": one.disabled_at is not None, "created_at": text(one.created_at),
+            "created_by": one.created_by, "entered_at": text(one.entered_at)}
+
+
+async def asked(request: Request, known_fields: set[str], room: Callable[[Tx, dict[str, Any], datetime], Any]) -> Any:
+    """What the room gives, or the answer that says why not."""
+    hub = hub_of(request)
+    try:
+        fields = await body_of(request, known_fields)
+        return await hub.store.write(lambda tx: room(tx, fields, hub.clock.now()))
+    except NoBody as error:
+        return unread(error)
+    except BadBody as error:
+        return problem(400, str(error))
+    except access.NotGranted as error:
+        return problem(error.status, str(error))
+
+
+async def invite(request: Request) -> Response:
+    """201 with a link by which that person sets a password, once. It is told to whoever asked, and nowhere else."""
+    hub, asker = hub_of(request), asker_of(request, known(request))
+    found = await asked(request, {"name", "role"}, lambda tx, fields, now: (fields.get("name", ""), access.invite(
+        tx, hub.rules, asker, fields.get("name", ""), fields.get("role", ""), now)))
+    if isinstance(found, Response):
+        return found
+    name, code = found
+    return answer(201, {"name": name, "link": f"{hub.door.public_url}/invited/{code}",
+                        "expires_at": (hub.clock.now() + access.INVITE_LIVES).isoformat()})
+
+
+def changing(room: Callable[[Tx, Rules, access.Asker, str, datetime], None]) -> Endpoint:
+    async def change(request: Request) -> Response:
+        hub, asker, name = hub_of(request), asker_of(request, known(request)), request.path_params["name"]
+        told = await asked(request, set(), lambda tx, _, now: room(tx, hub.rules, asker, logins.storable(name), now))
+        gate_of(request).forget()
+        return told if isinstance(told, Response) else answer(200, {"name": name, "outcome": "done"})
+
+    return change
+
+
+# -- tokens
+
+async def list_tokens(request: Request) -> Response:
+    """One's own; of an admin, and of who is nobody in particular, all."""
+    visitor = known(request)
+    owner = visitor.person.name if visitor.person is not None and not visitor.may(Right.administer) else None
+    if visitor.account.kind == "service" and not visitor.may(Right.administer):
+        return problem(403, "this token may not see that; it needs the right to administer")
+    try:
+        before = number(request, "before", None, BEFORE_ALL) or 0
+    except BadQuery as error:
+        return problem(400, str(error))
+    found = await hub_of(request).store.read(lambda tx: sessions.tokens_of(tx, owner, before))
+    return answer(200, {"items": [token_view(one) for one in found],
+                        "next": found[-1].id if len(found) == sessions.MOST_TOKENS else None})
+
+
+def token_view(one: sessions.Token) -> dict[str, Any]:
+    return {name: text(value) for name, value in asdict(one).items() if name not in ("role", "is_disabled")}
+
+
+async def make_token(request: Request) -> Response:
+    """201 with the token, this once. `service: …` names what it is for when it is nobody's own."""
+    hub, visitor = hub_of(request), known(request)
+    asker = asker_of(request, visitor)
+
+    def room(tx: Tx, fields: dict[str, Any], now: datetime) -> tuple[int, str]:
+        try:
+            lasts = parse_duration(fields.get("lasts", LASTS))
+        except ValueError as error:
+            raise BadBody(f"lasts: {error}") from None
+        service = fields.get("service", "")
+        owner = "" if service else visitor.person.name if visitor.person is not None else ""
+        if not owner and not service:
+            raise access.NotGranted("that needs a person: one's own token is made logged in, or with people[].api_token; for a "
+                                    "program say service: its name")
+        name, scope = service or fields.get("name", ""), fields.get("scope", "view")
+        return access.make_token(tx, hub.rules, asker, owner, name, scope, lasts, now)
+
+    found = await asked(request, {"name", "service", "scope", "lasts"}, room)
+    if isinstance(found, Response):
+        return found
+    return answer(201, {"id": found[0], "token": found[1]})
+
+
+async def revoke_token(request: Request) -> Response:
+    asker, reference = asker_of(request, known(request)), request.path_params["id"]
+    if not NUMBER.fullmatch(reference):
+        return problem(404, f"there is no token {reference[:40]!r}")
+    told = await asked(request, set(), lambda tx, _, now: access.revoke_token(tx, asker, int(reference), now))
+    return told if isinstance(told, Response) else answer(200, {"id": int(reference), "outcome": "done"})
+
+
+async def list_events(request: Request) -> Response:
+    """What happened at the door: log-ins, refusals, invitations, tokens. The newest first."""
+    try:
+        before = number(request, "before", None, BEFORE_ALL) or 0
+    except BadQuery as error:
+        return problem(400, str(error))
+    found = await hub_of(request).store.read(lambda tx: logins.page(tx, before))
+    return answer(200, {"items": found, "next": found[-1]["id"] if len(found) == logins.SHOWN else None})
+
+
+ROUTES = [*route("/api/v1/accounts", for_admins(list_accounts)), *route("/api/v1/accounts", invite, "POST"),
+          *route("/api/v1/accounts/{name}/disable", changing(access.disable), "POST"),
+          *route("/api/v1/accounts/{name}/enable", changing(access.enable), "POST"),
+          *route("/api/v1/tokens", list_tokens), *route("/api/v1/tokens", make_token, "POST"),
+          *route("/api/v1/tokens/{id}", revoke_token, "DELETE"), *route("/api/v1/access/events", for_admins(list_events))]
