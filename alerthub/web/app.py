@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.command import GUARDED, Verb
@@ -24,6 +25,7 @@ from alerthub.web import (
     hooks,
     links,
     oncall,
+    openapi,
     permits,
     replies,
     reports,
@@ -31,8 +33,9 @@ from alerthub.web import (
     v1,
 )
 from alerthub.web.access import Access
-from alerthub.web.base import HubView, hub_of, problem
+from alerthub.web.base import INSTANCE, LONGEST_INSTANCE, HubView, hub_of, problem
 from alerthub.web.gate import Gate
+from alerthub.web.openapi import unknown_parameter
 from alerthub.web.pages import routes as pages
 from alerthub.web.routing import Endpoint, route
 from alerthub.web.v1 import incidents, sending
@@ -90,7 +93,7 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
-    *v1.ROUTES,
+    *v1.ROUTES, *openapi.ROUTES,
     *reports.ROUTES,
     *accounts.ROUTES,
     *pages.ROUTES,
@@ -99,8 +102,16 @@ ROUTES = [
 
 async def refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: "there is nothing at this address", 405: "this address does not take that method"}
+    if error.status_code == 405:
+        return problem(405, "this address does not take that method", {"allow": ", ".join(methods_of(request))})
+    words = {404: "there is nothing at this address"}
     return problem(error.status_code, words.get(error.status_code, str(error.detail)), error.headers)
+
+
+def methods_of(request: Request) -> list[str]:
+    """All that are taken at this address, by whichever route."""
+    found = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for one in found for method in one.methods or ()})
 
 
 class Front:
@@ -117,7 +128,13 @@ class Front:
             answer = await self.receive(Request(scope, receive))
             await answer(scope, receive, send)
             return
-        await self.routed(scope, receive, send)
+        path = scope["path"] if scope["type"] == "http" else ""
+        shown = quote(path[:LONGEST_INSTANCE], errors="replace") if path.startswith("/api/") else ""
+        token = INSTANCE.set(shown[:LONGEST_INSTANCE])
+        try:
+            await self.routed(scope, receive, send)
+        finally:
+            INSTANCE.reset(token)
 
 
 def hook_of(path: str) -> str:
@@ -126,8 +143,21 @@ def hook_of(path: str) -> str:
     return name if path.startswith("/hooks/") and "/" not in name else ""
 
 
+def known_only(one: Route) -> Endpoint:
+    """The endpoint of a route, which refuses what the document of the API does not know."""
+    endpoint: Endpoint = one.endpoint
+    if not one.path.startswith("/api/v1/"):
+        return endpoint
+
+    async def run(request: Request) -> Response:
+        wrong = unknown_parameter(one.path, request.method, request.query_params)
+        return problem(400, wrong) if wrong else await endpoint(request)
+
+    return run
+
+
 def routed(hub: HubView) -> Starlette:
-    routes = [Route(one.path, guarded(one.endpoint), methods=list(one.methods or ())) for one in ROUTES]
+    routes = [Route(one.path, guarded(known_only(one)), methods=list(one.methods or ())) for one in ROUTES]
     gate = Gate(hub)
     app = Starlette(routes=routes, middleware=[Middleware(Access, hub=hub, gate=gate)],
                     exception_handlers={HTTPException: refused})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -132,13 +133,18 @@ def answer(status: int, body: Mapping[str, Any] | list[Any], headers: Mapping[st
 
 
 TITLES = {400: "bad request", 401: "not authorised", 403: "forbidden", 404: "not found", 405: "method not allowed",
-          408: "too slow", 409: "conflict", 412: "precondition failed", 413: "body too large",
-          422: "not possible", 428: "precondition required", 429: "too many", 500: "internal error", 503: "not now"}
+          408: "too slow", 409: "conflict", 412: "changed meanwhile", 413: "body too large", 422: "not possible",
+          428: "precondition required", 429: "too many", 500: "internal error", 501: "not here", 503: "not now"}
+# The path of the question that is being answered, where it is the API's; cut, since a stranger chooses it.
+INSTANCE: ContextVar[str] = ContextVar("instance", default="")
+LONGEST_INSTANCE = 100
 
 
 def problem(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
     """RFC 9457. `detail` says what happened and what to do, without secrets; `reason` is the same, as senders' logs show it."""
     reason = redact(reason)
-    body = {"type": "about:blank", "title": TITLES.get(status, "error"), "status": status, "detail": reason, "reason": reason}
+    body: dict[str, Any] = {"type": "about:blank", "title": TITLES.get(status, "error"), "status": status, "detail": reason, "reason": reason}
+    if instance := INSTANCE.get():
+        body["instance"] = instance
     return Response(json.dumps(body, ensure_ascii=False), status, {**(headers or {}), "cache-control": "no-store"},
                     "application/problem+json")

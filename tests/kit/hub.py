@@ -22,6 +22,7 @@ from alerthub.app import Hub
 from alerthub.clock import Clock, SystemClock
 from alerthub.config import load
 from alerthub.store.database import Store
+from tests.kit import documented
 from tests.kit.binaries import Program
 from tests.kit.stores import sqlite_database
 
@@ -139,7 +140,8 @@ async def running_hub(config: str = PLAIN, *, clock: Clock | None = None, databa
         if loops:
             await hub.start()
         try:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(hub.web()), base_url=HERE) as client:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(hub.web()), base_url=HERE,
+                                         event_hooks={"response": [documented.check]}) as client:
                 yield RunningHub(hub, path, seam, client)
         finally:
             seam.mend()

@@ -114,7 +114,7 @@ async def test_an_override_is_made_shown_used_and_taken_back(client: httpx.Async
     made = (await client.post(OVERRIDES, json={**SUNDAY, "replaces": "ayse"})).json()
     assert made == {"id": made["id"], "schedule": "primary", "person": "mehmet", "replaces": "ayse", "created_by": "api",
                     "uid": None, "starts_at": "2026-11-22T07:00:00+00:00", "ends_at": "2026-11-22T15:00:00+00:00"}
-    assert (await client.get(OVERRIDES)).json() == {"items": [made]}
+    assert (await client.get(OVERRIDES)).json() == {"items": [made], "next": None}
     (found,) = await ask(client, schedule="primary")
     assert [shift["person"] for shift in found["shifts"]] == ["ayse", "mehmet", "ayse", "mehmet", "ayse"]
     assert (found["person"], found["until"]) == ("ayse", made["starts_at"])
@@ -154,7 +154,7 @@ async def test_the_exact_second_counts(client: httpx.AsyncClient) -> None:
 async def test_an_override_that_makes_no_sense_is_refused(
         client: httpx.AsyncClient, fields: dict[str, Any], status: int, word: str) -> None:
     assert word in problem_of(await client.post(OVERRIDES, content=json.dumps({**SUNDAY, **fields})), status)
-    assert (await client.get(OVERRIDES)).json() == {"items": []}
+    assert (await client.get(OVERRIDES)).json() == {"items": [], "next": None}
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"null", b"[]", b'"x"', b"1e999", b"{}"])
