@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from alerthub.domain.command import Command, Outcome, Verb
 from alerthub.domain.leads import leads
@@ -106,7 +106,9 @@ def button(verb: Verb) -> Endpoint:
         except ValueError as error:
             return back(request, to, f"Nothing was done. {error}", is_good=False)
         told = await hub_of(request).hear(command)
-        return back(request, f"{to}?{ASK}={verb.value}" if told.outcome is Outcome.held else to, told)
+        if told.outcome is Outcome.held:        # the page there asks it
+            return RedirectResponse(f"{to}?{ASK}={verb.value}", 303, {"cache-control": "no-store"})
+        return back(request, to, told)
 
     return press
 
