@@ -21,7 +21,10 @@ CONFIG = BEGIN + """
 receivers: [{name: console, console_configs: [{}]}]
 targets:
   - {name: drl, type: http, url: "AGENT"}
-  - {name: agent-btc, type: agent, url: "AGENT", release: {mode: trading, clear_for: 1m, approve: {role: ml, count: 2, within: 15m}}}
+  - name: agent-btc
+    type: agent
+    url: "AGENT"
+    release: {mode: trading, clear_for: 1m, approve: {role: ml, count: 2, within: 15m}}
 actions:
   - {name: retrain, type: http, target: drl, cooldown: 6h, max_per_hour: 2, approve: {role: ml, count: 2, within: 15m}}
   - {name: scale, type: http, target: drl, mode: shadow}
@@ -41,7 +44,7 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def agent() -> Iterator[RunningAgent]:
     with running_agent() as running:
         yield running
@@ -175,8 +178,9 @@ async def test_to_deny_is_done_at_once(hub: RunningHub) -> None:
     assert (gone.status_code, "This does not wait any more" in said(read(gone.text))) == (404, True)
 
 
-@pytest.mark.parametrize(("who", "words"), [("omer", "people with the role ml decide"), ("vera", "people with the role ml decide"),
-                                            ("nobody", "An approval needs a person")])
+@pytest.mark.parametrize(("who", "words"), [
+    ("omer", "people with the role ml decide"), ("vera", "people with the role ml decide"), ("nobody", "An approval needs a person"),
+])
 async def test_whose_word_does_not_count_is_told_so_where_they_asked(hub: RunningHub, who: str, words: str) -> None:
     (run,) = await waiting(hub)
     answer = await press(hub, SAY, who, verb="approve", about=run["id"], key="k")
@@ -222,7 +226,7 @@ async def test_an_admin_overrides_with_a_reason_and_not_without(hub: RunningHub,
     without = await press(hub, SAY, "emre", **form)
     assert (without.status_code, "An override needs a reason" in said(read(without.text))) == (409, True)
     assert (await latch(hub))["state"] == "safe"
-    await told(hub, await press(hub, SAY, "emre", **{**form, "key": "another", "why": "the desk has closed its positions"}), "emre")
+    await told(hub, await press(hub, SAY, "emre", **{**form, "key": "another", "why": "all positions are closed"}), "emre")
     await hub.drain()
     assert (await latch(hub))["state"] == "released"
     assert agent.agent.mode == "trading"
@@ -250,7 +254,8 @@ async def test_a_freeze_is_at_once_and_its_lifting_is_asked_twice(hub: RunningHu
     assert "unfreeze" in verbs(page)
     asked = await look(hub, "/actions/ask?verb=unfreeze&about=", "pia")
     assert "From then on every action may run again when an alert calls for it." in said(asked)
-    assert "All actions are not frozen any more." in said(await told(hub, await press(hub, SAY, "pia", **hidden(asked, SAY)), "pia"))
+    lifted = await told(hub, await press(hub, SAY, "pia", **hidden(asked, SAY)), "pia")
+    assert "All actions are not frozen any more." in said(lifted)
     assert "retrain http armed" in said(await look(hub, "/actions"))
 
 
