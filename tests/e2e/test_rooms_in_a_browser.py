@@ -1,5 +1,5 @@
-"""The rooms in a real browser: two people agree, a latch is released, a dead letter is sent again, a shift is swapped; on a phone,
-and without a script."""
+"""The rooms in a real browser: two people agree, a latch is released, a dead letter is sent again, a shift is swapped; on a
+phone, and without a script."""
 
 from __future__ import annotations
 

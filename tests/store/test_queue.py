@@ -98,7 +98,8 @@ def test_destinations_that_fail_come_first_and_the_others_in_pages(store: Store)
 
 
 @pytest.mark.parametrize(("wanted", "count"), [
-    (Wanted(), 7), (Wanted(state="failed"), 2), (Wanted(state="sent"), 5), (Wanted(place=MAIL.key), 2), (Wanted(channel="email"), 2),
+    (Wanted(), 7), (Wanted(state="failed"), 2), (Wanted(state="sent"), 5), (Wanted(place=MAIL.key), 2),
+    (Wanted(channel="email"), 2),
     (Wanted(channel="e%ail"), 1), (Wanted(channel="e_ail"), 0), (Wanted(incident=1), 1), (Wanted(incident=99), 0),
     (Wanted(only_dead=True), 2), (Wanted(state="failed", place=SLACK.key), 0), (Wanted(state="sent", channel="slack"), 4),
 ])
@@ -138,7 +139,8 @@ def test_one_delivery_comes_with_its_lane_and_the_other_attempts(store: Store) -
         (found,) = queue.log(tx, Wanted(), 1, None)["items"]
         one = queue.one(tx, found["id"], 10)
         assert one is not None
-        assert (one["lane"]["id"], one["lane"]["is_dead"], [other["id"] for other in one["attempts"]]) == (lane, True, [one["id"]])
+        assert (one["lane"]["id"], one["lane"]["is_dead"]) == (lane, True)
+        assert [other["id"] for other in one["attempts"]] == [one["id"]]
         assert queue.one(tx, 99, 10) is None
 
     store.write_now(unit)

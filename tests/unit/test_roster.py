@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
-from alerthub.domain.roster import DAY, Part, days, month_days, roster, today
+from alerthub.domain.roster import Part, days, month_days, roster, today
 from alerthub.domain.rotation import Layer
 from alerthub.domain.schedule import Override, Schedule
 
@@ -14,7 +15,7 @@ START = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def daily(zone: str = "UTC", *people: str) -> Schedule:
-    return Schedule("s", (Layer(people or ("ayse", "mehmet"), DAY, datetime(2026, 11, 21, 9)),), zone)
+    return Schedule("s", (Layer(people or ("ayse", "mehmet"), "daily", start=date(2026, 11, 21), time_zone=zone),), zone)
 
 
 def names(parts: tuple[Part, ...]) -> list[tuple[str, str]]:
@@ -28,7 +29,7 @@ def test_a_day_is_divided_where_the_person_changes() -> None:
 
 
 def test_an_override_says_instead_of_whom_and_two_in_a_row_are_divided_by_the_plan() -> None:
-    made = [Override("s", "pia", START + timedelta(hours=33 - 4), START + timedelta(hours=33 + 4))]
+    made = [Override("s", "pia", START + timedelta(hours=29), START + timedelta(hours=37))]
     (day,) = days(daily(), made, date(2026, 11, 22), 1)
     assert names(day.parts) == [("ayse", "ayse"), ("pia", "ayse"), ("pia", "mehmet"), ("mehmet", "mehmet")]
     assert [part.is_override for part in day.parts] == [False, True, True, False]
@@ -55,7 +56,7 @@ def test_days_follow_each_other_without_hole_or_overlap(count: int) -> None:
     found = days(daily("Europe/Istanbul"), made, date(2026, 11, 21), count)
     parts = [part for day in found for part in day.parts]
     assert len(found) == count
-    assert all(first.ends_at == second.starts_at for first, second in zip(parts, parts[1:], strict=False))
+    assert all(first.ends_at == second.starts_at for first, second in pairwise(parts))
     assert parts == sorted(parts, key=lambda part: part.starts_at)
 
 

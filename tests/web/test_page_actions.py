@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
 from alerthub.domain.alert import Alert, AlertStatus
+from alerthub.flow import beat
 from tests.kit.agent import RunningAgent, running_agent
 from tests.kit.alerts import batch, firing
 from tests.kit.clock import START, FakeClock
@@ -29,6 +30,7 @@ actions:
   - {name: retrain, type: http, target: drl, cooldown: 6h, max_per_hour: 2, approve: {role: ml, count: 2, within: 15m}}
   - {name: scale, type: http, target: drl, mode: shadow}
   - {name: safe-mode, type: safe_mode, direction: tighten, target_label: agent}
+heartbeats: [{name: nightly, interval: 10m, receiver: console, actions: [{name: safe-mode, targets: [agent-btc]}]}]
 route:
   receiver: console
   group_by: [alertname]
@@ -179,7 +181,8 @@ async def test_to_deny_is_done_at_once(hub: RunningHub) -> None:
 
 
 @pytest.mark.parametrize(("who", "words"), [
-    ("omer", "people with the role ml decide"), ("vera", "people with the role ml decide"), ("nobody", "An approval needs a person"),
+    ("omer", "people with the role ml decide"), ("vera", "people with the role ml decide"),
+    ("nobody", "An approval needs a person"),
 ])
 async def test_whose_word_does_not_count_is_told_so_where_they_asked(hub: RunningHub, who: str, words: str) -> None:
     (run,) = await waiting(hub)
@@ -231,6 +234,38 @@ async def test_an_admin_overrides_with_a_reason_and_not_without(hub: RunningHub,
     assert (await latch(hub))["state"] == "released"
     assert agent.agent.mode == "trading"
     assert "Not kept safe any more: agent-btc (released" in said(await look(hub, "/actions"))
+
+
+async def quiet_for(hub: RunningHub, clock: FakeClock, minutes: int, *, beats: bool) -> None:
+    """Time passes in steps as short as the watch of heartbeats asks for."""
+    for _ in range(minutes * 12):
+        clock.advance(seconds=5)
+        if beats:
+            assert (await hub.get("/heartbeats/nightly")).text == "ok"
+        await hub.hub.store.write(lambda tx: beat.run_due(tx, hub.hub.rules, clock.now()))
+        await hub.drain()
+
+
+async def test_what_is_proved_to_be_over_is_released_by_two_who_did_not_ask(clock: FakeClock, agent: RunningAgent) -> None:
+    """A heartbeat stayed away, and comes again for long enough: the hub itself has seen that."""
+    async with running_hub(CONFIG.replace("AGENT", agent.url), clock=clock) as hub:
+        await hub.hub.store.write(lambda tx: beat.start(tx, hub.hub.rules, clock.now()))
+        await quiet_for(hub, clock, 12, beats=False)
+        assert agent.agent.mode == "safe"
+        await quiet_for(hub, clock, 2, beats=True)
+        assert "Nothing speaks against its release" in said(await look(hub, "/actions", "omer"))
+        form = hidden(await look(hub, "/actions/ask?verb=release&about=agent-btc", "omer"), SAY)
+        asked = await told(hub, await press(hub, SAY, "omer", **form, why="the job runs again"), "omer")
+        assert "You have asked to release agent-btc: 2 of ml must agree" in said(asked)
+        assert verbs(asked) == {"freeze", "deny"}       # who asks does not agree, but may call it off
+        page = await look(hub, "/actions", "ayse")
+        assert "omer asks for its release: the job runs again" in said(page)
+        (about,) = {link.partition("about=")[2] for link in page.links() if "verb=approve" in link}
+        await agree(hub, "ayse", unquote(about))
+        assert "1 more of ml must agree" in said(await look(hub, "/actions"))
+        await agree(hub, "mehmet", unquote(about))
+        await hub.drain()
+        assert ((await latch(hub))["state"], agent.agent.mode) == ("released", "trading")
 
 
 @pytest.mark.parametrize("who", ["omer", "ayse", "vera", "pia", "nobody"])
