@@ -57,10 +57,10 @@ def failures(tx: Tx, rule: ActionRule, mode: RunMode) -> tuple[int, datetime | N
     return failed_in_a_row(tx, rule, mine)
 
 
-def numbers(tx: Tx, incident_ids: Collection[str]) -> Mapping[str, tuple[int, str]]:
-    """Number and title of these incidents, by id; those that are not kept any more are absent."""
-    found: dict[str, tuple[int, str]] = {}
+def numbers(tx: Tx, incident_ids: Collection[str]) -> Mapping[str, tuple[int, str, int]]:
+    """Number, title and how many alerts fire, of these incidents, by id; those that are not kept any more are absent."""
+    found: dict[str, tuple[int, str, int]] = {}
     for chunk in chunks(sorted(set(incident_ids))):
-        query = select(incidents.c.id, incidents.c.number, incidents.c.title).where(incidents.c.id.in_(chunk))
-        found.update({key: (number, title) for key, number, title in tx.conn.execute(query)})
+        query = select(incidents.c.id, incidents.c.number, incidents.c.title, incidents.c.firing).where(incidents.c.id.in_(chunk))
+        found.update({key: (number, title, firing) for key, number, title, firing in tx.conn.execute(query)})
     return found

@@ -98,7 +98,7 @@ def permit_views(tx: Tx, rules: Rules, held: Mapping[str, Latch]) -> list[dict[s
 
 # -- what waits
 
-def waiting(tx: Tx, rules: Rules, found: Sequence[Run], names: Mapping[str, tuple[int, str]], who: Who,
+def waiting(tx: Tx, rules: Rules, found: Sequence[Run], names: Mapping[str, tuple[int, str, int]], who: Who,
             now: datetime) -> list[dict[str, Any]]:
     said = votes.of(tx, [run.subject for run in found])
     return [{"what": named(run.action, run.target, run.direction), "about": run.id, "incident": names.get(run.incident_id),
@@ -135,7 +135,7 @@ def safe_view(tx: Tx, rules: Rules, latch: Latch, who: Who, now: datetime) -> di
 
 # -- what was done
 
-def run_views(tx: Tx, found: Sequence[Run], names: Mapping[str, tuple[int, str]]) -> list[dict[str, Any]]:
+def run_views(tx: Tx, found: Sequence[Run], names: Mapping[str, tuple[int, str, int]]) -> list[dict[str, Any]]:
     told = views(tx, found)
     return [{"run": run, "what": named(run.action, run.target, run.direction), "incident": names.get(run.incident_id),
              "headline": headline(told[run.id]), "lines": story(told[run.id])[1:], "shape": shape(told[run.id]),

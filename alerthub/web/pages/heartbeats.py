@@ -36,7 +36,8 @@ def row_of(rules: Rules, rule: HeartbeatRule, heartbeat: Heartbeat | None) -> di
     """`ping` is its address; its token is known by its hash alone, and is not part of it."""
     address = "" if rule.matchers else f"{rules.public_url.rstrip('/')}/heartbeats/{quote(rule.name, safe='')}"
     actions = [{"name": name, "targets": targets or rules.actions[name].targets} for name, targets in rule.actions]
-    return {"cron": "", "interval": "", **view(rule, heartbeat), "ping": address, "has_token": bool(rule.token_sha256), "actions": actions}
+    return {"cron": "", "interval": "", **view(rule, heartbeat), "ping": address, "has_token": bool(rule.token_sha256),
+            "actions": actions}
 
 
 ROUTES = route("/heartbeats", show)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from alerthub.domain.escalation import call_for
 from alerthub.domain.person import Right
-from alerthub.domain.roster import DAY, Day, Part, days, month_days, today
+from alerthub.domain.roster import DAY, Day, Part, days, month_days, roster, today
 from alerthub.domain.rules import Rules
 from alerthub.domain.schedule import Override, Schedule, gaps, next_change, on_call, span_told
 from alerthub.store import overrides as override_store
@@ -37,6 +37,7 @@ HUES = 6            # colours that tell people apart at a glance; the name tells
 MOST_GAPS, MOST_OVERRIDES = 5, 100
 FIELDS = ("person", "replaces", "starts_at", "ends_at")
 HERE = "/oncall"
+NO_EFFECT = " But {} is not on call then, so it changes nothing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,10 @@ async def add(request: Request, fields: Mapping[str, str], visitor: Visitor) -> 
     def make(tx: Tx) -> str:
         made = override_store.add(tx, override, who_of(visitor).name, hub.clock.now())
         oncall.noted("added", oncall.override_view(made))
-        return told(made, schedule)
+        standing = override_store.covering(tx, schedule.name, made.starts_at, made.ends_at)
+        parts = roster(schedule, standing, made.starts_at, made.ends_at)
+        has_effect = any(part.person == made.person for part in parts)
+        return told(made, schedule) + ("" if has_effect else NO_EFFECT.format(made.replaces))
 
     answer = await once(request, key_of(fields, visitor, hub, f"override {name}"), make)
     return back(request, here(schedule), answer)

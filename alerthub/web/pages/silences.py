@@ -21,7 +21,8 @@ from alerthub.web import oncall
 from alerthub.web.api import NUMBER, BadQuery, number
 from alerthub.web.base import HubView, hub_of
 from alerthub.web.forms import back
-from alerthub.web.pages.pressing import key_of, known, once, pressed, refused, who_of
+from alerthub.web.pages.pressing import key_of, once, pressed, refused, who_of
+from alerthub.web.pages.pressing import known as visiting
 from alerthub.web.pages.render import page
 from alerthub.web.pages.times import Times
 from alerthub.web.routing import route
@@ -83,7 +84,7 @@ async def shown(request: Request, form: Mapping[str, str], wrong: str = "", stat
     times = Times(hub.rules.answers.time_zone, now)
     return page(request, "silences.html", status, items=found["items"], next=found["next"], shown=state, preview=preview,
                 form={"matchers": "", "ends": USUAL, "comment": "", **form}, wrong=wrong, at=times.at, ago=times.ago,
-                zone=hub.rules.answers.time_zone, key=hub.clock.new_id(), may=known(request).may(Right.respond))
+                zone=hub.rules.answers.time_zone, key=hub.clock.new_id(), may=visiting(request).may(Right.respond))
 
 
 # -- what is asked
@@ -110,14 +111,12 @@ def end(word: str, zone: str, now: datetime) -> datetime:
 def preview_of(tx: Tx, asked: Asked, now: datetime) -> Preview:
     """Of what fires in open incidents now."""
     draft = Silence("", 0, asked.matchers, now, asked.ends_at, "", "")
-    covered: dict[str, tuple[int, int]] = {}
-    for incident_id, alerts in silences.candidates(tx, draft).items():
-        if hit := sum(all_match(asked.matchers, labels) for labels in alerts):
-            covered[incident_id] = hit, len(alerts) - hit
-    names = usage.numbers(tx, covered)
-    whole = sorted((names[key] for key, (_, left) in covered.items() if not left and key in names), reverse=True)
-    part = sorted((names[key] for key, (_, left) in covered.items() if left and key in names), reverse=True)
-    return Preview(asked, sum(hit for hit, _ in covered.values()), whole[:SHOWN], part[:SHOWN], len(whole), len(part))
+    hits = {incident_id: hit for incident_id, alerts in silences.candidates(tx, draft).items()
+            if (hit := sum(all_match(asked.matchers, labels) for labels in alerts))}
+    known = usage.numbers(tx, hits)
+    whole = sorted(((number, title) for key, (number, title, firing) in known.items() if firing <= hits[key]), reverse=True)
+    part = sorted(((number, title) for key, (number, title, firing) in known.items() if firing > hits[key]), reverse=True)
+    return Preview(asked, sum(hits.values()), whole[:SHOWN], part[:SHOWN], len(whole), len(part))
 
 
 # -- what is changed
