@@ -16,6 +16,7 @@ from alerthub.domain.command import GUARDED, Verb
 from alerthub.errors import Busy
 from alerthub.web import (
     actions,
+    analytics,
     answers,
     api,
     health,
@@ -86,7 +87,7 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
-    *reports.ROUTES,
+    *reports.ROUTES, *analytics.ROUTES,
     *pages.ROUTES,
 ]
 

@@ -1,5 +1,5 @@
 """Pages for people who look. Server-rendered; reading needs no script. One file for each page, and its addresses at its end."""
 
-from alerthub.web.pages import incidents, report, runbooks, static
+from alerthub.web.pages import analytics, incidents, report, runbooks, static
 
-ROUTES = [*incidents.ROUTES, *report.ROUTES, *runbooks.ROUTES, *static.ROUTES]
+ROUTES = [*incidents.ROUTES, *analytics.ROUTES, *report.ROUTES, *runbooks.ROUTES, *static.ROUTES]
