@@ -19,6 +19,8 @@ from alerthub.web import (
     analytics,
     answers,
     api,
+    audit,
+    configuration,
     health,
     heartbeats,
     hooks,
@@ -87,7 +89,7 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
-    *reports.ROUTES, *analytics.ROUTES,
+    *reports.ROUTES, *analytics.ROUTES, *audit.ROUTES, *configuration.ROUTES,
     *pages.ROUTES,
 ]
 

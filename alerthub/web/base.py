@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -44,6 +45,8 @@ class HubView(Protocol):
     clock: Clock
     metrics: Metrics
     tracer: Tracer
+    loaded_at: datetime         # the configuration that it goes by
+    problems: list[str]         # of the last reload
 
     @property
     def rules(self) -> Rules: ...

@@ -33,7 +33,8 @@ ENVIRONMENT = Environment(loader=FileSystemLoader(HERE / "templates"), autoescap
 ENVIRONMENT.filters |= {"moment": moment, "micros": micros}
 ENVIRONMENT.tests["web"] = is_web
 # What leads where, on top of every page, in this order.
-ENVIRONMENT.globals["places"] = [("/", "Incidents"), ("/analytics", "Analytics"), ("/health", "Health")]
+ENVIRONMENT.globals["places"] = [("/", "Incidents"), ("/analytics", "Analytics"), ("/audit", "Audit"),
+                                 ("/configuration", "Configuration"), ("/health", "Health")]
 
 
 def render(name: str, status: int = 200, **values: Any) -> Response:
