@@ -85,6 +85,8 @@ class Hub:
         self.changes: set[asyncio.Task[None]] = set()       # the one that is under way, and those that wait for it
         self.is_reloaded = True
         self.is_taken_over = True
+        self.loaded_at = self.clock.now()
+        self.problems: list[str] = []       # of the last reload
 
     @property
     def rules(self) -> Rules:
@@ -238,12 +240,13 @@ class Hub:
         except ConfigError as error:
             self.is_reloaded = False
             self.metrics.reload.set(0)
-            problems = [str(problem) for problem in error.problems]
+            self.problems = problems = [str(problem) for problem in error.problems]
             logger.error("configuration not taken over, the old one stays", extra={
                 "event": "config.refused", "problems": problems})
             return problems
         self.equipment = fresh
         self.is_reloaded = True
+        self.loaded_at, self.problems = self.clock.now(), []
         self.metrics.reload.set(1)
         logger.info("configuration taken over", extra={"event": "config.reloaded", "config": self.rules.version})
         self.retire(old.plant)

@@ -26,6 +26,7 @@ from alerthub.config.coverage import uncovered_rules
 from alerthub.demo import run_demo
 from alerthub.domain.leads import unknown_targets
 from alerthub.domain.route import resolve
+from alerthub.domain import trial
 from alerthub.domain.runbook import choose
 from alerthub.equipment import Equipment, equip, outbound, send_test
 from alerthub.errors import AlerthubError, ConfigError
@@ -182,28 +183,24 @@ def routes_test(labels: tuple[str, ...], path: Path | None, as_json: bool) -> No
     """Show who would hear of an alert with these labels, and what would be done."""
     pairs = dict(pair_of(label) for label in labels)
     rules = asyncio.run(equipped(configured(path))).plant.rules
-    matched, runbook, now = resolve(rules.route, pairs), choose(rules.runbooks, pairs), SystemClock().now()
-    told = {route.place: [destination.key for destination in rules.receivers[route.receiver].destinations] for route in matched}
+    found = trial.trial(rules, pairs, SystemClock().now())
     if as_json:
-        found = [{"route": route.place, "receiver": route.receiver, "destinations": told[route.place],
-                  "actions": list(route.actions), "escalation_policy": route.escalation_policy or None,
-                  "muted_now": route.is_muted(now), "problems": unknown_targets(rules, route, pairs)} for route in matched]
-        click.echo(json.dumps({"labels": pairs, "routes": found, "runbook": runbook.name if runbook else None}))
+        click.echo(json.dumps(found))
         return
-    for route in matched:
-        click.echo(f"{route.place}: receiver {route.receiver} -> {', '.join(told[route.place]) or 'nobody'}"
-                   + (f"; actions {', '.join(route.actions)}" if route.actions else "")
-                   + (f"; escalation policy {route.escalation_policy}" if route.escalation_policy else "")
-                   + "".join(f"; {problem}" for problem in unknown_targets(rules, route, pairs))
-                   + ("; muted now" if route.is_muted(now) else ""))
+    for one in found["routes"]:
+        click.echo(f"{one['route']}: receiver {one['receiver']} -> {', '.join(one['destinations']) or 'nobody'}"
+                   + (f"; actions {', '.join(one['actions'])}" if one["actions"] else "")
+                   + (f"; escalation policy {one['escalation_policy']}" if one["escalation_policy"] else "")
+                   + "".join(f"; {problem}" for problem in one["problems"]) + ("; muted now" if one["muted_now"] else ""))
+    runbook = choose(rules.runbooks, pairs)
     click.echo(f"runbook: {runbook.title if runbook else 'none'}")
 
 
 def pair_of(text: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found or not name:
-        raise click.UsageError(f"{text!r} is not LABEL=VALUE, for example alertname=DiskFull")
-    return name, value.strip('"')
+    try:
+        return trial.pair_of(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 @main.command("send-test")

@@ -75,8 +75,8 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def draft(told: Mapping[str, Any], zone: str, owners: Mapping[str, str], made_at: datetime) -> str:
-    """The whole text. `zone` is where people read its times; `owners` names the person whose own a destination is."""
+def draft(told: Mapping[str, Any], zone: str, owners: Mapping[str, Sequence[str]], made_at: datetime) -> str:
+    """The whole text. `zone` is where people read its times; `owners` names the people whose own a destination is."""
     incident, events = told["incident"], told["events"]
     times = times_of(incident, events)
     parts = [
@@ -214,12 +214,12 @@ def evidence(run: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> str
     return f"; event {found[-1]['seq']}, hash {found[-1]['hash']}" if found and found[-1]["hash"] else ""
 
 
-def messages(deliveries: Iterable[Mapping[str, Any]], owners: Mapping[str, str]) -> list[str]:
+def messages(deliveries: Iterable[Mapping[str, Any]], owners: Mapping[str, Sequence[str]]) -> list[str]:
     by_place: dict[str, Counter[str]] = {}
     for delivery in deliveries:
         counted = by_place.setdefault(delivery["destination"], Counter())
         counted["dead" if delivery["is_dead_letter"] else delivery["state"]] += 1
-    rows = [[escaped(place, 200), escaped(owners.get(place, ""), 100), str(counted["sent"]), str(counted["failed"]),
+    rows = [[escaped(place, 200), escaped(", ".join(owners.get(place, ())), 100), str(counted["sent"]), str(counted["failed"]),
              str(counted["dead"]), str(counted["unknown"])] for place, counted in sorted(by_place.items())]
     heads = ["To", "Whose own", "Sent", "Failed", "Given up", "Not known"]
     return [table(heads, rows)] if rows else ["Nobody was told."]

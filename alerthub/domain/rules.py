@@ -262,10 +262,10 @@ class Rules:
         return found
 
     @cached_property
-    def owners(self) -> Mapping[str, str]:
-        """Whose own each destination is, by key, of those that are somebody's."""
-        found: dict[str, list[str]] = {}
+    def owners(self) -> Mapping[str, tuple[str, ...]]:
+        """Whose own each destination is, by key, of those that are somebody's; one may be several people's."""
+        found: dict[str, tuple[str, ...]] = {}
         for person, told in self.contacts.items():
             for destination in told:
-                found.setdefault(destination.key, []).append(person)
-        return {key: ", ".join(names) for key, names in found.items()}
+                found[destination.key] = (*found.get(destination.key, ()), person)
+        return found

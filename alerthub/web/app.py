@@ -18,8 +18,11 @@ from alerthub.errors import Busy
 from alerthub.web import (
     accounts,
     actions,
+    analytics,
     answers,
     api,
+    audit,
+    configuration,
     health,
     heartbeats,
     hooks,
@@ -93,9 +96,7 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
-    *v1.ROUTES, *openapi.ROUTES,
-    *reports.ROUTES,
-    *accounts.ROUTES,
+    *v1.ROUTES, *openapi.ROUTES, *reports.ROUTES, *analytics.ROUTES, *audit.ROUTES, *configuration.ROUTES, *accounts.ROUTES,
     *pages.ROUTES,
 ]
 

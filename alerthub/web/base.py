@@ -100,6 +100,8 @@ class HubView(Protocol):
     metrics: Metrics
     tracer: Tracer
     passwords: PasswordCheck
+    loaded_at: datetime         # the configuration that it goes by
+    problems: list[str]         # of the last reload
 
     @property
     def live(self) -> Watch: ...

@@ -10,7 +10,7 @@ KNOWN = {
     "span", "a", "h1", "h2", "h3", "h4", "p", "ul", "ol", "li", "dl", "dt", "dd", "code", "kbd", "b", "strong", "em", "small",
     "pre", "br", "hr", "table", "caption", "thead", "tbody", "tr", "th", "td", "blockquote", "details", "summary", "time",
     "figure", "figcaption", "form", "input", "button", "label", "select", "option", "textarea", "fieldset", "legend",
-    "datalist", "dialog", "progress", "script", "svg", "g", "path", "rect", "circle", "line", "polyline", "text",
+    "datalist", "dialog", "progress", "script", "svg", "g", "path", "rect", "circle", "line", "polyline", "text", "desc",
 }
 ALLOWED = {
     "class", "id", "href", "rel", "lang", "charset", "name", "content", "title", "start", "type", "role", "open", "hidden",

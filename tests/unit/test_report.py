@@ -63,7 +63,7 @@ def told(events: list[dict[str, Any]] | None = None, **fields: Any) -> dict[str,
 
 
 def text_of(found: dict[str, Any] | None = None, zone: str = ZONE) -> str:
-    return draft(found or told(), zone, {"email:a@example.com": "ayse"}, START + timedelta(hours=1))
+    return draft(found or told(), zone, {"email:a@example.com": ["ayse"]}, START + timedelta(hours=1))
 
 
 def section(text: str, heading: str) -> str:

@@ -48,7 +48,8 @@ ENVIRONMENT.tests["web"] = is_web
 # What leads where, on top of every page, in this order.
 ENVIRONMENT.globals["places"] = [
     ("/", "Incidents"), ("/oncall", "On call"), ("/actions", "Actions"), ("/silences", "Silences"), ("/deliveries", "Deliveries"),
-    ("/heartbeats", "Heartbeats"), ("/health", "Health")]
+    ("/heartbeats", "Heartbeats"), ("/analytics", "Analytics"), ("/audit", "Audit"), ("/configuration", "Configuration"),
+    ("/health", "Health")]
 
 
 def render(name: str, status: int = 200, **values: Any) -> Response:

@@ -1,0 +1,161 @@
+"""`/api/v1/audit`: search the record, have it checked, take it away: as JSON lines, as CSV that no spreadsheet takes for a
+formula, or the evidence of one incident."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alerthub.domain.event import EventKind
+from alerthub.domain.person import Right
+from alerthub.flow import evidence
+from alerthub.log import redact
+from alerthub.store import searching
+from alerthub.store.searching import Wanted
+from alerthub.web.api import LIMIT, MOST, NUMBER, BadQuery, choice, number
+from alerthub.web.base import answer, hub_of, problem
+from alerthub.web.checking import Checking
+from alerthub.web.evidence import page_of
+from alerthub.web.routing import route
+from alerthub.web.visitor import Visitor, visitor_of
+
+KINDS = frozenset({"", *(kind.value for kind in EventKind)})
+FORMATS = frozenset({"", "jsonl", "csv"})
+PACKS = frozenset({"", "json", "html"})
+MOST_EXPORTED, LONGEST = 10_000, 200
+COLUMNS = ("position", "incident", "seq", "at", "kind", "actor_kind", "actor_name", "text", "data", "hash")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")      # what a spreadsheet takes for the beginning of one (ASVS 1.2.10)
+
+
+def checking_of(request: Request) -> Checking:
+    """The one of this hub, made when it is first asked for."""
+    state = request.app.state
+    if not hasattr(state, "checking"):
+        state.checking = Checking()
+    found: Checking = state.checking
+    return found
+
+
+def may_check(visitor: Visitor | None) -> bool:
+    """Whoever may do anything here: it reads the whole record, so that it is nothing for who may only look."""
+    return visitor is not None and any(visitor.may(right) for right in (Right.respond, Right.approve, Right.administer))
+
+
+def wanted(request: Request) -> Wanted:
+    """What the address asks for. BadQuery, with what would be right."""
+    given = {name: request.query_params.get(name, "").strip() for name in ("actor", "text", "since", "until")}
+    if long := next((name for name, value in given.items() if len(value) > LONGEST or "\0" in value), ""):
+        raise BadQuery(f"{long} must be a text of at most {LONGEST} characters")
+    zone = hub_of(request).rules.answers.time_zone
+    incident = request.query_params.get("incident", "").removeprefix("#")
+    if incident and not NUMBER.fullmatch(incident):
+        raise BadQuery("incident must be a number")
+    return Wanted(int(incident or 0), choice(request, "kind", KINDS), printable(given["actor"]), printable(given["text"]),
+                  moment(given["since"], "since", zone), moment(given["until"], "until", zone, days=1))
+
+
+def printable(text: str) -> str:
+    """No database takes a lone surrogate."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def moment(text: str, name: str, zone: str, days: int = 0) -> datetime | None:
+    """A day or a time there, or an instant with its own zone; `days` are added to a day alone, so that it is included."""
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=ZoneInfo(zone))
+        return (found + timedelta(days=days if len(text) == len("2026-11-21") else 0)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadQuery(f"{name} must be a day or a time, such as 2026-11-21 or 2026-11-21T03:00") from None
+
+
+async def search(request: Request) -> Response:
+    """The newest first. A page may be empty and still have a `next`: it looks through a bounded part of the record."""
+    try:
+        limit, before = number(request, "limit", LIMIT, MOST) or LIMIT, number(request, "before", None, 2**62)
+        asked = wanted(request)
+    except BadQuery as error:
+        return problem(400, str(error))
+    return answer(200, await hub_of(request).store.read(lambda tx: searching.search(tx, asked, limit, before)))
+
+
+async def result(request: Request) -> Response:
+    """Of the check that runs, or the last one."""
+    return answer(200, checking_of(request).result.view())
+
+
+async def start(request: Request) -> Response:
+    """202: it runs; what it finds is read later. 200 when one ran already."""
+    hub, visitor = hub_of(request), visitor_of(request)
+    if visitor is None or not may_check(visitor):
+        return problem(403, "to have the record checked needs the right to respond, to approve or to administer")
+    checking = checking_of(request)
+    was_started = checking.start(hub.store.url, hub.clock, visitor.name)
+    return answer(202 if was_started else 200, checking.result.view())
+
+
+async def export(request: Request) -> Response:
+    """At most 10,000 events, the newest first; `x-next-before` is where to go on. With `evidence` the pack of that incident."""
+    if request.query_params.get("evidence"):
+        return await pack(request)
+    try:
+        asked, form = wanted(request), choice(request, "format", FORMATS) or "jsonl"
+        before = number(request, "before", None, 2**62)
+    except BadQuery as error:
+        return problem(400, str(error))
+    found = await hub_of(request).store.read(lambda tx: searching.search(tx, asked, MOST_EXPORTED, before))
+    text = as_csv(found["items"]) if form == "csv" else "".join(f"{as_json(one)}\n" for one in found["items"])
+    more = {"x-next-before": str(found["next"])} if found["next"] else {}
+    return download(text, f"audit.{form}", "text/csv" if form == "csv" else "application/jsonl", more)
+
+
+async def pack(request: Request) -> Response:
+    """The evidence of one incident, as `alerthub audit export` writes it."""
+    hub, reference = hub_of(request), request.query_params["evidence"].removeprefix("#")
+    try:
+        form = choice(request, "format", PACKS) or "json"
+    except BadQuery as error:
+        return problem(400, str(error))
+    is_number = NUMBER.fullmatch(reference) is not None
+    found = await hub.store.read(lambda tx: evidence.pack(tx, reference, hub.clock.now())) if is_number else None
+    if found is None:
+        return problem(404, f"there is no incident {reference[:40]!r}")
+    text = page_of(found) if form == "html" else json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    return download(text, f"incident-{int(reference)}.{form}", "text/html" if form == "html" else "application/json")
+
+
+def download(text: str, name: str, kind: str, more: dict[str, str] | None = None) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store", **(more or {})}
+    return Response(text, 200, headers, kind)
+
+
+def as_json(one: dict[str, Any]) -> str:
+    return redact(json.dumps(one, ensure_ascii=False, separators=(",", ":")))
+
+
+def as_csv(items: list[dict[str, Any]]) -> str:
+    written = io.StringIO()
+    writer = csv.writer(written, quoting=csv.QUOTE_ALL)
+    writer.writerow(COLUMNS)
+    for one in items:
+        writer.writerow([cell({**one, "data": json.dumps(one["data"], ensure_ascii=False)}[name]) for name in COLUMNS])
+    return redact(written.getvalue())
+
+
+def cell(value: Any) -> Any:
+    """A text that begins like a formula gets a mark in front, by which a spreadsheet shows it as it stands."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA) else value
+
+
+ROUTES = [*route("/api/v1/audit", search), *route("/api/v1/audit/verify", result), *route("/api/v1/audit/verify", start, "POST"),
+          *route("/api/v1/audit/export", export)]
