@@ -123,15 +123,15 @@ async def test_who_would_hear_of_an_alert_and_why(lived: RunningHub) -> None:
     (one,) = told["routes"]
     assert (one["matchers"], one["receiver"], one["destinations"]) == (['agent!=""'], "console", ["console:stdout"])
     assert [(action["name"], action["targets"], action["problem"]) for action in one["actions"]] == [
-        ("safe-mode", ["agent-btc"], None)]
+        ("retrain", ["drl"], None), ("scale", ["drl"], None), ("safe-mode", ["agent-btc"], None)]
     (step,) = one["escalation_policy"]["steps"]
-    assert step["calls"] == ["emre", "console"], "the override counts"
+    assert (step["calls"], step["nobody"]) == (["receiver console"], ["emre has no address to be called at"]), "the override counts"
     assert (told["severity"], told["silence"]) == ("critical", None)
 
 
 async def test_a_target_that_is_not_there_and_a_silence_that_holds_are_said(lived: RunningHub) -> None:
     told = await lived.json("/api/v1/routes/test", params=[("label", "alertname=Drift"), ("label", "agent=nobody")])
-    assert told["routes"][0]["actions"][0]["problem"] == 'agent="nobody" names no target'
+    assert told["routes"][0]["actions"][-1]["problem"] == 'agent="nobody" names no target'
     assert (told["silence"]["number"], told["silence"]["comment"]) == (1, "known")
 
 
