@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from alerthub.store.audit import last_position
 from alerthub.store.events import event_of
 from alerthub.store.reading import DELIVERY_FIELDS, page, plain, text
 from alerthub.store.runs import Run, run_of
@@ -101,7 +102,7 @@ def list_events(tx: Tx, limit: int, before: int | None, kind: str, actor: str) -
     """Of all incidents, newest first. Looking for a kind or for somebody ends after so many events; `next` goes on from there."""
     query = (select(events, incidents.c.number, incidents.c.title)
              .join(incidents, incidents.c.id == events.c.incident_id).order_by(events.c.position.desc()).limit(limit + 1))
-    newest = tx.conn.execute(select(events.c.position).order_by(events.c.position.desc()).limit(1)).scalar() or 0
+    newest = last_position(tx)
     top = min(before, newest + 1) if before is not None else newest + 1
     low = max(top - STRETCH, 1)
     query = query.where(events.c.position < top, events.c.position >= low)

@@ -16,7 +16,8 @@ from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Direction, EscalationPolicy, PolicyStep
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow import audit, escalate, flapping, prune, silencing, watch
-from alerthub.store import lanes, reading, runs, search
+from alerthub.store import alerts as alert_store
+from alerthub.store import details, lanes, reading, runs, search
 from alerthub.store.columns import metadata
 from alerthub.store.database import Store
 from alerthub.store.schema import incidents, silences, votes
@@ -129,8 +130,26 @@ def look_at_lists(tx: Tx, now: datetime) -> None:
     for state, reason in ((None, None), ("awaiting_approval", None), (None, "shadow")):
         runs.recent(tx, 50, state, reason)
     runs.find(tx, "0123456789ab")
+    look_closely(tx)
     lanes.oldest_due(tx, now)
     lanes.replay(tx, now)
+
+
+def look_closely(tx: Tx) -> None:
+    """As the API does at one thing, and at the record."""
+    incident = alert_store.id_of(tx, "17")
+    for before in (None, 500):
+        details.list_lanes(tx, 50, before, only_dead=before is None)
+        details.alerts_of(tx, incident, 50, before)
+        details.deliveries_of(tx, incident, 50, before)
+        details.list_anchors(tx, 50, before)
+        for kind in ("", "comment"):
+            details.list_events(tx, 50, before, kind, "")
+    details.events_of(tx, incident, 50, 1)
+    details.one_lane(tx, 17)
+    details.one_delivery(tx, 17)
+    for before_run in ("", incident):
+        details.runs_page(tx, 50, before_run, "awaiting_approval", "")
 
 
 def unexpected(plans: Plans) -> list[str]:

@@ -12,6 +12,7 @@ from alerthub.web.shapes.operation import AFTER, AFTER_NAME, BEFORE, BY, LIMIT, 
 V1 = "/api/v1"
 MATCHERS = 'a matcher as Alertmanager writes them, such as agent="btc"; an alert of the incident must match all of them'
 TIME = {"type": "string", "examples": ["2026-11-23T09:00:00+03:00"]}
+PAIR = {"type": "string", "pattern": "^[^=]+="}
 DONE_OR_NOT = (403, 404, 409, 422)
 SEARCH = (
     Query("status", one_of("open", "triggered", "acknowledged", "resolved"), "open is triggered or acknowledged"),
@@ -115,7 +116,7 @@ RULES = [
     Operation("GET", f"{V1}/escalation-policies", "on call", "Their steps, and whom each would call now", {200: rules.Policies},
               (LIMIT, AFTER_NAME)),
     Operation("GET", f"{V1}/routes/test", "configuration", "Who would hear of an alert, and why", {200: rules.RoutesTold},
-              (Query("label", TEXT, "NAME=VALUE", many=True, is_required=True), Query("at", TIME, "as of then"))),
+              (Query("label", PAIR, "NAME=VALUE", many=True, is_required=True), Query("at", TIME, "as of then"))),
     Operation("GET", f"{V1}/configuration", "configuration", "Which configuration is in use", {200: settings.Configuration}),
     Operation("POST", f"{V1}/reload", "configuration", "Read the configuration again", {200: rules.Reloaded}, refusals=(422,)),
     Operation("POST", f"{V1}/people/{{person}}/link-code", "people", "A one-time code by which a chat account becomes a person's",

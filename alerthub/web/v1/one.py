@@ -100,7 +100,7 @@ ROUTES = [
            of_incident(lambda tx, incident, limit, after: details.events_of(tx, incident, limit, after or 0), "after")),
     *route("/api/v1/incidents/{reference}/alerts", of_incident(details.alerts_of)),
     *route("/api/v1/incidents/{reference}/deliveries", of_incident(details.deliveries_of)),
-    *route("/api/v1/deliveries/{id:int}", one_delivery),
+    *route("/api/v1/deliveries/{id:number}", one_delivery),
     *route("/api/v1/lanes", list_lanes), *route("/api/v1/lanes/{lane}", one_lane),
     *route("/api/v1/actions/runs/{run}", one_run), *route("/api/v1/silences/{number}", one_silence),
     *route("/api/v1/heartbeats/{name}", one_heartbeat), *route("/api/v1/latches/{target:path}", one_latch),

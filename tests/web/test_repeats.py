@@ -1,0 +1,110 @@
+"""`Idempotency-Key`: the same again is answered the same and done once, something else under the same key is refused, and what
+was refused may be asked again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from alerthub.errors import Busy
+from tests.kit.clock import FakeClock
+from tests.kit.hub import RunningHub, running_hub
+from tests.kit.lived_api import TOKENS, lived_hub
+from tests.kit.stores import database
+from tests.web.test_api import problem_of
+
+pytestmark = pytest.mark.anyio
+SILENCE = {"matchers": ['host="db-1"'], "duration": "4h"}
+OVERRIDE = {"person": "ayse", "starts_at": "2026-11-24T10:00", "ends_at": "2026-11-24T18:00"}
+OVERRIDES = "/api/v1/schedules/primary/overrides"
+OTHER = "was used before, for something else"
+
+
+@pytest.fixture
+async def lived(clock: FakeClock) -> AsyncIterator[RunningHub]:
+    async with lived_hub(clock) as hub:
+        yield hub
+
+
+async def post(hub: RunningHub, path: str, key: str, body: Any = None, who: str = "") -> httpx.Response:
+    headers = {"idempotency-key": key, **({"authorization": f"Bearer {TOKENS[who]}"} if who else {})}
+    return await hub.client.post(path, json=body, headers=headers)
+
+
+@pytest.mark.parametrize(("path", "body", "listed"), [
+    ("/api/v1/silences", SILENCE, "/api/v1/silences"), (OVERRIDES, OVERRIDE, OVERRIDES),
+])
+async def test_the_same_again_is_answered_the_same_and_made_once(lived: RunningHub, clock: FakeClock, path: str,
+                                                                 body: dict[str, Any], listed: str) -> None:
+    before = len((await lived.json(listed))["items"])
+    first = await post(lived, path, "k", body)
+    clock.advance(seconds=30)
+    again = await post(lived, f"{path}/", "k", body)
+    assert first.status_code in (200, 201)
+    assert (again.status_code, again.json()) == (first.status_code, first.json())
+    assert len((await lived.json(listed))["items"]) == before + 1
+    assert (await post(lived, path, "another", body)).json() != first.json()
+
+
+@pytest.mark.parametrize(("path", "body", "other"), [
+    ("/api/v1/silences", SILENCE, {**SILENCE, "duration": "5h"}), (OVERRIDES, OVERRIDE, {**OVERRIDE, "person": "emre"}),
+    (OVERRIDES, OVERRIDE, {**OVERRIDE, "created_by": "somebody"}),
+    ("/api/v1/incidents/2/comment", {"comment": "a"}, {"comment": "b"}),
+    ("/api/v1/freezes", {"why": "a"}, {"why": "b"}),
+])
+async def test_something_else_under_the_same_key_is_refused(lived: RunningHub, path: str, body: Any, other: Any) -> None:
+    assert (await post(lived, path, "k", body)).is_success
+    assert OTHER in problem_of(await post(lived, path, "k", other), 422)
+    assert (await post(lived, path, "k", body)).is_success
+
+
+async def test_a_key_is_of_one_caller_at_one_address(lived: RunningHub) -> None:
+    assert (await post(lived, "/api/v1/silences", "k", SILENCE)).is_success
+    made = await post(lived, "/api/v1/silences", "k", {**SILENCE, "duration": "5h"}, "emre")
+    assert (made.status_code, made.json()["created_by"]) == (201, "emre")
+    assert (await post(lived, OVERRIDES, "k", OVERRIDE)).is_success
+
+
+async def test_dead_letters_are_sent_again_once(lived: RunningHub) -> None:
+    first = await post(lived, "/api/v1/deliveries/replay", "k")
+    assert first.json()["replayed"] >= 1
+    assert (await post(lived, "/api/v1/deliveries/replay", "k")).json() == first.json()
+    assert (await post(lived, "/api/v1/deliveries/replay", "another")).json() == {"replayed": 0}
+
+
+async def test_what_was_refused_may_be_asked_again_with_the_same_key(lived: RunningHub) -> None:
+    (dead,) = {one["lane_id"] for one in (await lived.json("/api/v1/deliveries?dead_letter=1"))["items"]}
+    path = f"/api/v1/lanes/{dead}/replay"
+    assert (await post(lived, "/api/v1/deliveries/replay", "all")).is_success
+    assert problem_of(await post(lived, path, "k"), 404)
+    assert problem_of(await post(lived, path, "k"), 404)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201])
+@pytest.mark.parametrize(("path", "body"), [
+    ("/api/v1/silences", SILENCE), (OVERRIDES, OVERRIDE), ("/api/v1/incidents/2/acknowledge", {}),
+    ("/api/v1/freezes", {"why": "x"}), ("/api/v1/deliveries/replay", None),
+])
+async def test_a_key_that_is_none_is_refused(lived: RunningHub, path: str, body: Any, key: str) -> None:
+    assert "1 to 200 characters" in problem_of(await post(lived, path, key, body), 400)
+
+
+async def test_what_was_not_stored_is_not_kept(lived: RunningHub) -> None:
+    lived.store.error = Busy("the database is away")
+    assert (await post(lived, "/api/v1/silences", "k", SILENCE)).status_code == 503
+    lived.store.mend()
+    assert (await post(lived, "/api/v1/silences", "k", SILENCE)).status_code == 201
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_many_at_once_are_one(kind: str, tmp_path: Any) -> None:
+    with database(kind, tmp_path) as url:
+        async with running_hub(database=url) as hub:
+            answers = await asyncio.gather(*(post(hub, "/api/v1/silences", "k", SILENCE) for _ in range(8)))
+            assert {one.status_code for one in answers} == {201}
+            assert len({one.json()["number"] for one in answers}) == 1
+            assert len((await hub.json("/api/v1/silences"))["items"]) == 1

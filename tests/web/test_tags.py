@@ -1,0 +1,127 @@
+"""`ETag`: what has not changed is not sent again, and nobody decides about what has changed since they looked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.kit.alerts import batch, firing
+from tests.kit.clock import FakeClock
+from tests.kit.hub import RunningHub, running_hub
+from tests.kit.lived_api import TOKENS, lived_hub
+from tests.kit.stores import database
+from tests.web.test_api import problem_of
+
+pytestmark = pytest.mark.anyio
+ACKNOWLEDGE = "/api/v1/incidents/2/acknowledge"
+
+
+@pytest.fixture
+async def lived(clock: FakeClock) -> AsyncIterator[RunningHub]:
+    async with lived_hub(clock) as hub:
+        yield hub
+
+
+async def tag(hub: RunningHub, path: str) -> str:
+    found = (await hub.get(path)).headers["etag"]
+    assert found.startswith('"')
+    return found
+
+
+async def run_path(hub: RunningHub) -> str:
+    waiting = (await hub.json("/api/v1/actions/runs?state=awaiting_approval"))["items"]
+    (run,) = [one for one in waiting if one["labels"]["alertname"] == "Drift"]
+    return f"/api/v1/actions/runs/{run['id']}"
+
+
+async def ask(hub: RunningHub, path: str, match: str, who: str = "", **more: Any) -> httpx.Response:
+    headers = {"if-match": match, **({"authorization": f"Bearer {TOKENS[who]}"} if who else {})}
+    return await hub.client.post(path, headers=headers, **more)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/incidents/2", "/api/v1/silences/1", "/api/v1/latches/agent-btc", "run"])
+async def test_what_has_not_changed_is_not_sent_again(lived: RunningHub, path: str) -> None:
+    path = await run_path(lived) if path == "run" else path
+    known = await tag(lived, path)
+    for wanted in (known, f'"x", {known}', f"W/{known}", "*"):
+        answer = await lived.get(path, headers={"if-none-match": wanted})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", known)
+    assert (await lived.get(path, headers={"if-none-match": '"x"'})).status_code == 200
+    assert await tag(lived, path) == known
+
+
+async def test_a_change_changes_the_tag(lived: RunningHub) -> None:
+    before = await tag(lived, "/api/v1/incidents/2")
+    await lived.client.post("/api/v1/incidents/2/comment", json={"comment": "I look"})
+    assert await tag(lived, "/api/v1/incidents/2") != before
+    assert (await lived.get("/api/v1/incidents/2", headers={"if-none-match": before})).status_code == 200
+
+
+@pytest.mark.parametrize("verb", ["acknowledge", "resolve", "silence", "escalate", "comment", "unacknowledge"])
+async def test_who_has_not_seen_the_last_change_is_told_so(lived: RunningHub, verb: str) -> None:
+    seen = await tag(lived, "/api/v1/incidents/2")
+    await lived.client.post("/api/v1/incidents/2/comment", json={"comment": "it is worse than it looks"})
+    before = await lived.json("/api/v1/incidents/2")
+    body = {"comment": "x"} if verb == "comment" else {}
+    answer = await ask(lived, f"/api/v1/incidents/2/{verb}", seen, json=body)
+    assert problem_of(answer, 412) == "#2 has changed since you looked at it. Look again, and decide anew."
+    assert (await lived.json("/api/v1/incidents/2"))["events"] == before["events"]
+
+
+async def test_who_has_seen_it_as_it_is_is_heard(lived: RunningHub) -> None:
+    seen = await tag(lived, "/api/v1/incidents/2")
+    told = await ask(lived, ACKNOWLEDGE, f'"0.x", {seen}')
+    assert told.json()["outcome"] == "done", told.text
+    assert (await ask(lived, "/api/v1/incidents/2/unacknowledge", "*")).json()["outcome"] == "done"
+
+
+@pytest.mark.parametrize("match", ["", "x", '""', '"x"', 'W/"1.x"', '"0.0"', "5"])
+async def test_a_tag_that_never_was_matches_nothing(lived: RunningHub, match: str) -> None:
+    assert problem_of(await ask(lived, ACKNOWLEDGE, match), 412)
+
+
+async def test_a_message_that_was_sent_meanwhile_keeps_nobody_from_answering(hub: RunningHub, clock: FakeClock) -> None:
+    await hub.hub.take(batch(firing(), at=clock.now()))
+    seen = await tag(hub, "/api/v1/incidents/1")
+    await hub.drain()
+    assert await tag(hub, "/api/v1/incidents/1") != seen, "a delivery is part of the answer"
+    assert (await ask(hub, "/api/v1/incidents/1/acknowledge", seen)).status_code == 200
+
+
+async def test_a_run_that_was_decided_meanwhile_is_not_approved(lived: RunningHub) -> None:
+    path = await run_path(lived)
+    seen = await tag(lived, path)
+    assert (await ask(lived, f"{path}/deny", seen, "ayse")).status_code == 200
+    assert problem_of(await ask(lived, f"{path}/approve", seen, "emre"), 412)
+
+
+async def test_a_latch_is_released_by_who_has_seen_how_it_is(lived: RunningHub) -> None:
+    path = "/api/v1/latches/agent-btc"
+    seen = await tag(lived, path)
+    assert problem_of(await ask(lived, f"{path}/override", '"0.x"', "emre", json={"why": "it is a test"}), 412)
+    assert (await lived.json(path))["is_safe"]
+    assert (await ask(lived, f"{path}/override", seen, "emre", json={"why": "it is a test"})).status_code == 200
+
+
+async def test_a_silence_is_ended_by_who_has_seen_how_it_is(lived: RunningHub) -> None:
+    path = "/api/v1/silences/1"
+    seen = await tag(lived, path)
+    assert problem_of(await lived.client.delete(path, headers={"if-match": '"x"'}), 412)
+    assert (await lived.json(path))["state"] == "active"
+    assert (await lived.client.delete(path, headers={"if-match": seen})).json()["state"] == "expired"
+    assert problem_of(await lived.client.delete(path, headers={"if-match": seen}), 412)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("verb", ["acknowledge", "silence"])
+async def test_postgres_says_the_same(tmp_path: Any, clock: FakeClock, verb: str) -> None:
+    with database("postgres", tmp_path) as url:
+        async with running_hub(database=url, clock=clock) as hub:
+            await hub.hub.take(batch(firing(host="a"), at=clock.now()))
+            seen = await tag(hub, "/api/v1/incidents/1")
+            assert (await hub.client.post("/api/v1/incidents/1/comment", json={"comment": "x"})).status_code == 200
+            assert problem_of(await ask(hub, f"/api/v1/incidents/1/{verb}", seen), 412)
+            assert (await ask(hub, f"/api/v1/incidents/1/{verb}", await tag(hub, "/api/v1/incidents/1"))).status_code == 200
