@@ -22,6 +22,7 @@ from tests.bench.ingest import ingest, mixes
 from tests.bench.lanes import lanes
 from tests.bench.latency import latency
 from tests.bench.memory import memory
+from tests.bench.pages import pages
 from tests.bench.pruning import prune
 from tests.bench.replicas import replicas
 from tests.bench.safe import safe
@@ -29,8 +30,8 @@ from tests.bench.simulate import simulate
 from tests.bench.soak import soak
 
 BENCHES = {"ingest": ingest, "latency": latency, "replicas": replicas, "lanes": lanes, "memory": memory, "clicks": clicks,
-           "safe": safe, "mixes": mixes}
-ON_REQUEST = {"mixes"}
+           "safe": safe, "mixes": mixes, "pages": pages}
+ON_REQUEST = {"mixes", "pages"}
 
 
 def processor() -> str:

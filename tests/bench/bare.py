@@ -16,7 +16,12 @@ async def hook(request: Request) -> Response:
     return Response(b'{"status":"ok"}', media_type="application/json")
 
 
-app = Starlette(routes=[Route("/hooks/alertmanager", hook, methods=["POST"])])
+async def page(request: Request) -> Response:
+    return Response(PAGE, media_type="text/html")
+
+
+PAGE = "<!doctype html><title>bare</title><h1>Nothing</h1>"
+app = Starlette(routes=[Route("/hooks/alertmanager", hook, methods=["POST"]), Route("/page", page)])
 
 if __name__ == "__main__":
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), http="httptools", loop="asyncio", access_log=False,

@@ -1,4 +1,4 @@
-"""What is done on a page is seen in chat, and what is done in chat is seen on the page: one state everywhere, in a real browser."""
+"""What is done on a page is seen in chat, and what is done in chat on the page: one state everywhere, in a real browser."""
 
 from __future__ import annotations
 

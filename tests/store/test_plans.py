@@ -17,7 +17,7 @@ from alerthub.domain.rules import ActionRule, Direction, EscalationPolicy, Polic
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow import audit, escalate, flapping, prune, silencing, watch
 from alerthub.store import alerts as alert_store
-from alerthub.store import details, lanes, reading, runs, search
+from alerthub.store import changes, details, lanes, reading, runs, search
 from alerthub.store.columns import metadata
 from alerthub.store.database import Store
 from alerthub.store.schema import incidents, silences, votes
@@ -39,6 +39,7 @@ BOUNDED = (
     "FROM action_runs ORDER BY action_runs.id DESC", "FROM quarantine ORDER BY quarantine.id DESC",
     "FROM anchors ORDER BY anchors.n DESC", "SELECT max(events.position) AS max_1 FROM events",
     "SELECT max(incidents.number) AS max_1 FROM incidents", "DELETE FROM pruned RETURNING",
+    "SELECT max(deliveries.id) AS max_1 FROM deliveries",
     "GROUP BY events.incident_id) AS anon_1 ON anon_1.incident_id = events.incident_id AND events.seq = anon_1.seq",
 )
 
@@ -126,6 +127,10 @@ def look_at_lists(tx: Tx, now: datetime) -> None:
     reading.list_deliveries(tx, 50, None, "", only_dead=True)
     reading.one_incident(tx, "17")
     reading.counts(tx)
+    reading.open_counts(tx)
+    reading.lanes_of(tx, "no incident")
+    seen, _ = changes.look(tx, None)
+    changes.look(tx, seen)
     reading.list_quarantine(tx, 50, None)
     for state, reason in ((None, None), ("awaiting_approval", None), (None, "shadow")):
         runs.recent(tx, 50, state, reason)

@@ -1,4 +1,4 @@
-"""The colours of the pages, as anybody can read them: WCAG 2.2, level AA, computed from the tokens of the style, light and dark."""
+"""The colours of the pages, so that anybody can read them: WCAG 2.2, level AA, computed from the tokens, light and dark."""
 
 from __future__ import annotations
 

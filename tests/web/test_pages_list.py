@@ -154,8 +154,10 @@ def test_how_long_ago(seconds: int, expected: str) -> None:
 
 
 @pytest.mark.parametrize(("filters", "changes", "expected"), [
-    (Filters(), {}, "/"), (Filters(team="a b"), {}, "/?team=a+b"), (Filters(status="all"), {"before": "7"}, "/?status=all&before=7"),
-    (Filters(severity="info"), {"severity": "error"}, "/?severity=error"), (Filters(status="all", q="<"), {"status": "open"}, "/?q=%3C"),
+    (Filters(), {}, "/"), (Filters(team="a b"), {}, "/?team=a+b"),
+    (Filters(status="all"), {"before": "7"}, "/?status=all&before=7"),
+    (Filters(severity="info"), {"severity": "error"}, "/?severity=error"),
+    (Filters(status="all", q="<"), {"status": "open"}, "/?q=%3C"),
 ])
 def test_an_address_says_only_what_is_not_usual(filters: Filters, changes: dict[str, str], expected: str) -> None:
     assert filters.address(**changes) == expected
@@ -172,7 +174,8 @@ def test_an_address_is_read_as_it_is_written() -> None:
 
 async def test_those_that_are_ticked_are_acknowledged(hub: RunningHub, clock: FakeClock) -> None:
     await some(hub, clock)
-    shown = await posted(hub, "/incidents/acknowledge", filters="team=trading", key="k", **{"incident-1": "on", "incident-3": "on"})
+    boxes = {"incident-1": "on", "incident-3": "on"}
+    shown = await posted(hub, "/incidents/acknowledge", filters="team=trading", key="k", **boxes)
     assert "You have #1, #3 now." in shown.text
     assert numbers(shown) == [1, 3]
     assert shown.text.count("has it") == 2
@@ -198,7 +201,8 @@ async def test_nothing_ticked_is_said(hub: RunningHub, clock: FakeClock) -> None
     assert not await hub.incidents(status="acknowledged")
 
 
-@pytest.mark.parametrize("name", ["incident-", "incident-²", "incident-x", "incident-1;2", "incident--1", "other-1", "incident-" + "9" * 20])
+@pytest.mark.parametrize("name", ["incident-", "incident-²", "incident-x", "incident-1;2", "incident--1", "other-1",
+                                  "incident-" + "9" * 20])
 async def test_a_name_that_is_no_row_is_nothing(hub: RunningHub, clock: FakeClock, name: str) -> None:
     await some(hub, clock)
     assert "tick the incidents first" in (await posted(hub, "/incidents/acknowledge", **{name: "on"})).text

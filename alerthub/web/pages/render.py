@@ -17,6 +17,7 @@ from alerthub.store.columns import EPOCH, MICROSECOND
 from alerthub.web.forms import SAID, is_secure, said
 from alerthub.web.visitor import visitor_of
 
+LIVE = "x-live"         # the script's own word, when it loads a page to see what has changed
 HERE = Path(__file__).parent.parent
 STYLES = {Fate.not_done: "bad", Fate.pending: "open", Fate.done: "good"}       # of what became of a run
 
@@ -60,7 +61,7 @@ def render(name: str, status: int = 200, **values: Any) -> Response:
 
 def page(request: Request, name: str, status: int = 200, /, **values: Any) -> Response:
     """A page for whoever asks for it: with their name, what they may do, and what became of what they have just asked."""
-    told = said(request)
+    told = None if LIVE in request.headers else said(request)       # it is for the page that a person looks at, and once
     text = ENVIRONMENT.get_template(name).render(visitor=visitor_of(request), path=request.url.path, said=told, **values)
     answer = Response(text, status, {"cache-control": "no-store"}, "text/html")
     if told is not None:

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys for whoever has no hand free for the mouse: j k a r / ? Enter Esc. Never while typing, never with a modifier. Each does
+// Keys for whoever has no hand free for the mouse: j k a x r n / ? Enter Esc. Never while typing, never with a modifier. Each does
 // what a link or a button of the page does; there is nothing that only a key can do.
 "use strict";
 (() => {
   const KEYS = [["j  k", "next and previous incident"], ["Enter", "open it"], ["a", "acknowledge it, or those that are ticked"],
-    ["x", "tick it"], ["r", "resolve it; asks first"], ["/", "search"], ["Esc", "leave a field, close this, back to the list"],
+    ["x", "tick it"], ["r", "resolve it; asks first"], ["n", "show what is new"], ["/", "search"], ["Esc", "leave a field, close this, back to the list"],
     ["?", "these keys"]];
   const find = (what) => document.querySelector(what);
   const rows = () => [...document.querySelectorAll("[data-rows] > li")];
@@ -92,6 +92,11 @@
     return true;
   }
 
+  function news() {
+    const bar = find(".news");
+    return Boolean(bar) && pressed(bar);
+  }
+
   function search() {
     const field = find("#search");
     if (field) {
@@ -111,7 +116,8 @@
     return true;
   }
 
-  const DOES = { j: () => move(1), k: () => move(-1), a: acknowledge, x: tick, r: resolve, "/": search, "?": explain, Escape: leave };
+  const DOES = { j: () => move(1), k: () => move(-1), a: acknowledge, x: tick, r: resolve, n: news,
+    "/": search, "?": explain, Escape: leave };
   const isTyping = (node) => Boolean(node?.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]"));
 
   document.addEventListener("keydown", (event) => {

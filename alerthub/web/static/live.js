@@ -161,7 +161,7 @@
       last = performance.now();
       timer = 0;
       try {
-        const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" }, redirect: "error" });
+        const answer = await fetch(location.pathname + location.search, { headers: { "x-live": "1" }, redirect: "error" });
         if (!answer.ok) throw new Error(String(answer.status));
         show(new DOMParser().parseFromString(await answer.text(), "text/html"), false);
       } catch {
