@@ -22,8 +22,9 @@ def ran(tx: Tx, count: int = 1, **fields: Any) -> list[str]:
     found = []
     for incident in add_incidents(tx, count, key=tx.new_id()):
         row = {"id": tx.new_id(), "incident_id": incident, "episode": 1, "action": "retrain", "target": "drl",
-               "direction": "neutral", "state": "succeeded", "reason": "allowed", "why": "", "rule_version": "1", "body_sha256": "", "labels": "{}",
-               "created_at": START, "started_at": START, "finished_at": START, "attempt": 1, "report": "", **fields}
+               "direction": "neutral", "state": "succeeded", "reason": "allowed", "why": "", "rule_version": "1",
+               "body_sha256": "", "labels": "{}", "created_at": START, "started_at": START, "finished_at": START,
+               "attempt": 1, "report": "", **fields}
         tx.conn.execute(action_runs.insert().values(row))
         found.append(row["id"])
     return found

@@ -83,13 +83,14 @@ async def test_what_fails_says_since_when_why_and_when_it_is_tried_again(hub: Ru
     clock.advance(seconds=30)
     words = said(await look(hub, "/deliveries"))
     assert "ayse (email:ayse@example.com)" in words or "email:ayse@example.com #1" in words
-    assert "fails since 30 s ago, 1 tries in 1 min 30 s configuration: 451 try later" in words
+    assert "fails since 30 s ago, 1 try in 1 min 30 s configuration: 451 try later" in words
     assert "fails since 30 s ago: 451 try later; paused, next try in 1 min 30 s never" in words
 
 
 async def test_one_dead_letter_is_sent_again(hub: RunningHub) -> None:
     await hub.hub.store.write(lambda tx: give_up(tx, 2))
     page = await look(hub, "/deliveries", "emre")
+    assert "Send all 2 again" in said(page)
     assert "Dead letters 2" in said(page)
     assert "configuration 550 no such user" in said(page)
     answer = await press(hub, REPLAY, "emre", **{**hidden(page, REPLAY), "all": "", "lane": "1"})

@@ -115,6 +115,14 @@ async def test_the_same_form_sent_twice_is_one_override(hub: RunningHub) -> None
     assert said(await look(hub, "/oncall")).count("whoever has it 2026") == 1
 
 
+async def test_the_same_page_filled_in_otherwise_is_another_override(hub: RunningHub) -> None:
+    form = hidden(await look(hub, "/oncall?schedule=primary", "omer"), ADD)
+    for person in ("pia", "emre"):
+        answer = await press(hub, ADD, "omer", **{**form, **SWAP, "person": person})
+        assert f"{person} is on call: Sun" in said(await told(hub, answer, "omer"))
+    assert said(await look(hub, "/oncall")).count("whoever has it 2026") == 2
+
+
 async def test_a_shift_is_taken_from_the_calendar_with_its_times_filled_in(hub: RunningHub) -> None:
     page = await look(hub, "/oncall?schedule=days", "omer")
     link = next(link for link in page.links() if "replaces=omer" in link)

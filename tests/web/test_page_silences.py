@@ -76,6 +76,13 @@ async def test_what_was_seen_is_made_and_holds(hub: RunningHub) -> None:
     assert "Silenced by omer" in said(await look(hub, "/incidents/1"))
 
 
+async def test_the_same_page_filled_in_otherwise_is_another_silence(hub: RunningHub) -> None:
+    form = hidden(await look(hub, asking(), "omer"), "/silences")
+    for number, host in enumerate(("a", "b"), 1):
+        answer = await press(hub, "/silences", "omer", **{**form, "matchers": f'host="{host}"'})
+        assert f"Silence {number} holds" in said(await told(hub, answer, "omer"))
+
+
 async def test_one_is_ended_and_is_over(hub: RunningHub, clock: FakeClock) -> None:
     await press(hub, "/silences", "omer", **GIVEN)
     clock.advance(minutes=5)

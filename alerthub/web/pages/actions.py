@@ -130,8 +130,8 @@ async def say(request: Request, fields: Mapping[str, str], visitor: Visitor) -> 
     if verb is Verb.freeze and not why.strip():
         return await shown(request, "A freeze needs a reason, for whoever must lift it. Nothing was frozen.", {"about": about},
                            400)
-    told = await hub.hear(Command(verb, "", visitor.account, key_of(fields, visitor, hub, f"{verb.value} {about}"), via="web",
-                                  text=why, subject=about))
+    key = key_of(fields, visitor, hub, f"{verb.value} {about} {why}")
+    told = await hub.hear(Command(verb, "", visitor.account, key, via="web", text=why, subject=about))
     if told.outcome in (Outcome.refused, Outcome.busy) and verb in TWICE:
         return await asking(request, verb, about, why, told.text, 503 if told.outcome is Outcome.busy else 409)
     return back(request, HERE, told)

@@ -119,7 +119,8 @@ def offered(asked: Asked, person: Person | None, now: datetime) -> dict[str, Any
     if person is None:
         return {"may_approve": False, "may_deny": False, "why_not": ""}
     agree, deny = (voting(asked, person, verdict, now) for verdict in (Verdict.approve, Verdict.deny))
-    return {"may_approve": agree.is_done, "may_deny": deny.is_done, "why_not": "" if agree.is_done else agree.text}
+    why_not = "" if agree.is_done else agree.text.removesuffix(" Nothing was done.")     # nothing was to be done either
+    return {"may_approve": agree.is_done, "may_deny": deny.is_done, "why_not": why_not}
 
 
 def safe_view(tx: Tx, rules: Rules, latch: Latch, who: Who, now: datetime) -> dict[str, Any]:

@@ -174,7 +174,7 @@ async def add(request: Request, fields: Mapping[str, str], visitor: Visitor) -> 
         has_effect = any(part.person == made.person for part in parts)
         return told(made, schedule) + ("" if has_effect else NO_EFFECT.format(made.replaces))
 
-    answer = await once(request, key_of(fields, visitor, hub, f"override {name}"), make)
+    answer = await once(request, key_of(fields, visitor, hub, f"override {name} {sorted(given.items())}"), make)
     return back(request, here(schedule), answer)
 
 

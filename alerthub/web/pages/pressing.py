@@ -61,7 +61,8 @@ def refused(request: Request, status: int, text: str, back_to: str) -> Response:
 
 
 def key_of(fields: Mapping[str, str], visitor: Visitor, hub: HubView, what: str) -> str:
-    """The same for the same form of the same person sent again, and short whatever it is about."""
+    """The same for the same form of the same person sent again, and short whatever it is about. `what` holds all that was filled
+    in: a page that was gone back to and filled in otherwise asks for something else."""
     about = hashlib.sha256(f"{visitor.account.key} {what}".encode("utf-8", "replace")).hexdigest()[:24]
     given = fields.get("key", "")[:KEY].encode("ascii", "replace").decode()
     return f"web:{about}:{given if given.isprintable() and given else hub.clock.new_id()}"

@@ -129,7 +129,8 @@ async def add(request: Request, fields: Mapping[str, str], visitor: Visitor) -> 
         asked = await asyncio.to_thread(read_form_of, form, zone, now)
     except ValueError as error:
         return await shown(request, form, str(error), 400)
-    answer = await once(request, key_of(fields, visitor, hub, "silence"), lambda tx: made(tx, hub, asked, visitor, now))
+    key = key_of(fields, visitor, hub, f"silence {sorted(form.items())}")
+    answer = await once(request, key, lambda tx: made(tx, hub, asked, visitor, now))
     return back(request, HERE, answer)
 
 
