@@ -187,8 +187,9 @@ def place_of(tx: Tx, moment: datetime) -> int:
 
 def runs(tx: Tx, span: Span) -> list[tuple[str, str, bool, int]]:
     """Of what was really started in the span: action, state, whether its target confirmed it, how many."""
-    said = (func.json_extract_path_text(cast(action_runs.c.report, JSON), "verified") if tx.is_postgres
-            else func.json_extract(action_runs.c.report, "$.verified"))
+    report = func.nullif(action_runs.c.report, "")      # of a run that has not ended it is empty, and no JSON
+    said = (func.json_extract_path_text(cast(report, JSON), "verified") if tx.is_postgres
+            else func.json_extract(report, "$.verified"))
     is_verified = case((func.coalesce(said, "") != "", 1), else_=0)
     query = select(action_runs.c.action, action_runs.c.state, is_verified, func.count()).where(
         action_runs.c.id >= id_at(span.start - timedelta(days=1) - SKEW), action_runs.c.id < id_at(span.end + SKEW),

@@ -21,6 +21,7 @@ from alerthub.web import (
     api,
     audit,
     configuration,
+    export,
     health,
     heartbeats,
     hooks,
@@ -89,7 +90,7 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
-    *reports.ROUTES, *analytics.ROUTES, *audit.ROUTES, *configuration.ROUTES,
+    *reports.ROUTES, *analytics.ROUTES, *audit.ROUTES, *export.ROUTES, *configuration.ROUTES,
     *pages.ROUTES,
 ]
 
