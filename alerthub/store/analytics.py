@@ -16,7 +16,7 @@ from alerthub.store.columns import EPOCH, MICROSECOND
 from alerthub.store.schema import action_runs, alerts, deliveries, events, holds, incidents
 from alerthub.store.tx import AnySelect, Tx, chunks
 
-MOST_INCIDENTS, MOST_DELIVERIES, MOST_CHANGES, MOST_NAMES = 200_000, 500_000, 20_000, 50
+MOST_INCIDENTS, MOST_DELIVERIES, MOST_CHANGES, MOST_NAMES = 50_000, 200_000, 20_000, 50
 SKEW = timedelta(hours=1)       # by so much a replica's clock, and a row that was committed late, may be off
 QUARTERS = QUARTER // MICROSECOND
 NO_ID = "00000000-0000-0000-0000-000000000000"
