@@ -131,8 +131,8 @@ def impact(told: Mapping[str, Any], times: Times) -> list[str]:
              f"Opened: {'once' if openings <= 1 else f'{openings} times'}",
              f"Alerts: {incident['alerts']}" + (f", {incident['firing']} still firing" if incident["firing"] else "")]
     facts += [f"Touched, by {name}: {', '.join(some(values, MOST_VALUES, 'values'))}" for name, values in touched(alerts)]
-    return [*bullets(facts, ""), *bullets(some([alert_line(alert) for alert in alerts], MOST_ALERTS, "alerts"),
-                                          "No alert is kept.")]
+    lines = some([alert_line(alert) for alert in alerts], MOST_ALERTS, "alerts")
+    return [*bullets(facts, ""), *(["Its alerts:", *bullets(lines, "")] if lines else ["No alert is kept."])]
 
 
 def touched(alerts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:

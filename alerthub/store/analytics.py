@@ -16,7 +16,7 @@ from alerthub.store.columns import EPOCH, MICROSECOND
 from alerthub.store.schema import action_runs, alerts, deliveries, events, holds, incidents
 from alerthub.store.tx import AnySelect, Tx, chunks
 
-MOST_INCIDENTS, MOST_DELIVERIES, MOST_CHANGES, MOST_NAMES = 200_000, 500_000, 20_000, 50
+MOST_INCIDENTS, MOST_DELIVERIES, MOST_CHANGES, MOST_NAMES = 50_000, 200_000, 20_000, 50
 SKEW = timedelta(hours=1)       # by so much a replica's clock, and a row that was committed late, may be off
 QUARTERS = QUARTER // MICROSECOND
 NO_ID = "00000000-0000-0000-0000-000000000000"
@@ -187,8 +187,9 @@ def place_of(tx: Tx, moment: datetime) -> int:
 
 def runs(tx: Tx, span: Span) -> list[tuple[str, str, bool, int]]:
     """Of what was really started in the span: action, state, whether its target confirmed it, how many."""
-    said = (func.json_extract_path_text(cast(action_runs.c.report, JSON), "verified") if tx.is_postgres
-            else func.json_extract(action_runs.c.report, "$.verified"))
+    report = func.nullif(action_runs.c.report, "")      # of a run that has not ended it is empty, and no JSON
+    said = (func.json_extract_path_text(cast(report, JSON), "verified") if tx.is_postgres
+            else func.json_extract(report, "$.verified"))
     is_verified = case((func.coalesce(said, "") != "", 1), else_=0)
     query = select(action_runs.c.action, action_runs.c.state, is_verified, func.count()).where(
         action_runs.c.id >= id_at(span.start - timedelta(days=1) - SKEW), action_runs.c.id < id_at(span.end + SKEW),

@@ -3,8 +3,10 @@ MEANINGS, which the page shows as well."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import date
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -64,13 +66,22 @@ def day_of(text: str) -> date:
     return date.fromisoformat(text)
 
 
+async def looked_back(request: Request, scope: Scope) -> dict[str, Any]:
+    """One at a time: of a long span it takes seconds, and there are few readers of the database for everything else."""
+    hub, state = hub_of(request), request.app.state
+    if not hasattr(state, "looking_back"):
+        state.looking_back = asyncio.Lock()
+    async with state.looking_back:
+        return await hub.store.read(lambda tx: look_back(tx, hub.rules, scope))
+
+
 async def show(request: Request) -> Response:
     hub = hub_of(request)
     try:
         scope = asked(request, hub)
     except BadQuery as error:
         return problem(400, str(error))
-    return answer(200, {**await hub.store.read(lambda tx: look_back(tx, hub.rules, scope)), "meanings": MEANINGS})
+    return answer(200, {**await looked_back(request, scope), "meanings": MEANINGS})
 
 
 ROUTES = route("/api/v1/analytics", show)

@@ -23,6 +23,7 @@ from alerthub.web import (
     api,
     audit,
     configuration,
+    export,
     health,
     heartbeats,
     hooks,
@@ -96,7 +97,8 @@ ROUTES = [
     *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
-    *v1.ROUTES, *openapi.ROUTES, *reports.ROUTES, *analytics.ROUTES, *audit.ROUTES, *configuration.ROUTES, *accounts.ROUTES,
+    *v1.ROUTES, *openapi.ROUTES, *reports.ROUTES, *analytics.ROUTES, *audit.ROUTES, *export.ROUTES, *configuration.ROUTES,
+    *accounts.ROUTES,
     *pages.ROUTES,
 ]
 

@@ -122,8 +122,8 @@ class History:
             "action": self.dice.choice(["retrain", "safe-mode"]), "target": "t", "direction": "neutral", "state": state,
             "reason": "allowed", "why": "", "rule_version": "1", "body_sha256": "", "labels": "{}", "created_at": at,
             "started_at": None if state == "refused" else at + timedelta(seconds=self.dice.randint(0, 40_000)), "attempt": 1,
-            "report": json.dumps(self.dice.choice([{}, {"verified": "safe"}, {"verified": ""}])), "round": place,
-            "mode": self.dice.choice(["live", "live", "dry_run"])})
+            "report": self.dice.choice(["", "{}", json.dumps({"verified": "safe"}), json.dumps({"verified": ""})]),
+            "round": place, "mode": self.dice.choice(["live", "live", "dry_run"])})
 
     # -- the slow and obvious way
 
@@ -197,7 +197,7 @@ def compare_messages_and_runs(tx: Tx, history: History, span: Span) -> None:
     channels = Counter((one["destination"].split(":")[0], one["state"], one["is_dead_letter"]) for one in sent)
     woke = Counter((one["destination"], quarter_of(one["started_at"])) for one in sent
                    if one["state"] == "sent" and one["why"] in WAKES and one["destination"] in (MAIL, OWN))
-    runs = Counter((one["action"], one["state"], bool(json.loads(one["report"]).get("verified"))) for one in history.runs
+    runs = Counter((one["action"], one["state"], bool(json.loads(one["report"] or "{}").get("verified"))) for one in history.runs
                    if one["started_at"] and span.start <= one["started_at"] < span.end and one["mode"] == "live")
     found = Deliveries(tx, span)
     assert not found.is_cut

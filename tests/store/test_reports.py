@@ -11,6 +11,7 @@ from alerthub.flow import report as room
 from alerthub.store import reports
 from alerthub.store.database import Store
 from alerthub.store.reports import Report
+from alerthub.store.schema import incidents
 from alerthub.store.tx import Tx
 from tests.kit.clock import START
 from tests.kit.rows import add_incidents, at_once
@@ -53,3 +54,14 @@ def test_of_many_who_save_at_once_one_is_first_and_the_others_are_told(kind: str
         assert sorted(fates) == [room.Fate.conflict, room.Fate.conflict, room.Fate.saved]
         assert store.read_now(lambda tx: reports.count(tx, incident_id)) == 1
         store.close()
+
+
+def test_a_report_goes_with_its_incident_and_no_other(store: Store) -> None:
+    def unit(tx: Tx) -> None:
+        one, other = add_incidents(tx, 2)
+        for incident_id in (one, other):
+            reports.add(tx, incident_id, report(1))
+        tx.conn.execute(incidents.delete().where(incidents.c.id == one))
+        assert (reports.count(tx, one), reports.count(tx, other)) == (0, 1)
+
+    store.write_now(unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -139,6 +140,23 @@ async def test_what_a_stranger_writes_is_shown_as_it_stands(hub: RunningHub, clo
     assert all(link.startswith(("/", "http")) for link in shown.links())
     answer: Any = await hub.get("/analytics", params={"team": text})
     read(answer.text)
+
+
+async def test_one_looks_back_at_a_time_and_the_others_wait(hub: RunningHub) -> None:
+    at_once = most = 0
+    real = hub.store.store.read
+
+    async def read_slowly(unit: Any) -> Any:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await hub.turns()
+        at_once -= 1
+        return await real(unit)
+
+    hub.store.read = read_slowly        # type: ignore[method-assign]
+    answers = await asyncio.gather(*(hub.get(path) for path in (API, "/analytics", API)))
+    assert ([one.status_code for one in answers], most) == ([200] * 3, 1)
 
 
 async def test_an_empty_answer_and_a_full_one_have_the_same_form(hub: RunningHub, clock: FakeClock) -> None:

@@ -36,13 +36,14 @@ escalation_policies:
   - {name: trading, steps: [{notify: [schedule:primary], wait: 5m}]}
 receivers:
   - {name: console, console_configs: [{}]}
-  - {name: hook, webhook_configs: [{url: "https://hooks.example.com/very-secret-hook", secret: "whsec_b2YtdGhlLWhvb2stb2YtdGhpcy10ZXN0LTAxMjM0NTY="}]}
+  - {name: hook, webhook_configs: [{url: "https://hooks.example.com/very-secret-hook",
+     secret: "whsec_b2YtdGhlLWhvb2stb2YtdGhpcy10ZXN0LTAxMjM0NTY="}]}
 targets:
   - {name: agent-btc, type: agent, url: "http://127.0.0.1:9/"}
 actions:
   - {name: safe-mode, type: safe_mode, direction: tighten, target_label: agent}
 time_intervals:
-  - {name: nights, time_intervals: [{times: [{start_time: "00:00", end_time: "06:00"}]}]}
+  - {name: nights, time_intervals: [{times: [{start_time: "12:00", end_time: "13:00"}]}]}
 route:
   receiver: console
   group_by: [alertname, agent]

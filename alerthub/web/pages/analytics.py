@@ -12,9 +12,8 @@ from starlette.responses import Response
 from alerthub.domain.analytics import DAYS_ASKED, NIGHT, SEVERITIES, USUAL_DAYS, last_days
 from alerthub.domain.schedule import DAYS
 from alerthub.domain.wording import spoken
-from alerthub.flow.analytics import look_back
 from alerthub.store.analytics import Scope
-from alerthub.web.analytics import MEANINGS, asked
+from alerthub.web.analytics import MEANINGS, asked, looked_back
 from alerthub.web.api import BadQuery
 from alerthub.web.base import hub_of
 from alerthub.web.charts import Chart, chart
@@ -33,7 +32,7 @@ async def show(request: Request) -> Response:
     except BadQuery as error:
         scope = Scope(last_days(USUAL_DAYS, hub.clock.now(), hub.rules.answers.time_zone))
         problem, status = f"{error}. Shown are the last {USUAL_DAYS} days.", 400
-    found = await hub.store.read(lambda tx: look_back(tx, hub.rules, scope))
+    found = await looked_back(request, scope)
     given = {name: request.query_params.get(name, "")[:200] for name in ("days", "from", "to", "severity", "team")}
     return page(request, "analytics.html", status, found=found, meanings=MEANINGS, problem=problem, given=given,
                 lengths=DAYS_ASKED, severities=SEVERITIES, usual=USUAL_DAYS, told=told, share=share, hours=HOURS, days=DAYS,

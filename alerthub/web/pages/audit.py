@@ -38,7 +38,8 @@ async def show(request: Request) -> Response:
     filters = {} if wrong else {name: value for name, value in given.items() if value}
     return page(request, "audit.html", status, **await hub.store.read(unit), given=given, wrong=wrong,
                 query=urlencode(filters), kinds=sorted(KINDS - {""}), last=checking_of(request).result.view(),
-                may_check=may_check(visitor_of(request)), is_first=before is None, looked=searching.LOOKED_THROUGH)
+                may_check=may_check(visitor_of(request)), is_first=before is None,
+                looked=searching.LOOKED_THROUGH, zone=hub.rules.answers.time_zone)
 
 
 async def check(request: Request) -> Response:
