@@ -32,16 +32,19 @@ def chromium() -> Iterator[Browser]:
 def visit(browser: Browser, base: str, *, size: dict[str, int] | None = None, scripts: bool = True, dark: bool = False,
           password: str = "", **more: Any) -> Iterator[Page]:
     """A person with a fresh browser, before the page at `base`. Fails afterwards when a script threw, or the content policy
-    or the browser refused something of ours. `password`: what the browser gives when the hub asks for one by itself."""
-    if password:
-        more["http_credentials"] = {"username": "anybody", "password": password}
+    or the browser refused something of ours. `password`: a token of the hub's configuration, to log in with first."""
     context = browser.new_context(base_url=base, viewport=size or DESKTOP, java_script_enabled=scripts,      # type: ignore[arg-type]
                                   color_scheme="dark" if dark else "light", **more)
     context.set_default_timeout(SECONDS * 1000)
     complaints = heard(context)
     try:
         page = context.new_page()
-        page.goto("/")
+        page.goto("/login" if password else "/")
+        if password:
+            page.get_by_text("With a token of the configuration").click()
+            page.locator("input[name=token]").fill(password)
+            page.get_by_role("button", name="Log in with the token").click()
+            page.wait_for_url("**/")
         yield page
     finally:
         context.close()

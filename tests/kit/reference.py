@@ -33,7 +33,8 @@ PLACES = {
     "AnswersSettings": "answers", "Person": "people",
     "Schedule": "schedules", "Layer": "schedules, layers", "Restriction": "schedules, restrictions",
     "EscalationPolicy": "escalation_policies", "Step": "escalation_policies, steps", "Heartbeat": "heartbeats",
-    "HeartbeatAction": "heartbeats, actions",
+    "HeartbeatAction": "heartbeats, actions", "AccessSettings": "access", "SessionSettings": "access, session",
+    "OidcSettings": "access, oidc",
 }
 
 

@@ -32,8 +32,8 @@ async def show(request: Request, status: int = 200, invitation: str = "", error:
     rows = [{"account": one, "person": person_of(people, one.name, one.role), "is_configured": one.name in people,
              "is_invited": one.name in waiting} for one in found]
     without = [person for name, person in people.items() if name not in {one.name for one in found}] if not after else []
-    return page(request, "people.html", status, rows=rows, without=without, invitation=invitation, error=error, roles=ROLES, events=events,
-                next=found[-1].name if len(found) == accounts.PAGE else "")
+    return page(request, "people.html", status, rows=rows, without=without, invitation=invitation, error=error,
+                roles=ROLES, events=events, next=found[-1].name if len(found) == accounts.PAGE else "")
 
 
 async def invite(request: Request) -> Response:
