@@ -24,8 +24,6 @@ from alerthub.clock import SystemClock
 from alerthub.config import Config, load, schema
 from alerthub.config.coverage import uncovered_rules
 from alerthub.demo import run_demo
-from alerthub.domain.leads import unknown_targets
-from alerthub.domain.route import resolve
 from alerthub.domain import trial
 from alerthub.domain.runbook import choose
 from alerthub.equipment import Equipment, equip, outbound, send_test

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from alerthub.domain.alert import Labels
+from alerthub.domain.leads import unknown_targets
 from alerthub.domain.matcher import Matcher
 from alerthub.domain.route import Route, group_pairs, resolve
 from alerthub.domain.rules import Rules
@@ -72,13 +73,6 @@ def trial(rules: Rules, labels: Labels, now: datetime) -> dict[str, Any]:
 
 def destinations_of(rules: Rules, route: Route) -> list[str]:
     return [destination.key for destination in rules.receivers[route.receiver].destinations]
-
-
-def unknown_targets(rules: Rules, route: Route, labels: Labels) -> list[str]:
-    """What keeps actions of the route from being run: the label that should name their target names none."""
-    used = [rule for rule in map(rules.actions.__getitem__, route.actions) if rule.target_label]
-    return [f'{rule.name}: {rule.target_label}="{labels.get(rule.target_label, "")}" names no target; known are '
-            + ", ".join(sorted(rule.targets)) for rule in used if labels.get(rule.target_label) not in rule.targets]
 
 
 def in_full(rules: Rules, labels: Labels, silences: Iterable[Silence], now: datetime) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """`/api/v1/configuration`: what the hub goes by, since when, and what was wrong with the last file that it was to take over; and
-what would become of an alert with certain labels."""
+for the page, what would become of an alert with certain labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alerthub.domain.trial import LONGEST, in_full, read_labels
 from alerthub.log import redact
 from alerthub.store import silences
 from alerthub.store.tx import Tx
-from alerthub.web.base import HubView, answer, hub_of, problem
+from alerthub.web.base import HubView, answer, hub_of
 from alerthub.web.routing import route
 
 
@@ -49,11 +49,4 @@ async def tried(hub: HubView, text: str) -> dict[str, Any]:
     return found
 
 
-async def test(request: Request) -> Response:
-    try:
-        return answer(200, await tried(hub_of(request), request.query_params.get("labels", "")))
-    except ValueError as error:
-        return problem(400, f"labels: {error}")
-
-
-ROUTES = [*route("/api/v1/configuration", show), *route("/api/v1/configuration/test", test)]
+ROUTES = route("/api/v1/configuration", show)

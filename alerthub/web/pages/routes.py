@@ -22,6 +22,6 @@ from alerthub.web.pages import (
     static,
 )
 
-PAGES = (incidents, incident, report, live, oncall, actions, silences, deliveries, heartbeats, analytics, audit, configuration, runbooks, static,
-         login, oidc, invited, account, people)
+PAGES = (incidents, incident, report, live, oncall, actions, silences, deliveries, heartbeats, analytics, audit, configuration,
+         runbooks, static, login, oidc, invited, account, people)
 ROUTES = [one for page in PAGES for one in page.ROUTES]

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from alerthub.domain.alert import Labels, severity_of
 from alerthub.domain.escalation import call_for
 from alerthub.domain.route import Route, group_pairs, resolve
-from alerthub.domain.rules import EscalationPolicy, PolicyStep, Receiver, Rules
+from alerthub.domain.rules import EscalationPolicy, PolicyStep, Rules
 from alerthub.domain.runbook import choose
 from alerthub.domain.schedule import Schedule, Shift, on_call, shifts
 from alerthub.domain.silence import covers
@@ -156,36 +156,7 @@ def span(shift: Shift) -> dict[str, Any]:
     return {"person": shift.person or None, "starts_at": shift.starts_at.isoformat(), "ends_at": shift.ends_at.isoformat()}
 
 
-# -- which configuration
-
-async def configuration(request: Request) -> Response:
-    """What is in use, by name, and whether the last reload was taken over."""
-    hub = hub_of(request)
-    rules = hub.rules
-    return answer(200, {
-        "version": rules.version, "state": hub.components()["configuration"], "public_url": rules.public_url,
-        "sources": [{"name": one.name, "type": one.type} for one in rules.sources.values()],
-        "receivers": [receiver_view(one) for one in rules.receivers.values()],
-        "route": tree(rules.route),
-        "people": [{"name": one.name, "role": str(one.role)} for one in rules.people.values()],
-        "schedules": [{"name": one.name, "time_zone": one.time_zone} for one in rules.schedules.values()],
-        "escalation_policies": list(rules.policies), "heartbeats": list(rules.heartbeats), "targets": sorted(rules.targets),
-        "actions": [{"name": one.name, "type": one.type, "direction": one.direction.value, "mode": one.mode.value}
-                    for one in rules.actions.values()],
-        "runbooks": [one.name for one in rules.runbooks]})
-
-
-def receiver_view(one: Receiver) -> dict[str, Any]:
-    return {"name": one.name, "destinations": [{"key": told.key, "channel": told.channel} for told in one.destinations]}
-
-
-def tree(one: Route) -> dict[str, Any]:
-    return {"route": one.place, "matchers": [str(matcher) for matcher in one.matchers], "receiver": one.receiver,
-            "continue": one.continues, "group_by": list(one.group_by), "escalation_policy": one.escalation_policy or None,
-            "actions": list(one.actions), "routes": [tree(child) for child in one.routes]}
-
-
 ROUTES = [
     *route("/api/v1/routes/test", try_routes), *route("/api/v1/escalation-policies", list_policies),
-    *route("/api/v1/schedules/{name}/calendar", calendar), *route("/api/v1/configuration", configuration),
+    *route("/api/v1/schedules/{name}/calendar", calendar),
 ]
