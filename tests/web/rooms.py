@@ -45,7 +45,7 @@ async def look(hub: RunningHub, path: str, who: str = "", status: int = 200) -> 
 
 async def press(hub: RunningHub, path: str, who: str = "", **fields: Any) -> httpx.Response:
     """Send a form, as a browser does that this person uses."""
-    return await hub.client.post(path, data=fields, headers=as_(who))
+    return await hub.fill(path, fields, as_(who))
 
 
 async def told(hub: RunningHub, answer: httpx.Response, who: str = "") -> Reader:

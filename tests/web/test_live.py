@@ -198,7 +198,7 @@ async def test_when_there_are_too_many_it_is_said_when_to_come_again(hub: Runnin
 
 async def test_what_is_said_once_is_left_for_the_page_that_a_person_looks_at(hub: RunningHub, clock: FakeClock) -> None:
     await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
-    answer = await hub.client.post("/incidents/1/acknowledge")
+    answer = await hub.fill("/incidents/1/acknowledge")
     assert answer.status_code == 303
     seen = [("You have #1 now." in (await hub.get("/incidents/1", headers=headers)).text)
             for headers in ({"x-live": "1"}, {}, {})]

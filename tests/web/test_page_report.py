@@ -160,10 +160,10 @@ async def test_what_a_stranger_writes_cannot_act(clock: FakeClock, text: str) ->
         await hub.hub.take(batch(evil_alert(text), at=clock.now(), group_labels={"alertname": text}, sender=text))
         await hub.drain()
         links = set((await page(hub)).links())
-        assert all(link.startswith(("/incidents/1", "/static/", "/")) for link in links), links
+        assert all(link.startswith(("/", "#main")) for link in links), links
         answer = await send(hub, do="save", seen="0", text=text or "x")
         assert answer.status_code == 303
-        assert all(link.startswith(("/", "http://", "https://")) for link in (await page(hub)).links())
+        assert all(link.startswith(("/", "#main", "http://", "https://")) for link in (await page(hub)).links())
 
 
 @pytest.mark.parametrize("path", ["/incidents/9/report", "/incidents/%00/report", "/incidents/<b>/report", f"{PATH}?version=7",
@@ -195,7 +195,7 @@ def as_(name: str) -> dict[str, str]:
 async def test_who_may_only_look_finds_no_form_and_saves_nothing(people: RunningHub) -> None:
     assert read((await people.get(PATH, headers=as_("vera"))).text).forms() == []
     assert len(read((await people.get(PATH, headers=as_("ayse"))).text).forms()) == 1
-    answer = await people.client.post(PATH, headers=as_("vera"), data={"do": "save", "seen": "0", "text": "x"})
+    answer = await people.fill(PATH, headers=as_("vera"), fields={"do": "save", "seen": "0", "text": "x"})
     assert answer.status_code in (303, 403)
     answer = await people.client.put(API, headers={**as_("vera"), "if-match": '"0"'}, json={"text": "x"})
     assert answer.status_code == 403

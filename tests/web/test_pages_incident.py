@@ -47,7 +47,7 @@ def buttons(shown: Reader) -> set[str]:
 
 
 async def press(hub: RunningHub, verb: str, number: int = 1, **fields: str) -> Reader:
-    answer = await hub.client.post(f"/incidents/{number}/{verb}", data=fields)
+    answer = await hub.fill(f"/incidents/{number}/{verb}", fields)
     assert answer.status_code == 303, answer.text
     return await page(hub, answer.headers["location"])
 
@@ -126,7 +126,7 @@ async def test_where_nobody_is_to_be_called_no_button_says_so(hub: RunningHub, c
                          ids=lambda text: ascii(text[:12]))
 async def test_a_comment_is_kept_as_text(hub: RunningHub, clock: FakeClock, text: str) -> None:
     await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
-    answer = await hub.client.post("/incidents/1/comment", data={"comment": text.encode("utf-8", "surrogatepass")})
+    answer = await hub.fill("/incidents/1/comment", {"comment": text.encode("utf-8", "surrogatepass")})
     assert answer.status_code in (303, 400)
     await page(hub, "/incidents/1")
 
@@ -157,12 +157,12 @@ async def test_the_same_form_sent_twice_is_done_once(hub: RunningHub, clock: Fak
 @pytest.mark.parametrize("verb", ["approve", "deny", "release", "override", "freeze", "delete", "<b>"])
 async def test_no_other_word_is_a_button(hub: RunningHub, clock: FakeClock, verb: str) -> None:
     await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
-    assert (await hub.client.post(f"/incidents/1/{verb}")).status_code in (404, 405)
+    assert (await hub.fill(f"/incidents/1/{verb}")).status_code in (404, 405)
 
 
 @pytest.mark.parametrize("number", ["0", "999", "²", "x", "9" * 40, "%00"])
 async def test_what_is_missing_cannot_be_answered(hub: RunningHub, number: str) -> None:
-    answer = await hub.client.post(f"/incidents/{number}/acknowledge")
+    answer = await hub.fill(f"/incidents/{number}/acknowledge")
     assert answer.status_code in (303, 404)
     if answer.status_code == 303:
         assert answer.headers["location"].startswith("/incidents/")
@@ -190,7 +190,7 @@ async def test_who_may_only_look_is_offered_nothing_and_refused() -> None:
         shown = await page(hub, "/incidents/1")
         assert buttons(shown) == set()
         assert not [tag for tag, attributes in (await page(hub, "/")).tags if attributes.get("type") == "checkbox"]
-        assert (await hub.client.post("/incidents/1/acknowledge")).status_code in (303, 403)
+        assert (await hub.fill("/incidents/1/acknowledge")).status_code in (303, 403)
         assert await state(hub) == "triggered"
 
 

@@ -41,7 +41,7 @@ async def some(hub: RunningHub, clock: FakeClock) -> None:
 
 async def posted(hub: RunningHub, path: str, **fields: str) -> Reader:
     """The page that a form leads back to."""
-    answer = await hub.client.post(path, data=fields)
+    answer = await hub.fill(path, fields)
     assert answer.status_code == 303, answer.text
     return await page(hub, answer.headers["location"])
 
@@ -210,7 +210,7 @@ async def test_a_name_that_is_no_row_is_nothing(hub: RunningHub, clock: FakeCloc
 
 @pytest.mark.parametrize("filters", ["//evil.example", "http://evil.example/", "before=1&to=//x", "\\evil", "q=//evil"])
 async def test_the_way_back_is_always_the_list(hub: RunningHub, clock: FakeClock, filters: str) -> None:
-    answer = await hub.client.post("/incidents/acknowledge", data={"filters": filters})
+    answer = await hub.fill("/incidents/acknowledge", {"filters": filters})
     assert re.fullmatch(r"/(\?[a-zA-Z0-9%=&+.-]*)?", answer.headers["location"])
 
 
