@@ -23,12 +23,16 @@ POSTED = "pagerduty:"       # the keys of its webhooks
 def signing_key(tx: Tx, name: str = "buttons") -> bytes:
     """The key of buttons and links, or another: random, made by whoever needs it first, the same for all replicas and after a
     restart."""
-    query = select(keys.c.value).where(keys.c.name == name)
-    found = tx.conn.execute(query).scalar()
-    if found is None:
+    found = made_key(tx, name)
+    if not found:
         tx.conn.execute(tx.insert(keys).values(name=name, value=secrets.token_bytes(KEY_BYTES)).on_conflict_do_nothing())
-        found = tx.conn.execute(query).scalar_one()
-    return bytes(found)
+        found = made_key(tx, name)
+    return found
+
+
+def made_key(tx: Tx, name: str) -> bytes:
+    """The key, if it was made; for who only reads."""
+    return bytes(tx.conn.execute(select(keys.c.value).where(keys.c.name == name)).scalar() or b"")
 
 
 def first_heard(tx: Tx, key: str, now: datetime) -> Answer | None:

@@ -209,4 +209,4 @@ async def test_a_stranger_is_told_nothing(hub: RunningHub) -> None:
     hub.open_door(api_token="0123456789abcdef")
     assert (await hub.get("/live")).status_code == 401
     hub.open_door(api_token="", is_loopback=False)
-    assert (await hub.get("/live")).status_code == 403
+    assert (await hub.get("/live")).status_code == 401

@@ -196,6 +196,7 @@ async def test_who_may_only_look_is_offered_nothing_and_refused() -> None:
 
 async def test_a_database_that_is_away_is_said_and_nothing_is_lost(hub: RunningHub, clock: FakeClock) -> None:
     await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
+    await page(hub, "/incidents/1")
     gate = hub.store.hold()
     hub.hub.ear.store = hub.store      # type: ignore[assignment]
     shown = await press(hub, "acknowledge", key="k")
