@@ -26,8 +26,8 @@ from alerthub.store.tx import AnyRow, AnySelect, Tx
 OPEN = frozenset({"open", "triggered", "acknowledged"})
 STRETCH = 25_000        # numbers that one statement looks through at most, where nothing says how many there are
 STRETCHES = 4           # such statements for one page
-ROWS = 5_000            # incidents that one statement gives
-ALERTS = 5_000          # whose labels are compared for one page; an incident with more of them is compared whole
+ROWS = 2_500            # incidents that one statement gives
+ALERTS = 2_500          # whose labels are compared for one page; an incident with more of them is compared whole
 AT_ONCE = 400           # incidents whose alerts are read with one statement
 GRAVEST_AFTER = re.compile(r"([0-3])-([0-9]{1,15})")
 NUMBER_AFTER = re.compile(r"[0-9]{1,15}")
