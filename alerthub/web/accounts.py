@@ -27,6 +27,7 @@ from alerthub.web.bodies import NoBody, unread
 from alerthub.web.gate import asker_of, gate_of
 from alerthub.web.repeats import OTHER, BadKey, OtherBody, once
 from alerthub.web.routing import Endpoint, route
+from alerthub.web.tags import expected, tagged
 from alerthub.web.visitor import Visitor, visitor_of
 
 BEFORE_ALL = 2**62
@@ -58,6 +59,19 @@ async def list_accounts(request: Request) -> Response:
     found = await hub_of(request).store.read(lambda tx: accounts.page(tx, after))
     cursor = found[-1].name if len(found) == accounts.PAGE else None
     return answer(200, {"items": [view(rules, one) for one in found], "next": cursor})
+
+
+async def one_account(request: Request) -> Response:
+    name = request.path_params["name"]
+    found = await hub_of(request).store.read(lambda tx: accounts.find(tx, logins.storable(name)))
+    if found is None:
+        return problem(404, f"there is no account {name[:40]!r}")
+    return tagged(request, mark_of(found), view(hub_of(request).rules, found))
+
+
+def mark_of(one: accounts.Stored) -> str:
+    """What people decide about."""
+    return f"{'disabled' if one.disabled_at is not None else 'able'}-{one.role or 'configured'}"
 
 
 def view(rules: Rules, one: accounts.Stored) -> dict[str, Any]:
@@ -107,8 +121,12 @@ async def invite(request: Request) -> Response:
 def changing(change: Callable[[Tx, Rules, access.Asker, str, datetime], None]) -> Endpoint:
     async def run(request: Request) -> Response:
         hub, asker, name = hub_of(request), asker_of(request, known(request)), request.path_params["name"]
+        wanted = expected(request)
 
         def room(tx: Tx, _: Fields, now: datetime) -> Made:
+            found = accounts.find(tx, logins.storable(name), is_held=True)
+            if found is not None and wanted and mark_of(found) not in wanted:
+                raise access.NotGranted(f"{name} has changed since you looked. Look again, and decide anew.", 412)
             change(tx, hub.rules, asker, logins.storable(name), now)
             return {"name": name, "outcome": "done"}, {}
 
@@ -185,6 +203,7 @@ async def list_events(request: Request) -> Response:
 
 
 ROUTES = [*route("/api/v1/accounts", for_admins(list_accounts)), *route("/api/v1/accounts", invite, "POST"),
+          *route("/api/v1/accounts/{name}", for_admins(one_account)),
           *route("/api/v1/accounts/{name}/disable", changing(access.disable), "POST"),
           *route("/api/v1/accounts/{name}/enable", changing(access.enable), "POST"),
           *route("/api/v1/tokens", list_tokens), *route("/api/v1/tokens", make_token, "POST"),

@@ -51,8 +51,10 @@ ACCESS = [
     Operation("POST", f"{V1}/accounts", "access", "Invite somebody: 201 with a link, told once; 200 without it when this key has "
               "made it", {200: access.InvitedBefore, 201: access.Invited}, body=access.InviteBody, needs_body=True,
               refusals=(409, 422), is_keyed=True),
+    Operation("GET", f"{V1}/accounts/{{name}}", "access", "One of them; for admins", {200: access.AccountShape}, refusals=(404,),
+              is_tagged=True),
     *[Operation("POST", f"{V1}/accounts/{{name}}/{word}", "access", about, {200: access.Changed}, body=access.EmptyBody,
-                refusals=(404, *more), is_keyed=True)
+                refusals=(404, *more), is_keyed=True, is_matched=True)
       for word, about, more in (("disable", "End their sessions and tokens, and let them in no more", (409,)),
                                 ("enable", "Let them in again", ()))],
     Operation("GET", f"{V1}/tokens", "access", "One's own; of an admin, all. Newest first", {200: access.Tokens}, (BEFORE,)),
