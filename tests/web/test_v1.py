@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from alerthub.domain.event import Actor, Event, EventKind
+from alerthub.store import events as event_store
 from alerthub.store.schema import events
 from tests.kit.alerts import batch, firing
 from tests.kit.clock import FakeClock
@@ -197,3 +199,20 @@ async def test_the_long_lists_of_an_incident_are_whole(hub: RunningHub, clock: F
             break
         before = {"before": page["next"]}
     assert len(found) == len(set(found)) == 620
+
+
+async def test_a_long_history_is_shown_in_part_and_says_so(hub: RunningHub, clock: FakeClock) -> None:
+    await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
+    (incident,) = await hub.incidents()
+    assert (await hub.json("/api/v1/incidents/1"))["events_left_out"] == 0
+    assert "not shown here" not in (await hub.get("/incidents/1")).text
+    before = [one["seq"] for one in (await hub.json("/api/v1/incidents/1"))["events"]]
+    said = [Event(incident["id"], seq, clock.now(), EventKind.comment, Actor("person", "ayse"), f"line {seq}")
+            for seq in range(before[-1] + 1, 611)]
+    await hub.hub.store.write(lambda tx: event_store.append(tx, said))
+    found = await hub.json("/api/v1/incidents/1")
+    assert (found["events_left_out"], found["events"][0]["seq"], len(found["events"])) == (110, 111, 500)
+    page = (await hub.get("/incidents/1")).text
+    assert "110 older entries are not shown here" in page
+    assert 'href="/api/v1/incidents/1/events?limit=200"' in page
+    assert ("line 110 " in page, "line 111 " in page) == (False, True)

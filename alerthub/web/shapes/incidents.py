@@ -112,7 +112,8 @@ class IncidentDetail(Incident):
 
     silence: HeldBy | None
     alert_list: list[AlertShape]
-    events: list[EventShape]
+    events: list[EventShape] = Field(description="the newest, oldest first")
+    events_left_out: Count = Field(description="older ones, which are at its address `/events` with all others")
     timers: list[Timer]
     deliveries: list[Delivery]
     actions: list[Run]
