@@ -43,8 +43,10 @@ def stored(row: AnyRow) -> Stored:
     return Stored(*(getattr(row, name) for name in Stored.__slots__))
 
 
-def find(tx: Tx, name: str) -> Stored | None:
-    row = tx.conn.execute(select(accounts).where(accounts.c.name == name)).first()
+def find(tx: Tx, name: str, *, is_held: bool = False) -> Stored | None:
+    """`is_held`: nobody else changes it until this transaction ends."""
+    query = select(accounts).where(accounts.c.name == name)
+    row = tx.conn.execute(query.with_for_update() if is_held else query).first()
     return stored(row) if row is not None else None
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from alerthub.store.audit import last_position
 from alerthub.store.events import event_of
 from alerthub.store.reading import DELIVERY_FIELDS, page, plain, text
 from alerthub.store.runs import Run, run_of
@@ -19,7 +18,6 @@ LANE_FIELDS = ("id", "incident_id", "destination", "channel", "told_seq", "want_
                "attempt", "failures", "failing_since", "is_degraded", "is_dead")
 PLACE_FIELDS = ("failing_since", "last_error", "last_sent_at", "moved_to", "paused_until")
 ATTEMPTS = 50       # the newest of one lane
-STRETCH = 25_000    # events that are looked through for those of one kind, for one page
 
 
 def list_lanes(tx: Tx, limit: int, before: int | None, *, only_dead: bool) -> dict[str, Any]:
@@ -97,22 +95,6 @@ def deliveries_of(tx: Tx, incident_id: str, limit: int, before: int | None) -> d
 
 
 # -- the record
-
-def list_events(tx: Tx, limit: int, before: int | None, kind: str, actor: str) -> dict[str, Any]:
-    """Of all incidents, newest first. Looking for a kind or for somebody ends after so many events; `next` goes on from there."""
-    query = (select(events, incidents.c.number, incidents.c.title)
-             .join(incidents, incidents.c.id == events.c.incident_id).order_by(events.c.position.desc()).limit(limit + 1))
-    newest = last_position(tx)
-    top = min(before, newest + 1) if before is not None else newest + 1
-    low = max(top - STRETCH, 1)
-    query = query.where(events.c.position < top, events.c.position >= low)
-    query = query.where(events.c.kind == kind) if kind else query
-    query = query.where(events.c.actor_name == actor) if actor else query
-    rows = tx.conn.execute(query).all()
-    following = rows[limit - 1].position if len(rows) > limit else low if low > 1 else None
-    return {"items": [{"position": row.position, "incident_id": row.incident_id, "number": row.number, "title": row.title,
-                       **event_view(row), "hash": row.hash} for row in rows[:limit]], "next": following}
-
 
 def list_anchors(tx: Tx, limit: int, before: int | None) -> dict[str, Any]:
     return page(tx, select(anchors), anchors.c.n, ("n", "at", "position", "hash"), limit, before)

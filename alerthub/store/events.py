@@ -19,6 +19,9 @@ from alerthub.store.tx import AnyRow, Tx, chunks
 AFTER = (select(events).where(events.c.incident_id == bindparam("incident"), events.c.seq > bindparam("after"))
          .order_by(events.c.seq))
 
+NEWEST = (select(events).where(events.c.incident_id == bindparam("incident")).order_by(events.c.seq.desc())
+          .limit(bindparam("most", type_=Integer())))
+
 BETWEEN = AFTER.where(events.c.seq <= bindparam("up_to"))
 
 # Two lists, not one of pairs: for pairs SQLite reads the whole table.
@@ -63,6 +66,12 @@ def hashes(tx: Tx, places: Iterable[Place]) -> dict[Place, str]:
 def after(tx: Tx, incident_id: str, seq: int, up_to: int | None = None) -> tuple[Event, ...]:
     query, named = (AFTER, {}) if up_to is None else (BETWEEN, {"up_to": up_to})
     return tuple(event_of(row) for row in tx.conn.execute(query, {"incident": incident_id, "after": seq, **named}))
+
+
+def newest(tx: Tx, incident_id: str, most: int) -> tuple[Event, ...]:
+    """The last so many of one incident, oldest first."""
+    rows = tx.conn.execute(NEWEST, {"incident": incident_id, "most": most}).all()
+    return tuple(event_of(row) for row in reversed(rows))
 
 
 def after_each(tx: Tx, spans: Sequence[Span]) -> list[tuple[Event, ...]]:

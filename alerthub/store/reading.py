@@ -23,7 +23,7 @@ INCIDENT_FIELDS = ("number", "id", "source", "title", "status", "severity", "epi
                    "silence_id", "flaps")
 RANKS = {severity.value: severity.rank for severity in Severity}
 NOT_SENT = deliveries.c.state != literal_column("'sent'")     # in the words of its index
-SHOWN = 500     # alerts and deliveries of one incident
+SHOWN = 500     # alerts, events and deliveries of one incident
 DELIVERY_FIELDS = ("id", "lane_id", "incident_id", "destination", "attempt", "state", "why", "up_to_seq", "possible_duplicate",
                    "started_at", "finished_at", "failure", "detail", "is_dead_letter")
 
@@ -72,7 +72,8 @@ def gravest_incidents(tx: Tx, limit: int, after: tuple[int, int] | None, status:
 
 
 def one_incident(tx: Tx, reference: str) -> dict[str, Any] | None:
-    """By number or by id: the incident, its alerts, its history, its newest deliveries, and the silence that holds it."""
+    """By number or by id: the incident, its first alerts, its newest events and deliveries, and the silence that holds it.
+    `events_left_out` are older: details.events_of has them all."""
     which = incidents.c.number == int(reference) if reference.isdigit() and len(reference) < 16 else incidents.c.id == reference
     row = tx.conn.execute(select(incidents).where(which)).first()
     if row is None:
@@ -85,7 +86,8 @@ def one_incident(tx: Tx, reference: str) -> dict[str, Any] | None:
         for state in alert_store.of_incident(tx, row.id, SHOWN)]
     found["events"] = [
         {"seq": event.seq, "at": text(event.at), "kind": event.kind.value, "actor": f"{event.actor.kind}:{event.actor.name}",
-         "text": event.text, "data": dict(event.data)} for event in event_store.after(tx, row.id, 0)]
+         "text": event.text, "data": dict(event.data)} for event in event_store.newest(tx, row.id, SHOWN)]
+    found["events_left_out"] = found["events"][0]["seq"] - 1 if found["events"] else 0
     found["timers"] = [
         {"kind": timer.kind, "policy": timer.name, "step": timer.step + 1, "round": timer.round + 1, "state": timer.state,
          "due_at": text(timer.due_at)} for timer in timers.of_incidents(tx, [row.id]) if timer.episode == row.episode]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -17,17 +18,23 @@ from alerthub.flow import access
 from alerthub.settings import parse_duration
 from alerthub.store import accounts, logins, sessions
 from alerthub.store.reading import text
+from alerthub.store.repeats import Said
 from alerthub.store.tx import Tx
 from alerthub.web.answers import BadBody, body_of
 from alerthub.web.api import NUMBER, BadQuery, number
 from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.bodies import NoBody, unread
 from alerthub.web.gate import asker_of, gate_of
+from alerthub.web.repeats import OTHER, BadKey, OtherBody, once
 from alerthub.web.routing import Endpoint, route
+from alerthub.web.tags import expected, tagged
 from alerthub.web.visitor import Visitor, visitor_of
 
 BEFORE_ALL = 2**62
 LASTS = "90d"
+Fields = dict[str, Any]
+Made = tuple[dict[str, Any], dict[str, Any]]        # what is answered, and what is told only now, since it is a secret
+Room = Callable[[Tx, Fields, datetime], Made]
 
 
 def known(request: Request) -> Visitor:
@@ -54,6 +61,19 @@ async def list_accounts(request: Request) -> Response:
     return answer(200, {"items": [view(rules, one) for one in found], "next": cursor})
 
 
+async def one_account(request: Request) -> Response:
+    name = request.path_params["name"]
+    found = await hub_of(request).store.read(lambda tx: accounts.find(tx, logins.storable(name)))
+    if found is None:
+        return problem(404, f"there is no account {name[:40]!r}")
+    return tagged(request, mark_of(found), view(hub_of(request).rules, found))
+
+
+def mark_of(one: accounts.Stored) -> str:
+    """What people decide about."""
+    return f"{'disabled' if one.disabled_at is not None else 'able'}-{one.role or 'configured'}"
+
+
 def view(rules: Rules, one: accounts.Stored) -> dict[str, Any]:
     person = person_of(rules.people, one.name, one.role)
     return {"name": one.name, "role": person.role if person is not None else None, "is_configured": one.name in rules.people,
@@ -61,40 +81,60 @@ def view(rules: Rules, one: accounts.Stored) -> dict[str, Any]:
             "created_by": one.created_by, "entered_at": text(one.entered_at)}
 
 
-async def asked(request: Request, known_fields: set[str], room: Callable[[Tx, dict[str, Any], datetime], Any]) -> Any:
-    """What the room gives, or the answer that says why not."""
-    hub = hub_of(request)
+async def asked(request: Request, known_fields: set[str], room: Room) -> Response:
+    """200 with what the room says; 201 where it tells something this once. That is kept nowhere: the same `Idempotency-Key` again
+    is 200 without it, and nothing is made anew. Or the answer that says why not."""
+    hub, only_now = hub_of(request), {}
     try:
         fields = await body_of(request, known_fields)
-        return await hub.store.write(lambda tx: room(tx, fields, hub.clock.now()))
+
+        def unit(tx: Tx) -> Said:
+            kept, told = room(tx, fields, hub.clock.now())
+            only_now.update(told)
+            return 200, {**dict.fromkeys(told), **kept}
+
+        (status, body), _ = await once(request, json.dumps(fields, sort_keys=True).encode(), unit)
     except NoBody as error:
         return unread(error)
-    except BadBody as error:
+    except (BadBody, BadKey) as error:
         return problem(400, str(error))
+    except OtherBody:
+        return problem(422, OTHER)
     except access.NotGranted as error:
         return problem(error.status, str(error))
+    return answer(201 if only_now else status, {**body, **only_now})
 
 
 async def invite(request: Request) -> Response:
-    """201 with a link by which that person sets a password, once. It is told to whoever asked, and nowhere else."""
+    """A link by which that person sets a password, once. It is told to whoever asked, and nowhere else."""
     hub, asker = hub_of(request), asker_of(request, known(request))
-    found = await asked(request, {"name", "role"}, lambda tx, fields, now: (fields.get("name", ""), access.invite(
-        tx, hub.rules, asker, fields.get("name", ""), fields.get("role", ""), now)))
-    if isinstance(found, Response):
-        return found
-    name, code = found
-    return answer(201, {"name": name, "link": f"{hub.door.public_url}/invited/{code}",
-                        "expires_at": (hub.clock.now() + access.INVITE_LIVES).isoformat()})
+
+    def room(tx: Tx, fields: Fields, now: datetime) -> Made:
+        name = fields.get("name", "")
+        code = access.invite(tx, hub.rules, asker, name, fields.get("role", ""), now)
+        expires_at = (now + access.INVITE_LIVES).isoformat()
+        return {"name": name, "expires_at": expires_at}, {"link": f"{hub.door.public_url}/invited/{code}"}
+
+    return await asked(request, {"name", "role"}, room)
 
 
-def changing(room: Callable[[Tx, Rules, access.Asker, str, datetime], None]) -> Endpoint:
-    async def change(request: Request) -> Response:
+def changing(change: Callable[[Tx, Rules, access.Asker, str, datetime], None]) -> Endpoint:
+    async def run(request: Request) -> Response:
         hub, asker, name = hub_of(request), asker_of(request, known(request)), request.path_params["name"]
-        told = await asked(request, set(), lambda tx, _, now: room(tx, hub.rules, asker, logins.storable(name), now))
-        gate_of(request).forget()
-        return told if isinstance(told, Response) else answer(200, {"name": name, "outcome": "done"})
+        wanted = expected(request)
 
-    return change
+        def room(tx: Tx, _: Fields, now: datetime) -> Made:
+            found = accounts.find(tx, logins.storable(name), is_held=True)
+            if found is not None and wanted and mark_of(found) not in wanted:
+                raise access.NotGranted(f"{name} has changed since you looked. Look again, and decide anew.", 412)
+            change(tx, hub.rules, asker, logins.storable(name), now)
+            return {"name": name, "outcome": "done"}, {}
+
+        told = await asked(request, set(), room)
+        gate_of(request).forget()
+        return told
+
+    return run
 
 
 # -- tokens
@@ -119,11 +159,11 @@ def token_view(one: sessions.Token) -> dict[str, Any]:
 
 
 async def make_token(request: Request) -> Response:
-    """201 with the token, this once. `service: …` names what it is for when it is nobody's own."""
+    """`service: …` names what it is for when it is nobody's own."""
     hub, visitor = hub_of(request), known(request)
     asker = asker_of(request, visitor)
 
-    def room(tx: Tx, fields: dict[str, Any], now: datetime) -> tuple[int, str]:
+    def room(tx: Tx, fields: Fields, now: datetime) -> Made:
         try:
             lasts = parse_duration(fields.get("lasts", LASTS))
         except ValueError as error:
@@ -134,20 +174,22 @@ async def make_token(request: Request) -> Response:
             raise access.NotGranted("that needs a person: one's own token is made logged in, or with people[].api_token; for a "
                                     "program say service: its name")
         name, scope = service or fields.get("name", ""), fields.get("scope", "view")
-        return access.make_token(tx, hub.rules, asker, owner, name, scope, lasts, now)
+        number, token = access.make_token(tx, hub.rules, asker, owner, name, scope, lasts, now)
+        return {"id": number}, {"token": token}
 
-    found = await asked(request, {"name", "service", "scope", "lasts"}, room)
-    if isinstance(found, Response):
-        return found
-    return answer(201, {"id": found[0], "token": found[1]})
+    return await asked(request, {"name", "service", "scope", "lasts"}, room)
 
 
 async def revoke_token(request: Request) -> Response:
     asker, reference = asker_of(request, known(request)), request.path_params["id"]
     if not NUMBER.fullmatch(reference):
         return problem(404, f"there is no token {reference[:40]!r}")
-    told = await asked(request, set(), lambda tx, _, now: access.revoke_token(tx, asker, int(reference), now))
-    return told if isinstance(told, Response) else answer(200, {"id": int(reference), "outcome": "done"})
+
+    def room(tx: Tx, _: Fields, now: datetime) -> Made:
+        access.revoke_token(tx, asker, int(reference), now)
+        return {"id": int(reference), "outcome": "done"}, {}
+
+    return await asked(request, set(), room)
 
 
 async def list_events(request: Request) -> Response:
@@ -161,6 +203,7 @@ async def list_events(request: Request) -> Response:
 
 
 ROUTES = [*route("/api/v1/accounts", for_admins(list_accounts)), *route("/api/v1/accounts", invite, "POST"),
+          *route("/api/v1/accounts/{name}", for_admins(one_account)),
           *route("/api/v1/accounts/{name}/disable", changing(access.disable), "POST"),
           *route("/api/v1/accounts/{name}/enable", changing(access.enable), "POST"),
           *route("/api/v1/tokens", list_tokens), *route("/api/v1/tokens", make_token, "POST"),

@@ -149,7 +149,7 @@ def hook_of(path: str) -> str:
 def known_only(one: Route) -> Endpoint:
     """The endpoint of a route, which refuses what the document of the API does not know."""
     endpoint: Endpoint = one.endpoint
-    if not one.path.startswith("/api/v1/"):
+    if not one.path.startswith("/api/"):
         return endpoint
 
     async def run(request: Request) -> Response:

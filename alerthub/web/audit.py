@@ -15,6 +15,7 @@ from alerthub.store.searching import Wanted
 from alerthub.web.api import LIMIT, MOST, NUMBER, BadQuery, choice, number
 from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.checking import Checking
+from alerthub.web.repeats import BadKey, given_key, once
 from alerthub.web.routing import route
 from alerthub.web.visitor import Visitor, visitor_of
 
@@ -83,11 +84,16 @@ async def result(request: Request) -> Response:
 
 
 async def start(request: Request) -> Response:
-    """202: it runs; what it finds is read later. 200 when one ran already."""
+    """202: it runs; what it finds is read later. 200 when one ran already, or the same `Idempotency-Key` has started one."""
     hub, visitor = hub_of(request), visitor_of(request)
     if visitor is None or not may_check(visitor):
         return problem(403, "to have the record checked needs the right to respond, to approve or to administer")
     checking = checking_of(request)
+    try:
+        if given_key(request) and not (await once(request, b"", lambda _: (202, {})))[1]:
+            return answer(200, checking.result.view())
+    except BadKey as error:
+        return problem(400, str(error))
     was_started = checking.start(hub.store.url, hub.clock, visitor.name)
     return answer(202 if was_started else 200, checking.result.view())
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from alerthub import __version__
 from alerthub.web.base import TITLES, answer
+from alerthub.web.gate import SESSION
 from alerthub.web.routing import route
 from alerthub.web.shapes.base import Problem
 from alerthub.web.shapes.operation import Operation, Query
@@ -25,11 +26,15 @@ PART = re.compile(r"\{(\w+)(?::\w+)?\}")
 SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "server.api_token, or a person's own token"},
     "basic": {"type": "http", "scheme": "basic", "description": "the same token as the password of any user name"},
-    "cookie": {"type": "apiKey", "in": "cookie", "name": "__Host-alerthub", "description": "of somebody who has logged in"},
+    "cookie": {"type": "apiKey", "in": "cookie", "name": f"__Host-{SESSION}", "description": "of somebody who has logged in, "
+               "where server.public_url is https; what changes something needs X-CSRF-Token as well"},
+    "cookie_http": {"type": "apiKey", "in": "cookie", "name": SESSION, "description": "the same, where it is http"},
     "permit": {"type": "http", "scheme": "bearer", "description": "the token of this permit"},
 }
 MATCH = "only if it still is what this ETag was of; of the tag only what stands before its last dot counts"
 KEY = "the same key again is answered the same, and is not done again"
+MARK = ("needed with the cookie of a session, unless a page of the hub asks (Sec-Fetch-Site: same-origin): the field csrf of its "
+        "forms")
 ETAG = {"description": "changes with the answer", "schema": {"type": "string"}}
 
 
@@ -86,21 +91,31 @@ def asked(query: Query) -> dict[str, Any]:
 
 def headers(one: Operation) -> list[dict[str, Any]]:
     wanted = {"Idempotency-Key": (one.is_keyed, KEY), "If-Match": (one.is_matched, MATCH),
-              "If-None-Match": (one.is_tagged, "304 if it still is what this ETag was of")}
-    return [{"name": name, "in": "header", "required": False, "description": about, "schema": {"type": "string"}}
+              "If-None-Match": (one.is_tagged, "304 if it still is what this ETag was of"),
+              "X-CSRF-Token": (one.method != "GET", MARK)}
+    return [{"name": name, "in": "header", "required": name == "If-Match" and one.needs_match, "description": about,
+             "schema": {"type": "string"}}
             for name, (is_there, about) in wanted.items() if is_there]
 
 
 def answers(one: Operation, refs: Refs) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for status, shape in one.answers.items():
-        kind = shape if isinstance(shape, str) else "application/json"
         schema = refs[shape] if model_of(shape) else {"type": "string"}
-        found[str(status)] = {"description": "done" if one.method != "GET" else "found", "content": {kind: {"schema": schema}}}
+        found[str(status)] = {"description": "done" if one.method != "GET" else "found",
+                              "content": {kind: {"schema": schema} for kind in kinds_of(shape)}}
+        if one.tells:
+            found[str(status)]["headers"] = {name: {"description": about, "schema": {"type": "string"}}
+                                             for name, about in one.tells.items()}
     if one.is_tagged:
         found["200"]["headers"] = {"ETag": ETAG}
         found["304"] = {"description": "it has not changed", "headers": {"ETag": ETAG}}
     return found
+
+
+def kinds_of(shape: object) -> tuple[str, ...]:
+    """The media types of an answer."""
+    return shape if isinstance(shape, tuple) else (shape,) if isinstance(shape, str) else ("application/json",)
 
 
 def problems(statuses: Iterable[int], refs: Refs) -> dict[str, Any]:

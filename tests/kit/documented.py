@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
-from alerthub.web.openapi import PART
+from alerthub.web.openapi import PART, kinds_of, model_of
 from alerthub.web.shapes.base import Problem
 from alerthub.web.shapes.operation import Operation
 from alerthub.web.shapes.operations import OPERATIONS
@@ -31,7 +31,7 @@ def wrong_with(method: str, path: str, status: int, headers: Mapping[str, str], 
     one, kind = operation_of(method, path), headers.get("content-type", "").partition(";")[0]
     if status == 405 and kind == "application/problem+json" and headers.get("allow"):
         return ""
-    if status == 404 and one is None:       # no such address
+    if status in (403, 404) and one is None:        # no such address; another site asks
         return "" if kind == "application/problem+json" else f"{status} of an unknown address is {kind}"
     if one is None:
         return "there is no such operation"
@@ -42,10 +42,12 @@ def wrong_with(method: str, path: str, status: int, headers: Mapping[str, str], 
     if status not in one.answers:
         return f"{status} is not documented"
     shape = one.answers[status]
-    if isinstance(shape, str) or shape is None:
-        return "" if kind == shape else f"it is {kind}"
-    if kind != "application/json":
+    if kind not in kinds_of(shape):
         return f"it is {kind}"
+    if missing := [name for name in one.tells if name == "ETag" and name not in headers]:
+        return f"{missing} is missing"
+    if not model_of(shape):
+        return ""
     if one.is_tagged and not headers.get("etag"):
         return "the tag is missing"
     return mismatch(shape, body) if method != "HEAD" else ""
@@ -70,7 +72,7 @@ def mismatch(shape: Any, body: bytes) -> str:
 async def check(answer: httpx.Response) -> None:
     """A hook of the client of a test."""
     request = answer.request
-    if request.url.path.startswith("/api/v1/"):
+    if request.url.path.startswith("/api/"):
         await answer.aread()
         wrong = wrong_with(request.method, request.url.path, answer.status_code, answer.headers, answer.content)
         assert not wrong, f"{request.method} {request.url.path}: {answer.status_code}: {wrong}"

@@ -1,5 +1,5 @@
 """A hub over which the whole API has something to say: incidents open and over, a dead letter, runs that wait, a latch, a freeze,
-silences, overrides, a heartbeat, a permit, and somebody's body that could not be read."""
+silences, overrides, a heartbeat, a permit, an account, a token, a report, and somebody's body that could not be read."""
 
 from __future__ import annotations
 
@@ -67,5 +67,9 @@ async def lived_hub(clock: FakeClock) -> AsyncIterator[RunningHub]:
         await client.post("/api/v1/freezes", json={"action": "scale", "why": "the market is closed"})
         await client.post("/api/v1/schedules/primary/overrides", json={
             "person": "emre", "starts_at": "2026-11-23T09:00", "ends_at": "2027-11-23T18:00"})
+        admin = {"authorization": f"Bearer {TOKENS['emre']}"}
+        await client.post("/api/v1/accounts", json={"name": "selin", "role": "responder"}, headers=admin)
+        await client.post("/api/v1/tokens", json={"name": "script", "scope": "respond"}, headers=admin)
+        await client.put("/api/v1/incidents/1/report", json={"text": "# Drift"}, headers={"if-match": '"0"'})
         await hub.drain()
         yield hub

@@ -17,7 +17,7 @@ from alerthub.domain.rules import ActionRule, Direction, EscalationPolicy, Polic
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow import audit, escalate, flapping, prune, silencing, watch
 from alerthub.store import alerts as alert_store
-from alerthub.store import changes, details, lanes, reading, runs, search
+from alerthub.store import changes, details, lanes, reading, runs, search, searching
 from alerthub.store.columns import metadata
 from alerthub.store.database import Store
 from alerthub.store.schema import incidents, silences, votes
@@ -149,7 +149,7 @@ def look_closely(tx: Tx) -> None:
         details.deliveries_of(tx, incident, 50, before)
         details.list_anchors(tx, 50, before)
         for kind in ("", "comment"):
-            details.list_events(tx, 50, before, kind, "")
+            searching.search(tx, searching.Wanted(kind=kind), 50, before)
     details.events_of(tx, incident, 50, 1)
     details.one_lane(tx, 17)
     details.one_delivery(tx, 17)

@@ -9,6 +9,8 @@ import jsonschema
 import pytest
 
 from alerthub.web.app import ROUTES
+from alerthub.web.base import Door
+from alerthub.web.gate import SESSION, cookie_name
 from alerthub.web.openapi import document, plain
 from alerthub.web.shapes.operations import OPERATIONS
 from tests.kit.clock import FakeClock
@@ -22,7 +24,7 @@ OPERATION = {one.path: one for one in OPERATIONS if one.method == "GET"}
 
 
 def test_every_address_of_the_api_is_in_it_and_nothing_else() -> None:
-    there = {(method, plain(one.path)) for one in ROUTES if one.path.startswith("/api/v1/") and not one.path.endswith("/")
+    there = {(method, plain(one.path)) for one in ROUTES if one.path.startswith("/api/") and not one.path.endswith("/")
              for method in (one.methods or set()) - {"HEAD"}}
     assert there == {(one.method, one.path) for one in OPERATIONS}
 
@@ -46,13 +48,34 @@ def test_every_reference_leads_somewhere_and_every_shape_is_a_schema() -> None:
 async def test_it_is_shown_to_whoever_may_enter_and_to_nobody_else(hub: RunningHub) -> None:
     shown = await hub.json("/api/openapi.json")
     assert shown["openapi"] == "3.1.0"
-    assert shown["components"]["securitySchemes"].keys() == {"bearer", "basic", "cookie", "permit"}
+    assert shown["components"]["securitySchemes"].keys() == {"bearer", "basic", "cookie", "cookie_http", "permit"}
     assert (await hub.client.head("/api/openapi.json")).status_code == 200
     hub.open_door(api_token="secret-token-0001")
     assert problem_of(await hub.get("/api/openapi.json"), 401)
 
 
+def test_a_session_is_described_as_the_door_knows_it() -> None:
+    schemes = document()["components"]["securitySchemes"]
+    for scheme, url in (("cookie", "https://hub.example.com"), ("cookie_http", "http://127.0.0.1:8095")):
+        assert schemes[scheme]["name"] == cookie_name(Door(url, is_loopback=True), SESSION)
+    for methods in document()["paths"].values():
+        for method, told in methods.items():
+            asked = {one["name"] for one in told["parameters"] if one["in"] == "header"}
+            assert ("X-CSRF-Token" in asked) == (method != "get"), told["operationId"]
+
+
+def test_a_report_is_saved_only_by_who_says_what_they_have_seen() -> None:
+    told = document()["paths"]["/api/v1/incidents/{reference}/report"]["put"]
+    assert [one["name"] for one in told["parameters"] if one["in"] == "header" and one["required"]] == ["If-Match"]
+    assert {"412", "428"} <= set(told["responses"])
+    assert "ETag" in told["responses"]["200"]["headers"]
+
+
 @pytest.mark.parametrize(("path", "told"), [
+    ("/api/openapi.json?x=1", "this address takes none"), ("/api/v1/audit/export?limit=3", "'limit' is not a parameter here"),
+    ("/api/v1/analytics?day=7", "'day' is not a parameter here; there are days, from"),
+    ("/api/v1/tokens?owner=a", "there are before"),
+    ("/api/v1/accounts?before=1", "there are after"), ("/api/v1/access/events?after=1", "there are before"),
     ("/api/v1/incidents?sevrity=critical", "'sevrity' is not a parameter here; there are before, limit, matcher"),
     ("/api/v1/incidents/?stat=open", "'stat' is not a parameter here"), ("/api/v1/configuration?x=1", "this address takes none"),
     ("/api/v1/latches/agent-btc?before=1", "this address takes none"),
@@ -64,6 +87,7 @@ async def test_a_parameter_that_is_not_in_it_is_refused(hub: RunningHub, path: s
 
 
 async def test_a_parameter_that_is_not_in_it_changes_nothing(hub: RunningHub) -> None:
+    await hub.get("/api/v1/freezes")        # the hub has its key now
     began = hub.store.began
     assert problem_of(await hub.client.post("/api/v1/freezes?why=typed+in+the+wrong+place", json={"why": "x"}), 400)
     assert hub.store.began == began
@@ -82,9 +106,11 @@ async def test_a_method_that_is_not_taken_is_405_and_says_which_are(hub: Running
 
 async def test_head_is_answered_wherever_get_is(clock: FakeClock) -> None:
     known = {"reference": "1", "number": "1", "id": "1", "lane": "1", "name": "primary", "target": "agent-btc"}
+    names = {"heartbeats": "nightly", "accounts": "selin"}
     async with lived_hub(clock) as hub:
         for path in OPERATION:
-            address = path.format_map({**known, "run": "0" * 12, **({"name": "nightly"} if "heartbeats" in path else {})})
+            name = next((name for word, name in names.items() if word in path), "primary")
+            address = path.format_map({**known, "run": "0" * 12, "name": name})
             got, head = await hub.get(address), await hub.client.head(address)
             assert (head.status_code, head.content) == (got.status_code, b""), address
             assert head.headers["content-type"] == got.headers["content-type"]

@@ -87,7 +87,8 @@ async def test_what_was_refused_may_be_asked_again_with_the_same_key(lived: Runn
 @pytest.mark.parametrize("key", ["", "x" * 201])
 @pytest.mark.parametrize(("path", "body"), [
     ("/api/v1/silences", SILENCE), (OVERRIDES, OVERRIDE), ("/api/v1/incidents/2/acknowledge", {}),
-    ("/api/v1/freezes", {"why": "x"}), ("/api/v1/deliveries/replay", None),
+    ("/api/v1/freezes", {"why": "x"}), ("/api/v1/deliveries/replay", None), ("/api/v1/audit/verify", None),
+    ("/api/v1/tokens", {"service": "bot"}), ("/api/v1/accounts", {"name": "pia", "role": "viewer"}),
 ])
 async def test_a_key_that_is_none_is_refused(lived: RunningHub, path: str, body: Any, key: str) -> None:
     assert "1 to 200 characters" in problem_of(await post(lived, path, key, body), 400)
@@ -98,6 +99,57 @@ async def test_what_was_not_stored_is_not_kept(lived: RunningHub) -> None:
     assert (await post(lived, "/api/v1/silences", "k", SILENCE)).status_code == 503
     lived.store.mend()
     assert (await post(lived, "/api/v1/silences", "k", SILENCE)).status_code == 201
+
+
+# -- secrets are told once, and kept nowhere
+
+@pytest.mark.parametrize(("path", "body", "secret", "found"), [
+    ("/api/v1/tokens", {"name": "nightly", "scope": "respond"}, "token", "/api/v1/tokens"),
+    ("/api/v1/accounts", {"name": "pia", "role": "viewer"}, "link", "/api/v1/accounts"),
+])
+async def test_a_secret_is_told_once_and_made_once(lived: RunningHub, path: str, body: dict[str, str], secret: str,
+                                                   found: str) -> None:
+    headers = {"authorization": f"Bearer {TOKENS['emre']}"}
+    before = len((await lived.json(found, headers=headers))["items"])
+    first, again = await post(lived, path, "k", body, "emre"), await post(lived, path, "k", body, "emre")
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == {**first.json(), secret: None}
+    assert len((await lived.json(found, headers=headers))["items"]) == before + 1
+    kept = await lived.hub.store.read(lambda tx: tx.conn.exec_driver_sql("SELECT * FROM heard").all())
+    assert first.json()[secret].rpartition("/")[2] not in repr(kept)
+    assert OTHER in problem_of(await post(lived, path, "k", {**body, "name": "another"}, "emre"), 422)
+    if secret == "link":        # a repeat has not made another, which would end the first
+        assert (await lived.get(first.json()["link"])).status_code == 200
+
+
+async def test_of_a_token_that_is_lost_the_number_is_known_and_it_is_revoked_once(lived: RunningHub) -> None:
+    assert (await post(lived, "/api/v1/tokens", "k", {"name": "nightly"}, "emre")).status_code == 201
+    number = (await post(lived, "/api/v1/tokens", "k", {"name": "nightly"}, "emre")).json()["id"]
+    headers = {"authorization": f"Bearer {TOKENS['emre']}", "idempotency-key": "r"}
+    answers = [await lived.client.delete(f"/api/v1/tokens/{number}", headers=headers) for _ in range(2)]
+    assert [one.json() for one in answers] == [{"id": number, "outcome": "done"}] * 2
+    left = (await lived.json("/api/v1/tokens", headers={"authorization": f"Bearer {TOKENS['emre']}"}))["items"]
+    assert number not in [one["id"] for one in left]
+
+
+async def test_an_account_that_was_enabled_meanwhile_is_not_disabled_by_a_repeat(lived: RunningHub) -> None:
+    disable, enable = "/api/v1/accounts/selin/disable", "/api/v1/accounts/selin/enable"
+    assert (await post(lived, disable, "k", None, "emre")).json() == {"name": "selin", "outcome": "done"}
+    assert (await post(lived, enable, "k", None, "emre")).is_success
+    assert (await post(lived, disable, "k", None, "emre")).is_success
+    headers = {"authorization": f"Bearer {TOKENS['emre']}"}
+    assert not (await lived.json("/api/v1/accounts/selin", headers=headers))["is_disabled"]
+
+
+async def test_one_key_has_the_record_checked_once(lived: RunningHub) -> None:
+    first = await post(lived, "/api/v1/audit/verify", "k")
+    checking = lived.client._transport.app.routed.state.checking        # type: ignore[attr-defined]
+    assert await asyncio.to_thread(checking.ended.wait, 20)
+    again = await post(lived, "/api/v1/audit/verify", "k")
+    assert (first.status_code, again.status_code, again.json()["state"]) == (202, 200, "done")
+    assert again.json()["started_at"] == first.json()["started_at"]
+    assert (await post(lived, "/api/v1/audit/verify", "another")).status_code == 202
+    assert await asyncio.to_thread(checking.ended.wait, 20)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

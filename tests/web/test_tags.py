@@ -125,3 +125,19 @@ async def test_postgres_says_the_same(tmp_path: Any, clock: FakeClock, verb: str
             assert (await hub.client.post("/api/v1/incidents/1/comment", json={"comment": "x"})).status_code == 200
             assert problem_of(await ask(hub, f"/api/v1/incidents/1/{verb}", seen), 412)
             assert (await ask(hub, f"/api/v1/incidents/1/{verb}", await tag(hub, "/api/v1/incidents/1"))).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_an_account_is_disabled_only_as_it_was_seen(kind: str, tmp_path: Any) -> None:
+    with database(kind, tmp_path) as url:
+        async with running_hub(database=url) as hub:
+            path = "/api/v1/accounts/selin"
+            await hub.client.post("/api/v1/accounts", json={"name": "selin", "role": "responder"})
+            seen = await tag(hub, path)
+            assert (await ask(hub, f"{path}/disable", seen)).status_code == 200
+            assert "selin has changed since" in problem_of(await ask(hub, f"{path}/disable", seen), 412)
+            assert (await ask(hub, f"{path}/enable", '"nothing.0"')).status_code == 412
+            assert (await hub.json(path))["is_disabled"]
+            assert (await ask(hub, f"{path}/enable", await tag(hub, path))).status_code == 200
+            assert (await hub.get(path, headers={"if-none-match": seen})).status_code == 304
+            assert (await ask(hub, f"{path}x/disable", seen)).status_code == 404

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from alerthub.domain.event import Actor, Event, EventKind
+from alerthub.store import events as event_store
 from alerthub.store.schema import events
 from tests.kit.alerts import batch, firing
 from tests.kit.clock import FakeClock
@@ -45,7 +47,7 @@ async def pages(hub: RunningHub, path: str, cursor: str = "before", **query: Any
     ("/api/v1/incidents?severity=critical", "before"), ("/api/v1/deliveries", "before"), ("/api/v1/lanes", "before"),
     ("/api/v1/actions/runs", "before"), ("/api/v1/silences?state=all", "before"), ("/api/v1/quarantine", "before"),
     ("/api/v1/latches", "after"), ("/api/v1/heartbeats", "after"), ("/api/v1/escalation-policies", "after"),
-    ("/api/v1/schedules/primary/overrides", "after"), ("/api/v1/audit/events", "before"),
+    ("/api/v1/schedules/primary/overrides", "after"), ("/api/v1/audit", "before"),
     ("/api/v1/incidents/2/events", "after"), ("/api/v1/incidents/2/alerts", "before"),
     ("/api/v1/incidents/2/deliveries", "before"),
 ])
@@ -80,8 +82,8 @@ async def test_a_search_that_cannot_be_understood_is_400(lived: RunningHub, quer
 
 
 @pytest.mark.parametrize("path", ["/api/v1/actions/runs?before=x", "/api/v1/latches?limit=0", "/api/v1/heartbeats?limit=201",
-                                  "/api/v1/schedules/primary/overrides?after=-1", "/api/v1/audit/events?kind=banana",
-                                  "/api/v1/audit/events?actor=%00", "/api/v1/lanes?dead=perhaps"])
+                                  "/api/v1/schedules/primary/overrides?after=-1", "/api/v1/audit?kind=banana",
+                                  "/api/v1/audit?actor=%00", "/api/v1/lanes?dead=perhaps"])
 async def test_a_page_that_cannot_be_understood_is_400(lived: RunningHub, path: str) -> None:
     assert problem_of(await lived.get(path), 400)
 
@@ -160,9 +162,9 @@ async def test_a_span_that_is_none_is_400(lived: RunningHub, query: str) -> None
 async def test_the_configuration_is_shown_without_its_secrets(lived: RunningHub) -> None:
     answer = await lived.get("/api/v1/configuration")
     shown = answer.json()
-    assert (shown["version"], shown["state"]) == (lived.hub.rules.version, "running")
+    assert (shown["version"], shown["problems"]) == (lived.hub.rules.version, [])
     assert [one["name"] for one in shown["actions"]] == ["retrain", "scale", "safe-mode"]
-    assert shown["route"]["routes"][0]["escalation_policy"] == "trading"
+    assert [one["escalation_policy"] for one in shown["routes"]] == [None, "trading"]
     for secret in ("own-token-of", "whsec_", "0123456789abcdef"):
         assert secret not in answer.text
 
@@ -170,10 +172,10 @@ async def test_the_configuration_is_shown_without_its_secrets(lived: RunningHub)
 # -- the record
 
 async def test_the_record_is_searched_by_kind_and_by_who(lived: RunningHub) -> None:
-    assert {one["kind"] for one in (await lived.json("/api/v1/audit/events?kind=opened"))["items"]} == {"opened"}
+    assert {one["kind"] for one in (await lived.json("/api/v1/audit?kind=opened"))["items"]} == {"opened"}
     await lived.client.post("/api/v1/incidents/2/comment", json={"comment": "I look", "by": "ayse"})
-    (said,) = (await lived.json("/api/v1/audit/events?kind=comment&actor=ayse+(API)"))["items"]
-    assert (said["number"], said["title"].split()[0], len(said["hash"])) == (2, "AgentRewardNegative", 64)
+    (said,) = (await lived.json("/api/v1/audit?kind=comment&actor=ayse+(API)"))["items"]
+    assert (said["incident"], said["actor_name"], len(said["hash"])) == (2, "ayse (API)", 64)
 
 
 async def test_a_history_that_somebody_edited_is_found(lived: RunningHub) -> None:
@@ -197,3 +199,20 @@ async def test_the_long_lists_of_an_incident_are_whole(hub: RunningHub, clock: F
             break
         before = {"before": page["next"]}
     assert len(found) == len(set(found)) == 620
+
+
+async def test_a_long_history_is_shown_in_part_and_says_so(hub: RunningHub, clock: FakeClock) -> None:
+    await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
+    (incident,) = await hub.incidents()
+    assert (await hub.json("/api/v1/incidents/1"))["events_left_out"] == 0
+    assert "not shown here" not in (await hub.get("/incidents/1")).text
+    before = [one["seq"] for one in (await hub.json("/api/v1/incidents/1"))["events"]]
+    said = [Event(incident["id"], seq, clock.now(), EventKind.comment, Actor("person", "ayse"), f"line {seq}")
+            for seq in range(before[-1] + 1, 611)]
+    await hub.hub.store.write(lambda tx: event_store.append(tx, said))
+    found = await hub.json("/api/v1/incidents/1")
+    assert (found["events_left_out"], found["events"][0]["seq"], len(found["events"])) == (110, 111, 500)
+    page = (await hub.get("/incidents/1")).text
+    assert "110 older entries are not shown here" in page
+    assert 'href="/api/v1/incidents/1/events?limit=200"' in page
+    assert ("line 110 " in page, "line 111 " in page) == (False, True)

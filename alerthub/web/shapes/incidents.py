@@ -1,4 +1,4 @@
-"""Incidents, what belongs to them, and the record."""
+"""Incidents, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ class IncidentDetail(Incident):
 
     silence: HeldBy | None
     alert_list: list[AlertShape]
-    events: list[EventShape]
+    events: list[EventShape] = Field(description="the newest, oldest first")
+    events_left_out: Count = Field(description="older ones, which are at its address `/events` with all others")
     timers: list[Timer]
     deliveries: list[Delivery]
     actions: list[Run]
@@ -176,39 +177,6 @@ class SetAside(Shape):
     body_sha256: str
 
 
-class RecordedEvent(EventShape):
-    """One line of the record."""
-
-    position: int
-    incident_id: str
-    number: int
-    title: str
-    hash: str | None
-
-
-class AnchorShape(Shape):
-    n: int
-    at: Moment
-    position: int
-    hash: str
-
-
-class AnchorName(Shape):
-    n: int
-    hash: str
-
-
-class Verified(Shape):
-    """Whether the history of one incident is as the hub wrote it."""
-
-    number: int
-    id: str
-    events: Count
-    is_intact: bool
-    findings: list[str]
-    anchor: AnchorName | None
-
-
 class CommandBody(Shape):
     """All of it may be left out."""
 
@@ -224,4 +192,3 @@ class CommentBody(CommandBody):
 
 Incidents, Alerts, Events = Page[Incident], Page[AlertShape], Page[EventShape]
 Deliveries, Lanes, Quarantine = Page[Delivery], Page[Lane], Page[SetAside]
-Record, Anchors = Page[RecordedEvent], Page[AnchorShape]

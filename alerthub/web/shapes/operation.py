@@ -10,7 +10,9 @@ from pydantic import BaseModel
 
 from alerthub.web.api import MOST
 
+V1 = "/api/v1"
 TEXT: Mapping[str, Any] = {"type": "string"}
+TIME: Mapping[str, Any] = {"type": "string", "examples": ["2026-11-23T09:00:00+03:00"]}
 CURSOR: Mapping[str, Any] = {"type": "integer", "minimum": 1, "maximum": 2**62}
 WHENEVER = (401, 403, 503)      # any of them may come, whatever is asked
 WITH_BODY = (400, 408, 413)
@@ -29,15 +31,15 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`answers`: by status, a model, or the media type of what is no JSON, or nothing. `refusals`: statuses of problems, beside
-    those that may come whatever is asked. `is_keyed`: takes an Idempotency-Key; `is_tagged`: has an ETag; `is_matched`: obeys
-    If-Match."""
+    """`answers`: by status, a model, or the media types of what is no JSON, or nothing. `refusals`: statuses of problems, beside
+    those that may come whatever is asked. `is_keyed`: takes an Idempotency-Key; `is_tagged`: has an ETag that If-None-Match is
+    held against; `is_matched`: obeys If-Match; `tells`: headers of its answers."""
 
     method: str
     path: str
     tag: str
     about: str
-    answers: Mapping[int, type[BaseModel] | str | None]
+    answers: Mapping[int, type[BaseModel] | str | tuple[str, ...] | None]
     query: tuple[Query, ...] = ()
     body: type[BaseModel] | None = None
     needs_body: bool = False
@@ -45,7 +47,9 @@ class Operation:
     is_keyed: bool = False
     is_tagged: bool = False
     is_matched: bool = False
-    security: tuple[str, ...] = field(default=("bearer", "basic", "cookie"))
+    needs_match: bool = False
+    tells: Mapping[str, str] = field(default_factory=dict)
+    security: tuple[str, ...] = ("bearer", "basic", "cookie", "cookie_http")
 
     @property
     def statuses(self) -> tuple[int, ...]:

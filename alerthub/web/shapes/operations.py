@@ -1,17 +1,15 @@
-"""Every operation of `/api/v1`. A test holds this list against the routes: an address that is not here fails it."""
+"""Every operation of the API. A test holds this list against the routes: an address that is not here fails it."""
 
 from __future__ import annotations
 
 from alerthub.domain.action import Reason, RunState
 from alerthub.domain.alert import Severity
 from alerthub.domain.command import GUARDED, Verb
-from alerthub.domain.event import EventKind
 from alerthub.web.shapes import actions, incidents, rules, settings
-from alerthub.web.shapes.operation import AFTER, AFTER_NAME, BEFORE, BY, LIMIT, PAGED, TEXT, Operation, Query, one_of
+from alerthub.web.shapes.around import ACCESS, RECORD
+from alerthub.web.shapes.operation import AFTER, AFTER_NAME, BY, LIMIT, PAGED, TEXT, TIME, V1, Operation, Query, one_of
 
-V1 = "/api/v1"
 MATCHERS = 'a matcher as Alertmanager writes them, such as agent="btc"; an alert of the incident must match all of them'
-TIME = {"type": "string", "examples": ["2026-11-23T09:00:00+03:00"]}
 PAIR = {"type": "string", "pattern": "^[^=]+="}
 DONE_OR_NOT = (403, 404, 409, 422)
 SEARCH = (
@@ -35,8 +33,6 @@ INCIDENTS = [
               PAGED, refusals=(404,)),
     Operation("GET", f"{V1}/incidents/{{reference}}/deliveries", "incidents", "What was sent about it, newest first",
               {200: incidents.Deliveries}, PAGED, refusals=(404,)),
-    Operation("GET", f"{V1}/incidents/{{reference}}/verify", "record", "Whether its history is as the hub wrote it",
-              {200: incidents.Verified}, refusals=(404,)),
     *[Operation("POST", f"{V1}/incidents/{{reference}}/{verb.value}", "incidents", f"{verb.value.capitalize()} it",
                 {200: incidents.Told}, body=incidents.CommentBody if verb is Verb.comment else incidents.CommandBody,
                 needs_body=verb is Verb.comment, refusals=DONE_OR_NOT, is_keyed=True, is_matched=True)
@@ -117,16 +113,11 @@ RULES = [
               (LIMIT, AFTER_NAME)),
     Operation("GET", f"{V1}/routes/test", "configuration", "Who would hear of an alert, and why", {200: rules.RoutesTold},
               (Query("label", PAIR, "NAME=VALUE", many=True, is_required=True), Query("at", TIME, "as of then"))),
-    Operation("GET", f"{V1}/configuration", "configuration", "Which configuration is in use", {200: settings.Configuration}),
+    Operation("GET", f"{V1}/configuration", "configuration", "What the hub goes by", {200: settings.Configuration}),
     Operation("POST", f"{V1}/reload", "configuration", "Read the configuration again", {200: rules.Reloaded}, refusals=(422,)),
     Operation("POST", f"{V1}/people/{{person}}/link-code", "people", "A one-time code by which a chat account becomes a person's",
               {200: rules.LinkCode}, refusals=(404,)),
-    Operation("GET", f"{V1}/audit/events", "record", "What happened in all incidents, newest first; looking for a kind or for "
-              "somebody may give fewer than `limit`, or none, and a next page", {200: incidents.Record},
-              (*PAGED, Query("kind", one_of(*(kind.value for kind in EventKind)), "of what happened"),
-               Query("actor", TEXT, "the name of whoever did it"))),
-    Operation("GET", f"{V1}/audit/anchors", "record", "Hashes over the record, newest first", {200: incidents.Anchors},
-              (LIMIT, BEFORE)),
 ]
 
-OPERATIONS = [*INCIDENTS, *DELIVERIES, *ACTIONS, *RULES]
+DOCUMENT = Operation("GET", "/api/openapi.json", "configuration", "This document", {200: "application/json"})
+OPERATIONS = [DOCUMENT, *INCIDENTS, *DELIVERIES, *ACTIONS, *RULES, *RECORD, *ACCESS]

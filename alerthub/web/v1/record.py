@@ -1,5 +1,5 @@
-"""The record over the API: what happened, its anchors, and whether the history of one incident is as the hub wrote it. The whole
-of it is checked by `alerthub audit verify`, which may take as long as it likes."""
+"""The record over the API: its anchors, and whether the history of one incident is as the hub wrote it. To search it and to
+check the whole of it is in audit.py."""
 
 from __future__ import annotations
 
@@ -8,27 +8,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alerthub.domain.event import EventKind
 from alerthub.domain.record import judge_history, missing
 from alerthub.store import alerts as alert_store
 from alerthub.store import audit, details
 from alerthub.store.tx import Tx
-from alerthub.web.api import REFERENCE, BadQuery, choice
-from alerthub.web.base import problem
+from alerthub.web.api import REFERENCE
 from alerthub.web.routing import route
-from alerthub.web.v1.asking import listed, shown, word
+from alerthub.web.v1.asking import listed, shown
 
-KINDS = frozenset({"", *(kind.value for kind in EventKind)})
 SHOWN = 100     # findings of one incident
-
-
-async def list_events(request: Request) -> Response:
-    """Newest first; of one `kind`, or by one `actor`."""
-    try:
-        kind, actor = choice(request, "kind", KINDS), word(request, "actor")
-    except BadQuery as error:
-        return problem(400, str(error))
-    return await listed(request, lambda tx, limit, before: details.list_events(tx, limit, before, kind, actor))
 
 
 async def list_anchors(request: Request) -> Response:
@@ -54,5 +42,5 @@ async def verify(request: Request) -> Response:
     return await shown(request, "incident", "reference", read)
 
 
-ROUTES = [*route("/api/v1/audit/events", list_events), *route("/api/v1/audit/anchors", list_anchors),
+ROUTES = [*route("/api/v1/audit/anchors", list_anchors),
           *route("/api/v1/incidents/{reference}/verify", verify)]
