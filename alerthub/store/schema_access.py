@@ -54,6 +54,7 @@ tokens = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_tokens_owner", tokens.c.owner, tokens.c.id)
+Index("ix_tokens_expires_at", tokens.c.expires_at)
 
 # By which somebody sets a password, once: the first admin (`setup`), or who was invited.
 access_links = Table(
@@ -64,6 +65,7 @@ access_links = Table(
     Column("expires_at", Instant, nullable=False),
     Column("created_by", Text, nullable=False),
 )
+Index("ix_access_links_expires_at", access_links.c.expires_at)
 
 # How often was guessed wrong of late, by name, address and browser; shared by all replicas.
 login_attempts = Table(

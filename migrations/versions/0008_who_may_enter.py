@@ -41,12 +41,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint('id', name='pk_tokens'),
         sa.UniqueConstraint('token_sha256', name='uq_tokens_token_sha256'), sqlite_autoincrement=True)
     op.create_index('ix_tokens_owner', 'tokens', ['owner', 'id'], unique=False)
+    op.create_index('ix_tokens_expires_at', 'tokens', ['expires_at'], unique=False)
     op.create_table(
         'access_links',
         sa.Column('code_sha256', sa.Text(), nullable=False), sa.Column('purpose', sa.Text(), nullable=False),
         sa.Column('account', sa.Text(), nullable=False), sa.Column('expires_at', sa.BigInteger(), nullable=False),
         sa.Column('created_by', sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint('code_sha256', name='pk_access_links'))
+    op.create_index('ix_access_links_expires_at', 'access_links', ['expires_at'], unique=False)
     op.create_table(
         'login_attempts',
         sa.Column('key', sa.Text(), nullable=False), sa.Column('failures', sa.Integer(), nullable=False),

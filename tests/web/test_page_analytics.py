@@ -148,6 +148,8 @@ async def test_one_looks_back_at_a_time_and_the_others_wait(hub: RunningHub) -> 
 
     async def read_slowly(unit: Any) -> Any:
         nonlocal at_once, most
+        if "looked_back" not in unit.__qualname__:      # the door reads too
+            return await real(unit)
         at_once += 1
         most = max(most, at_once)
         await hub.turns()
