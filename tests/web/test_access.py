@@ -35,7 +35,9 @@ OPEN = {"/healthz", "/readyz", "/health", "/metrics", "/static/{name}", "/hooks/
 WRONG_PAIRS = [{"authorization": f"Basic {text}"} for text in (
     "", "=", "!!!", "x" * 5000, *(base64.b64encode(pair).decode() for pair in (
         b":", b"\xff\0:x", *(text.encode() for text in (API_TOKEN, f"{API_TOKEN}:", f"x:{API_TOKEN}x", f"x:y:{API_TOKEN}")))))]
-PLACES = sorted({(route.path, method) for route in ROUTES for method in route.methods or ()})
+# `/live` never ends for who may enter; test_live.py asks it.
+PLACES = sorted({(route.path, method) for route in ROUTES if not route.path.startswith("/live")
+                 for method in route.methods or ()})
 GUARDED = [(path, method) for path, method in PLACES if (path.rstrip("/") or "/") not in OPEN]
 CHANGING = [(path, method) for path, method in GUARDED if method not in ("GET", "HEAD")]
 
@@ -162,13 +164,16 @@ async def test_a_foreign_host_name_does_not_open_the_loopback(hub: RunningHub, p
         assert (await ask(hub, method, address(path), host=host)).status_code == 403
 
 
-@pytest.mark.parametrize(("path", "method"), CHANGING)
-@pytest.mark.parametrize("origin", [
+FOREIGN = [
     "https://evil.example", "null", "http://127.0.0.1:3000", "http://localhost:3000", "", "http://[", "https://[::1", "file://",
     "http://127.0.0.1:8095.evil.example", "http://127.0.0.1:8095@evil.example", "http://evil.example/127.0.0.1:8095",
-])
-async def test_another_site_changes_nothing(hub: RunningHub, path: str, method: str, origin: str) -> None:
-    assert (await ask(hub, method, address(path), origin=origin)).status_code == 403
+]
+
+
+@pytest.mark.parametrize(("path", "method"), CHANGING)
+async def test_another_site_changes_nothing(hub: RunningHub, path: str, method: str) -> None:
+    for origin in FOREIGN:
+        assert (await ask(hub, method, address(path), origin=origin)).status_code == 403, origin
 
 
 async def test_another_site_changes_nothing_with_a_token_either(guarded: RunningHub) -> None:
