@@ -110,14 +110,11 @@ def test_nobody_need_scroll_sideways(browser: Browser, hub: HubProcess, size: di
 
 @pytest.mark.parametrize("size", SIZES)
 def test_ten_places_fit_into_the_header(browser: Browser, hub: HubProcess, size: dict[str, int]) -> None:
-    more = ("for (const words of 'On_call Actions Deliveries Silences Heartbeats Analytics Audit Configuration'.split(' '))"
-            "{ const link = document.createElement('a'); link.href = '/health'; link.textContent = words;"
-            "  document.querySelector('nav').append(link) }")
     with visit(browser, hub.url, size=size) as page:
-        page.evaluate(more)
+        assert page.locator("header nav a").count() == 10
         assert not is_wider_than_its_window(page)
-        page.get_by_role("link", name="Configuration").scroll_into_view_if_needed()
-        expect(page.get_by_role("link", name="Configuration")).to_be_in_viewport()
+        page.get_by_role("link", name="Configuration", exact=True).scroll_into_view_if_needed()
+        expect(page.get_by_role("link", name="Configuration", exact=True)).to_be_in_viewport()
         assert page.locator("body > header").bounding_box()["height"] < 100      # type: ignore[index]
 
 
