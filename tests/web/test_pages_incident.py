@@ -294,3 +294,9 @@ async def test_a_resolved_one_offers_nothing(hub: RunningHub, clock: FakeClock) 
     assert buttons(shown) == {"comment"}
 
 
+
+
+async def test_its_report_and_its_evidence_are_one_press_away(hub: RunningHub, clock: FakeClock) -> None:
+    await hub.hub.take(batch(firing("DiskFull"), at=clock.now()))
+    assert "/incidents/1/report" in set((await page(hub, "/incidents/1")).links())
+    assert (await hub.get("/incidents/1/report")).status_code == 200
