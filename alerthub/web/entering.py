@@ -88,7 +88,7 @@ def begin(request: Request, tx: Tx, account: str, via: str, *, proof: str = "") 
 
 async def by_password(request: Request, name: str, password: str) -> tuple[str, str]:
     """A new session, and the cookie of this browser as one that this person uses. Raises Wrong, Busy."""
-    hub, gate = hub_of(request), gate_of(request)
+    hub, gate, name = hub_of(request), gate_of(request), logins.storable(name)     # also what is counted: one name, one count
     known = request.cookies.get(cookie_name(hub.door, DEVICE), "")
     is_known = await gate.is_device_of(name, known)
     own = f"device:{hashed(known)[:32]}" if is_known else f"name:{hashed(name)[:32]}"

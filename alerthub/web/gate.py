@@ -148,7 +148,8 @@ def gate_of(request: Request) -> Gate:
 
 
 def asker_of(request: Request, visitor: Visitor) -> access.Asker:
-    return access.Asker(visitor.name, visitor.person, visitor.is_local, address_of(request))
+    return access.Asker(visitor.name, visitor.person, visitor.is_local, address_of(request),
+                        visitor.scope is not None)
 
 
 def address_of(request: Request) -> str:
