@@ -75,7 +75,9 @@ async def checked(request: Request, name: str, fields: dict[str, str]) -> str:
     if fields["password"] != fields.get("again", ""):
         raise Wrong(422, "the two new passwords are not the same; type it once more")
     stored = await guess(request, {key: FREE_BY_NAME}, name)
-    if stored is not None and stored.has_password and not await hub.passwords.matches(stored.password, fields.get("current", "")):
+    if stored is None or not stored.has_password:   # it would open for somebody whom the provider knows no more
+        raise Wrong(403, "you come in by single sign-on; who shall have a password here too gets a link from an admin")
+    if not await hub.passwords.matches(stored.password, fields.get("current", "")):
         await refused(request, name, "password change")
         raise Wrong(403, "that is not your password now")
     await hub.store.write(lambda tx: logins.succeeded(tx, key))
