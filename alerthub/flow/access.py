@@ -243,8 +243,7 @@ def make_token(tx: Tx, rules: Rules, asker: Asker, owner: str, name: str, scope:
 
 
 def revoke_token(tx: Tx, asker: Asker, number: int, now: datetime) -> None:
-    """One's own, or as an admin anybody's; with the shared token, a service's. A token of the database revokes none of them, unless
-    it was made to administer."""
+    """One's own, or as an admin anybody's; with the shared token, a service's. With a token of the database only as an admin."""
     found = sessions.token_of(tx, number)
     own = asker.person.name if asker.person is not None else ""
     is_theirs = asker.is_admin or (found is not None and found.owner == own and not asker.is_token)

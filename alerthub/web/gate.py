@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from math import inf
 
 from starlette.datastructures import Headers
@@ -155,6 +156,15 @@ def asker_of(request: Request, visitor: Visitor) -> access.Asker:
 def address_of(request: Request) -> str:
     """Of whoever is at the other end, which may be a proxy: headers that say otherwise are not believed."""
     return request.client.host if request.client is not None else ""
+
+
+def network_of(address: str) -> str:
+    """What guesses are counted by: of IPv6 the 64 bits that are a network's, since whoever has one address there has them all."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ip_network((found, 64), strict=False)) if found.version == 6 and found.ipv4_mapped is None else address
 
 
 def person_by(door: Door, token: str) -> str:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from collections.abc import AsyncIterator
 
 import pytest
 
+from alerthub.domain.access import FREE_BY_ADDRESS
+from alerthub.passwords import Passwords
+from alerthub.store import sessions
 from tests.kit.clock import FakeClock
 from tests.kit.hub import RunningHub, running_hub
-from tests.kit.visitors import PASSWORD, Browser, cheap, member
+from tests.kit.pages import read
+from tests.kit.visitors import ANOTHER, CHEAP, PASSWORD, Browser, cheap, code_for, member
+from tests.web.test_login import outside
 from tests.web.test_tokens import OWN, SHARED, WITH_TOKENS, call, made
 
+__all__ = ["outside"]
 pytestmark = pytest.mark.anyio
 WITH_DENIZ = WITH_TOKENS.replace("  - {name: mehmet, role: viewer}", "  - {name: mehmet, role: viewer}\n  - {name: deniz}")
 
@@ -75,3 +83,59 @@ async def test_however_a_name_is_written_it_is_one_count(hub: RunningHub) -> Non
         assert (await stranger.log_in(name, "wrong")).status_code == 403
     for name in ("a b", "a\0b"):
         assert (await stranger.log_in(name, PASSWORD)).status_code == 429
+
+
+@pytest.mark.parametrize("words", [b'[true, "\\ud800"]', b"[" * 3_000, b'[true, "' + b"x" * 3_000 + b'"]', b"\xff"])
+async def test_a_cookie_of_words_that_nobody_can_say_breaks_no_page(hub: RunningHub, words: bytes) -> None:
+    browser = await member(hub)
+    browser.client.cookies.set("alerthub_said", base64.urlsafe_b64encode(words).decode())
+    assert (await browser.get("/account")).status_code == 200
+
+
+async def test_another_host_of_the_domain_puts_no_words_on_our_pages(outside: RunningHub) -> None:
+    """Any of them can set a cookie for all, but none that begins with `__Host-`."""
+    browser = Browser(outside, base="https://hub.example.com")
+    path = f"/invited/{await code_for(outside, 'root')}"
+    assert (await browser.post(path, {"password": PASSWORD, "again": PASSWORD})).status_code == 303
+    words = base64.urlsafe_b64encode(b'[true, "call 0900 now"]').decode()
+    browser.client.cookies.set("alerthub_said", words)
+    assert "call 0900" not in (await browser.get("/account")).text
+    answer = await browser.post("/account/sessions/end", {"session": "\0"}, page="/account")
+    assert "__Host-alerthub_said" in answer.headers["set-cookie"]
+    assert "over already" in read((await browser.get("/account")).text).text
+
+
+class Slow(Passwords):
+    """Hashing waits until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__(CHEAP)
+        self.began, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def hash(self, password: str) -> str:
+        self.began.set()
+        await self.may_go_on.wait()
+        return await super().hash(password)
+
+
+async def test_a_session_that_ends_while_it_sets_a_password_sets_none(hub: RunningHub) -> None:
+    """Or a thief who is thrown out could be in again."""
+    thief = await member(hub)
+    hub.hub.passwords = slow = Slow()
+    setting = asyncio.create_task(thief.post("/account/password", {"current": PASSWORD, "password": ANOTHER, "again": ANOTHER},
+                                             page="/account"))
+    await slow.began.wait()
+    await hub.store.write(lambda tx: sessions.end_all(tx, "ayse"))
+    slow.may_go_on.set()
+    assert (await setting).status_code == 403
+    cheap(hub)
+    assert (await Browser(hub).log_in("ayse", ANOTHER)).status_code == 403
+    assert (await Browser(hub).log_in("ayse", PASSWORD)).status_code == 303
+
+
+async def test_one_network_of_ipv6_is_one_address(hub: RunningHub) -> None:
+    """Everybody there has 2**64 of them."""
+    for number in range(FREE_BY_ADDRESS):
+        await Browser(hub, f"2001:db8::{number:x}:1").log_in(f"name-{number}", "wrong")
+    assert (await Browser(hub, "2001:db8::ffff").log_in("another", "wrong")).status_code == 429
+    assert (await Browser(hub, "2001:db8:0:1::1").log_in("another", "wrong")).status_code == 403

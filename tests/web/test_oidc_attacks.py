@@ -31,12 +31,13 @@ async def test_a_name_chosen_there_is_not_the_person_whom_the_configuration_name
     browser = Browser(hub)
     await through(browser)
     assert await browser.is_in()
-    hub.path.write_text(hub.path.read_text().replace("people:\n", "people:\n  - {name: boss, role: admin, email: b@example.com}\n"))
+    boss = "people:\n  - {name: boss, role: admin, email: b@example.com}\n"
+    hub.path.write_text(hub.path.read_text().replace("people:\n", boss))
     assert hub.hub.reload() == []
     await hub.hub.take_over()
     assert not await browser.is_in()
     assert (await through(Browser(hub))).status_code == 403
     provider.claims = {"sub": "10", "preferred_username": "b", "email": "b@example.com", "email_verified": True}
-    boss = Browser(hub)
-    assert (await through(boss)).status_code == 303
-    assert (await boss.get("/people")).status_code == 200
+    theirs = Browser(hub)
+    assert (await through(theirs)).status_code == 303
+    assert (await theirs.get("/people")).status_code == 200
