@@ -11,6 +11,7 @@ import pytest
 from alerthub.domain.access import FREE_BY_ADDRESS
 from alerthub.passwords import Passwords
 from alerthub.store import sessions
+from tests.kit.alerts import batch, firing
 from tests.kit.clock import FakeClock
 from tests.kit.hub import RunningHub, running_hub
 from tests.kit.pages import read
@@ -139,3 +140,12 @@ async def test_one_network_of_ipv6_is_one_address(hub: RunningHub) -> None:
         await Browser(hub, f"2001:db8::{number:x}:1").log_in(f"name-{number}", "wrong")
     assert (await Browser(hub, "2001:db8::ffff").log_in("another", "wrong")).status_code == 429
     assert (await Browser(hub, "2001:db8:0:1::1").log_in("another", "wrong")).status_code == 403
+
+
+async def test_what_a_service_does_is_never_written_down_as_a_person_s(hub: RunningHub) -> None:
+    """Whoever makes it calls it what they like."""
+    await hub.hub.take(batch(firing("DiskFull"), at=hub.hub.clock.now()))
+    token = await service(hub, "respond", SHARED, "root")
+    answer = await hub.client.put("/api/v1/incidents/1/report", json={"text": "All is well."}, headers={
+        "authorization": f"Bearer {token}", "if-match": '"0"'})
+    assert (answer.status_code, answer.json()["by"]) == (200, "root (service)")
