@@ -34,12 +34,14 @@ class NotGranted(AlerthubError):
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks for something about accounts. `person` is None for whoever is nobody in particular."""
+    """Who asks for something about accounts. `person` is None for whoever is nobody in particular. `is_token`: with a token of
+    the database, a person's or a service's, which has an end and can be revoked."""
 
     name: str
     person: Person | None = None
     is_local: bool = False
     address: str = ""
+    is_token: bool = False
 
     @property
     def is_admin(self) -> bool:
@@ -224,7 +226,7 @@ def make_token(tx: Tx, rules: Rules, asker: Asker, owner: str, name: str, scope:
         raise NotGranted(str(error), 422) from None
     if not timedelta(minutes=1) <= lasts <= LONGEST_TOKEN:
         raise NotGranted("a token lasts from a minute to a year; say for example 90d", 422)
-    if asker.person is not None and asker.person.scope is not None:
+    if asker.is_token:      # or it would live on, by another, after its end
         raise NotGranted("a token makes no tokens: log in, or use people[].api_token")
     if owner:
         if asker.person is None or asker.person.name != owner:
@@ -241,9 +243,10 @@ def make_token(tx: Tx, rules: Rules, asker: Asker, owner: str, name: str, scope:
 
 
 def revoke_token(tx: Tx, asker: Asker, number: int, now: datetime) -> None:
-    """One's own, or as an admin anybody's; with the shared token, a service's."""
+    """One's own, or as an admin anybody's; with the shared token, a service's. With a token of the database only as an admin."""
     found = sessions.token_of(tx, number)
     own = asker.person.name if asker.person is not None else ""
-    if found is None or not (asker.is_admin or found.owner == own) or not sessions.revoke(tx, number, now):
+    is_theirs = asker.is_admin or (found is not None and found.owner == own and not asker.is_token)
+    if found is None or not is_theirs or not sessions.revoke(tx, number, now):
         raise NotGranted(f"there is no token {number} that {asker.name} could revoke", 404)
     note(tx, Kind.token_revoked, now, found.owner or found.name, asker.name, asker.address, f"#{number} {found.name}")

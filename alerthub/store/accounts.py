@@ -96,9 +96,15 @@ def entered(tx: Tx, name: str, now: datetime) -> None:
 
 def adopt(tx: Tx, people: Collection[str]) -> None:
     """Whom the configuration names has no role of the database any more: who leaves it later is not again what they were
-    before.
+    before. Who had the name from the provider has chosen it there: whether they are that person, it must prove anew.
     """
     for names in chunks(sorted(people)):
+        chosen = accounts.c.name.in_(names) & (accounts.c.role != "") & (accounts.c.subject != "")
+        found = list(tx.conn.execute(select(accounts.c.name).where(chosen)).scalars())
+        tx.conn.execute(delete(sessions).where(sessions.c.account.in_(found)))
+        tx.conn.execute(delete(tokens).where(tokens.c.owner.in_(found)))
+        tx.conn.execute(delete(access_links).where(access_links.c.account.in_(found)))
+        tx.conn.execute(update(accounts).where(accounts.c.name.in_(found)).values(subject="", password=""))
         tx.conn.execute(update(accounts).where(accounts.c.name.in_(names), accounts.c.role != "").values(role=""))
 
 

@@ -100,6 +100,12 @@ def of(tx: Tx, account: str, now: datetime, idle: timedelta) -> list[Session]:
     return [session(row) for row in tx.conn.execute(query.order_by(sessions.c.seen_at.desc()).limit(SHOWN))]
 
 
+def lasts(tx: Tx, account: str, key: str) -> bool:
+    """Whether the account has it still; nobody ends it before this transaction is over."""
+    row = select(sessions.c.account).where(sessions.c.account == account, sessions.c.id_sha256 == key).with_for_update()
+    return tx.conn.execute(row).first() is not None
+
+
 def end(tx: Tx, secret: str) -> None:
     tx.conn.execute(delete(sessions).where(sessions.c.id_sha256 == hashed(secret)))
 

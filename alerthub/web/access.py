@@ -153,7 +153,9 @@ def needed(method: str, path: str, name: str) -> tuple[Right, ...]:
 
 def not_allowed(visitor: Visitor, method: str, path: str) -> Response | None:
     """What they may not do at all. A service has nobody's rights: it needs the one to respond, wherever a room decides later."""
-    rights = needed(method, path, visitor.name)
+    if visitor.scope is not None and method not in ("GET", "HEAD") and path.startswith(OWN):
+        return problem(403, f"{visitor.name}: an account is changed by who has logged in, not with a token")
+    rights = needed(method, path, visitor.person.name if visitor.person is not None else "")   # a service may be called anything
     if visitor.account.kind == "service" and method not in ("GET", "HEAD"):
         rights = tuple(right for right in rights if right is not Right.view)
     if any(visitor.may(right) for right in rights) or visitor.account.kind in ("api", "local"):

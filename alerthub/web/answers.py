@@ -127,6 +127,8 @@ def not_theirs(rules: Rules, name: str, asker: Person | None) -> str:
     is_whole = asker is not None and asker.scope is None
     if asker is not None and ((is_whole and asker.name == name) or asker.may(Right.administer)):
         return ""
+    if asker is not None and not is_whole:
+        return f"this token of {asker.name} is for less than all that they may, and a chat account may all of it; log in for that"
     if not rules.people[name].decides(rules.approving):
         return ""
     return (f"{name} may approve or administer, so only {name}'s own token or an admin's makes a code for them (ALERTHUB_TOKEN, "

@@ -29,6 +29,7 @@ from alerthub.web.gate import (
     cookie_name,
     drop_cookie,
     gate_of,
+    network_of,
     person_by,
     same,
     set_cookie,
@@ -88,11 +89,11 @@ def begin(request: Request, tx: Tx, account: str, via: str, *, proof: str = "") 
 
 async def by_password(request: Request, name: str, password: str) -> tuple[str, str]:
     """A new session, and the cookie of this browser as one that this person uses. Raises Wrong, Busy."""
-    hub, gate = hub_of(request), gate_of(request)
+    hub, gate, name = hub_of(request), gate_of(request), logins.storable(name)     # also what is counted: one name, one count
     known = request.cookies.get(cookie_name(hub.door, DEVICE), "")
     is_known = await gate.is_device_of(name, known)
     own = f"device:{hashed(known)[:32]}" if is_known else f"name:{hashed(name)[:32]}"
-    by_address = "" if is_known else f"address:{address_of(request)}"
+    by_address = "" if is_known else f"address:{network_of(address_of(request))}"
     found = await guess(request, {own: FREE_BY_NAME} | ({by_address: FREE_BY_ADDRESS} if by_address else {}), name)
     encoded = found.password if found is not None and is_able(hub, found) else ""
     if not await hub.passwords.matches(encoded, password):
@@ -150,7 +151,7 @@ async def refused(request: Request, name: str, via: str = "password") -> None:
 async def by_token(request: Request, token: str) -> str:
     """A new session of the shared token, or of the person whose own it is; it ends when the token is no longer theirs."""
     hub = hub_of(request)
-    by_address = f"address:{address_of(request)}"
+    by_address = f"address:{network_of(address_of(request))}"
     await guess(request, {by_address: FREE_BY_ADDRESS}, "")
     person = person_by(hub.door, token)
     if not person and not (hub.door.api_token and same(token, hub.door.api_token)):

@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from alerthub.domain.command import Answer, Outcome
 from alerthub.web.base import hub_of
 from alerthub.web.bodies import NoBody, read_body
+from alerthub.web.gate import cookie_name, is_https
 from alerthub.web.visitor import visitor_of
 
 FORM_LIMIT, MOST_FIELDS = 64 * 1024, 100
@@ -59,18 +60,19 @@ def back(request: Request, path: str, told: Answer | str, *, is_good: bool = Tru
     text, good = (told.text, told.outcome in GOOD) if isinstance(told, Answer) else (told, is_good)
     answer = RedirectResponse(path, 303, {"cache-control": "no-store"})
     words = base64.urlsafe_b64encode(json.dumps([good, text[:SAID_LENGTH]]).encode()).decode()
-    answer.set_cookie(SAID, words, SAID_SECONDS, httponly=True, samesite="strict", secure=is_secure(request))
+    name = cookie_name(hub_of(request).door, SAID)
+    answer.set_cookie(name, words, SAID_SECONDS, httponly=True, samesite="strict", secure=is_secure(request))
     return answer
 
 
 def said(request: Request) -> tuple[bool, str] | None:
     """What `back` has left for this page: whether it is good, and the words; None when there is nothing, or it is not ours."""
     try:
-        good, text = json.loads(base64.urlsafe_b64decode(request.cookies.get(SAID, "")))
-        return bool(good), str(text)[:SAID_LENGTH]
-    except (ValueError, TypeError):
+        good, text = json.loads(base64.urlsafe_b64decode(request.cookies.get(cookie_name(hub_of(request).door, SAID), "")))
+        return bool(good), str(text)[:SAID_LENGTH].encode("utf-8", "replace").decode()
+    except (ValueError, TypeError, RecursionError):     # anybody may have written it
         return None
 
 
 def is_secure(request: Request) -> bool:
-    return hub_of(request).door.public_url.lower().startswith("https://")
+    return is_https(hub_of(request).door)

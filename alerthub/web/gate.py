@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from math import inf
 
 from starlette.datastructures import Headers
@@ -148,12 +149,22 @@ def gate_of(request: Request) -> Gate:
 
 
 def asker_of(request: Request, visitor: Visitor) -> access.Asker:
-    return access.Asker(visitor.name, visitor.person, visitor.is_local, address_of(request))
+    return access.Asker(visitor.name, visitor.person, visitor.is_local, address_of(request),
+                        visitor.scope is not None)
 
 
 def address_of(request: Request) -> str:
     """Of whoever is at the other end, which may be a proxy: headers that say otherwise are not believed."""
     return request.client.host if request.client is not None else ""
+
+
+def network_of(address: str) -> str:
+    """What guesses are counted by: of IPv6 the 64 bits that are a network's, since whoever has one address there has them all."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ip_network((found, 64), strict=False)) if found.version == 6 and found.ipv4_mapped is None else address
 
 
 def person_by(door: Door, token: str) -> str:

@@ -26,7 +26,11 @@ class Visitor:
 
     @property
     def name(self) -> str:
-        return self.person.name if self.person is not None else self.account.name or self.account.id
+        """As it is shown and written down. A service is called as whoever made it likes: never like a person."""
+        if self.person is not None:
+            return self.person.name
+        name = self.account.name or self.account.id
+        return f"{name} (service)" if self.account.kind == "service" else name
 
     @property
     def is_local(self) -> bool:

@@ -63,7 +63,15 @@ async def change_password(request: Request) -> Response:
     except Wrong as wrong:
         return await show(request, wrong.status, error=str(wrong))
     name, address = visitor.account.id, address_of(request)
-    await hub.store.write(lambda tx: access.keep_password(tx, name, encoded, hub.clock.now(), name, address, visitor.session))
+
+    def unit(tx: Tx) -> bool:
+        is_still = sessions.lasts(tx, name, visitor.session)    # whoever was thrown out while it was hashed sets nothing
+        if is_still:
+            access.keep_password(tx, name, encoded, hub.clock.now(), name, address, visitor.session)
+        return is_still
+
+    if not await hub.store.write(unit):
+        return await show(request, 403, error="This session is over. Nothing was changed; log in again.")
     return back(request, PLACE, "The password is set. All other sessions of yours are over.")
 
 
@@ -75,7 +83,9 @@ async def checked(request: Request, name: str, fields: dict[str, str]) -> str:
     if fields["password"] != fields.get("again", ""):
         raise Wrong(422, "the two new passwords are not the same; type it once more")
     stored = await guess(request, {key: FREE_BY_NAME}, name)
-    if stored is not None and stored.has_password and not await hub.passwords.matches(stored.password, fields.get("current", "")):
+    if stored is None or not stored.has_password:   # it would open for somebody whom the provider knows no more
+        raise Wrong(403, "you come in by single sign-on; who shall have a password here too gets a link from an admin")
+    if not await hub.passwords.matches(stored.password, fields.get("current", "")):
         await refused(request, name, "password change")
         raise Wrong(403, "that is not your password now")
     await hub.store.write(lambda tx: logins.succeeded(tx, key))
@@ -88,7 +98,7 @@ async def end_session(request: Request) -> Response:
         fields = await read_form(request)
     except BadForm as error:
         return await show(request, error.status, error=str(error))
-    done = await hub.store.write(lambda tx: sessions.end_one(tx, own_name(visitor), fields.get("session", "")))
+    done = await hub.store.write(lambda tx: sessions.end_one(tx, own_name(visitor), logins.storable(fields.get("session", ""))))
     return back(request, PLACE, "That session is over." if done else "That session was over already.")
 
 

@@ -16,7 +16,7 @@ from alerthub.store.tx import Tx
 from alerthub.web.base import hub_of
 from alerthub.web.entering import Wrong, begin, guess, let_in, mark_of, shown
 from alerthub.web.forms import BadForm, read_form
-from alerthub.web.gate import DEVICE, DEVICE_SECONDS, address_of, gate_of, set_cookie
+from alerthub.web.gate import DEVICE, DEVICE_SECONDS, address_of, gate_of, network_of, set_cookie
 from alerthub.web.routing import route
 
 
@@ -70,7 +70,7 @@ async def account_of(request: Request, code: str, fields: dict[str, str]) -> str
     hub = hub_of(request)
     found = await hub.store.read(lambda tx: accounts.find_link(tx, code, hub.clock.now()))
     if found is None:
-        await guess(request, {f"address:{address_of(request)}": FREE_BY_ADDRESS}, "")
+        await guess(request, {f"address:{network_of(address_of(request))}": FREE_BY_ADDRESS}, "")
         raise Wrong(404, access.USED)
     name = fields.get("name", "").strip() if found[0] == access.SETUP else found[1]
     password = fields.get("password", "")

@@ -55,7 +55,7 @@ async def change(request: Request) -> Response:
     hub, visitor = hub_of(request), known(request)
     try:
         fields = await read_form(request)
-        name, asker, now = fields.get("name", ""), asker_of(request, visitor), hub.clock.now()
+        name, asker, now = logins.storable(fields.get("name", "")), asker_of(request, visitor), hub.clock.now()
         room = access.disable if request.url.path.rstrip("/").endswith("/disable") else access.enable
         await hub.store.write(lambda tx: room(tx, hub.rules, asker, name, now))
     except BadForm as error:

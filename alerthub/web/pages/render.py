@@ -14,7 +14,9 @@ from alerthub.domain.compose import is_web
 from alerthub.domain.story import Fate
 from alerthub.domain.wording import spoken
 from alerthub.store.columns import EPOCH, MICROSECOND
+from alerthub.web.base import hub_of
 from alerthub.web.forms import SAID, is_secure, said
+from alerthub.web.gate import cookie_name
 from alerthub.web.visitor import visitor_of
 
 LIVE = "x-live"         # the script's own word, when it loads a page to see what has changed
@@ -65,5 +67,5 @@ def page(request: Request, name: str, status: int = 200, /, **values: Any) -> Re
     text = ENVIRONMENT.get_template(name).render(visitor=visitor_of(request), path=request.url.path, said=told, **values)
     answer = Response(text, status, {"cache-control": "no-store"}, "text/html")
     if told is not None:
-        answer.delete_cookie(SAID, httponly=True, samesite="strict", secure=is_secure(request))
+        answer.delete_cookie(cookie_name(hub_of(request).door, SAID), httponly=True, samesite="strict", secure=is_secure(request))
     return answer
