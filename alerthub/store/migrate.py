@@ -19,6 +19,9 @@ from alerthub.store.tx import Tx
 
 logger = logging.getLogger("alerthub.store")
 LOCK = 0x616C657274687562 & 0x7FFFFFFFFFFFFFFF    # "alerthub": one migration at a time on PostgreSQL
+# Asked with every page of health. Alembic would make a table anew each time, whose compiled statement no other one can use:
+# they pushed out each other, and what is pushed out is a cycle that has lived long, which the collector comes to last.
+REVISION = text("SELECT version_num FROM alembic_version")
 
 
 class TooNew(AlerthubError):
@@ -65,7 +68,7 @@ def ready(store: Store) -> str:
 
 def newer(tx: Tx) -> str:
     """The revision of the database when this program does not know it, because a newer one has migrated it; else empty."""
-    revision = current(tx.conn)
+    revision = tx.conn.execute(REVISION).scalar()
     return revision if revision is not None and revision not in known_revisions() else ""
 
 
