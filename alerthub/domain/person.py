@@ -63,11 +63,14 @@ class Person:
         """Whether their word counts where `role` is asked for: theirs by role or by grant."""
         return (role == self.role or role in self.grants) and (self.scope is None or Right.approve in self.scope)
 
+    def votes(self, asked: Collection[str]) -> bool:
+        """Whether their word counts for anything, where these roles are asked to approve."""
+        return bool(self.grants) or self.may(Right.approve) or any(self.may_approve(role) for role in asked)
+
     def decides(self, asked: Collection[str]) -> bool:
         """Whether their word lets anything happen, where these roles are asked to approve: who could speak with their voice
         could let it happen too."""
-        return (bool(self.grants) or self.may(Right.approve) or self.may(Right.administer)
-                or any(self.may_approve(role) for role in asked))
+        return self.votes(asked) or self.may(Right.administer)
 
 
 def emails_of(people: Iterable[Person]) -> dict[str, str]:

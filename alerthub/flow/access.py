@@ -103,19 +103,22 @@ def offer_setup(tx: Tx, rules: Rules, now: datetime) -> str:
 
 
 def may_grant(tx: Tx, rules: Rules, asker: Asker, name: str, role: str) -> bool:
-    """Whether they may give somebody a way in with that name and role: an admin; else, for who decides nothing; and on this
-    machine anybody, while nobody can log in: whoever could make an admin could speak with an admin's voice."""
+    """Whether they may give somebody a way in with that name and role: an admin, and for whose votes count an admin who stands
+    in the configuration as they do, and not a token; else, for who decides nothing; and on this machine anybody, while nobody
+    can log in. Whoever gives a way in could take it, and speak with that voice."""
+    target = person_of(rules.people, name, role)
     if asker.is_admin:
-        return True
+        return target is None or not target.votes(rules.approving) or (asker.name in rules.people and not asker.is_token)
     if asker.person is not None:
         return False
-    target = person_of(rules.people, name, role)
     decides = target is None or target.decides(rules.approving)
     return not decides or (asker.is_local and not accounts.is_any_able(tx, rules.people.keys()))
 
 
 NOT_THEIRS = ("{} may approve or administer, so only an admin's own log-in or token gives them a way in (ALERTHUB_TOKEN, "
               "--token-file, the page People)")
+VOTES = ("{0}'s word counts where something is approved: only an admin who stands in `people` too, logged in, gives them a way "
+         "in; or stop the hub and run: alerthub people link {0}")
 
 
 def invite(tx: Tx, rules: Rules, asker: Asker, name: str, role: str, now: datetime) -> str:
@@ -135,7 +138,8 @@ def invite(tx: Tx, rules: Rules, asker: Asker, name: str, role: str, now: dateti
                          "somebody must stand in `people`: only their words are counted", 422)
     if not may_grant(tx, rules, asker, name, role) or (found is not None and found.role and not may_grant(
             tx, rules, asker, name, found.role)):
-        raise NotGranted(NOT_THEIRS.format(name) if asker.person is None else f"{asker.name} may not do that; it needs an admin")
+        raise NotGranted(NOT_THEIRS.format(name) if asker.person is None else VOTES.format(name) if asker.is_admin else
+                         f"{asker.name} may not do that; it needs an admin")
     if found is not None and found.disabled_at is not None:
         raise NotGranted(f"{name} is disabled; enable the account first", 409)
     if not accounts.add(tx, name, role, now, asker.name):

@@ -125,7 +125,10 @@ def not_theirs(rules: Rules, name: str, asker: Person | None) -> str:
     """Why a code for this person is not made for who asks, or for nobody in particular; empty when it is. A token that was made
     for less than all that its person may makes none."""
     is_whole = asker is not None and asker.scope is None
-    if asker is not None and ((is_whole and asker.name == name) or asker.may(Right.administer)):
+    if asker is not None and is_whole and asker.name == name:
+        return ""
+    if asker is not None and asker.may(Right.administer) and (not rules.people[name].votes(rules.approving) or (
+            is_whole and asker.name in rules.people)):
         return ""
     if asker is not None and not is_whole:
         return f"this token of {asker.name} is for less than all that they may, and a chat account may all of it; log in for that"

@@ -149,3 +149,19 @@ async def test_what_a_service_does_is_never_written_down_as_a_person_s(hub: Runn
     answer = await hub.client.put("/api/v1/incidents/1/report", json={"text": "All is well."}, headers={
         "authorization": f"Bearer {token}", "if-match": '"0"'})
     assert (answer.status_code, answer.json()["by"]) == (200, "root (service)")
+
+
+VOTING = WITH_DENIZ.replace("  - {name: deniz}", "  - {name: deniz, grants: [approver]}\n  - {name: chief, role: admin}")
+
+
+async def test_who_administers_does_not_take_the_voice_of_who_approves(clock: FakeClock) -> None:
+    """An admin of the database alone, or a token to administer, sent the approver a new link, set the password, and voted."""
+    async with running_hub(VOTING, clock=clock) as hub:
+        cheap(hub)
+        guest, chief = await member(hub, "guest", "admin"), await member(hub, "chief")
+        answer = await guest.post("/people", {"name": "deniz", "role": ""})
+        assert "only an admin who stands in `people` too" in read(answer.text).text.replace("\n", " ")
+        token = await made(chief, "administer", name="for a script")
+        for path, fields in (("accounts", {"name": "deniz"}), ("people/deniz/link-code", None)):
+            assert (await call(hub, "POST", path, token, fields)).status_code == 403
+        assert (await chief.post("/people", {"name": "deniz", "role": ""})).status_code == 200
