@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from alerthub.domain.alert import Labels
-from alerthub.domain.leads import unknown_targets
+from alerthub.domain.leads import leads
 from alerthub.domain.matcher import Matcher
 from alerthub.domain.route import Route, group_pairs, resolve
 from alerthub.domain.rules import Rules
@@ -64,15 +64,11 @@ def told(matcher: Matcher, value: str) -> str:
 
 def trial(rules: Rules, labels: Labels, now: datetime) -> dict[str, Any]:
     """As `alerthub routes test --json` prints it."""
-    matched, runbook = resolve(rules.route, labels), choose(rules.runbooks, labels)
-    found = [{"route": route.place, "receiver": route.receiver, "destinations": destinations_of(rules, route),
-              "actions": list(route.actions), "escalation_policy": route.escalation_policy or None,
-              "muted_now": route.is_muted(now), "problems": unknown_targets(rules, route, labels)} for route in matched]
+    runbook = choose(rules.runbooks, labels)
+    found = [{"route": lead.place, "receiver": lead.receiver, "destinations": list(lead.destinations),
+              "actions": list(lead.actions), "escalation_policy": lead.policy or None, "muted_now": lead.is_muted,
+              "problems": list(lead.problems)} for lead in leads(rules, [labels], now)]
     return {"labels": dict(labels), "routes": found, "runbook": runbook.name if runbook else None}
-
-
-def destinations_of(rules: Rules, route: Route) -> list[str]:
-    return [destination.key for destination in rules.receivers[route.receiver].destinations]
 
 
 def in_full(rules: Rules, labels: Labels, silences: Iterable[Silence], now: datetime) -> dict[str, Any]:

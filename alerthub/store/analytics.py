@@ -13,6 +13,7 @@ from sqlalchemy import JSON, BigInteger, ColumnElement, Subquery, and_, case, ca
 
 from alerthub.domain.analytics import QUARTER, WAKES, Span, Spread
 from alerthub.store.columns import EPOCH, MICROSECOND
+from alerthub.store.halving import first_at
 from alerthub.store.schema import action_runs, alerts, deliveries, events, holds, incidents
 from alerthub.store.tx import AnySelect, Tx, chunks
 
@@ -171,16 +172,7 @@ class Deliveries:
 
 def place_of(tx: Tx, moment: datetime) -> int:
     """The number of the first delivery that was not begun before then; one more than the last where there is none."""
-    low, high = 1, (tx.conn.execute(select(func.max(deliveries.c.id))).scalar() or 0) + 1
-    while low < high:
-        middle = (low + high) // 2
-        query = select(deliveries.c.id, deliveries.c.started_at).where(deliveries.c.id >= middle)
-        row = tx.conn.execute(query.order_by(deliveries.c.id).limit(1)).first()
-        if row is None or row.started_at >= moment:
-            high = middle
-        else:
-            low = row.id + 1
-    return low
+    return first_at(tx, deliveries.c.id, deliveries.c.started_at, moment)
 
 
 # -- actions and latches

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, literal, literal_column, or_, select, union_all
+from sqlalchemy import func, literal, literal_column, select, union_all
 
 from alerthub.domain.alert import Severity
 from alerthub.domain.delivery import DeliveryState
@@ -55,20 +55,6 @@ def list_incidents(tx: Tx, limit: int, before: int | None, status: str) -> dict[
         if status != "resolved":        # said so that the index of what is open serves: few of all are
             query = query.where(incidents.c.status != "resolved")
     return page(tx, query, incidents.c.number, INCIDENT_FIELDS, limit, before)
-
-
-def gravest_incidents(tx: Tx, limit: int, after: tuple[int, int] | None, status: str) -> dict[str, Any]:
-    """Those of an open status, the gravest first, then the newest. `after` and `next` are the rank and the number of the last
-    one of a page; None: the first page, and no further one."""
-    query = select(incidents).where(incidents.c.status != "resolved")
-    if status != "open":
-        query = query.where(incidents.c.status == status)
-    rank = case(RANKS, value=incidents.c.severity, else_=0)
-    if after is not None:
-        query = query.where(or_(rank < after[0], and_(rank == after[0], incidents.c.number < after[1])))
-    rows = tx.conn.execute(query.order_by(rank.desc(), incidents.c.number.desc()).limit(limit + 1)).all()
-    items = [plain(row, INCIDENT_FIELDS) for row in rows[:limit]]
-    return {"items": items, "next": (RANKS.get(items[-1]["severity"], 0), items[-1]["number"]) if len(rows) > limit else None}
 
 
 def one_incident(tx: Tx, reference: str) -> dict[str, Any] | None:

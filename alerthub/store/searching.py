@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import func, or_, select
 
+from alerthub.store.audit import last_position
+from alerthub.store.halving import first_at
 from alerthub.store.schema import events, incidents
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
@@ -33,9 +35,9 @@ class Wanted:
 def search(tx: Tx, wanted: Wanted, limit: int, before: int | None, most: int = LOOKED_THROUGH) -> dict[str, Any]:
     """The newest first. `next` is the cursor to go on with; None where nothing older is left."""
     first = place_of(tx, wanted.since - LATE) if wanted.since is not None else 0
-    last = place_of(tx, wanted.until + LATE) if wanted.until is not None else None
+    until = place_of(tx, wanted.until + LATE) if wanted.until is not None else None
     query = select(events).where(events.c.position >= first)
-    for bound in (last, before):
+    for bound in (until, before):
         query = query.where(events.c.position < bound) if bound is not None else query
     if wanted.incident:
         query = query.where(events.c.incident_id == id_of(tx, wanted.incident))
@@ -81,21 +83,8 @@ def view(row: AnyRow) -> dict[str, Any]:
 
 
 def place_of(tx: Tx, moment: datetime) -> int:
-    """The position of the first event that did not happen before then, by halving; one more than the last where there is none."""
-    low, high = 1, last_position(tx) + 1
-    while low < high:
-        middle = (low + high) // 2
-        query = select(events.c.position, events.c.at).where(events.c.position >= middle).order_by(events.c.position).limit(1)
-        row = tx.conn.execute(query).first()
-        if row is None or row.at >= moment:
-            high = middle
-        else:
-            low = row.position + 1
-    return low
-
-
-def last_position(tx: Tx) -> int:
-    return int(tx.conn.execute(select(func.max(events.c.position))).scalar() or 0)
+    """The position of the first event that did not happen before then; one more than the last where there is none."""
+    return first_at(tx, events.c.position, events.c.at, moment)
 
 
 def extent(tx: Tx) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from alerthub.domain.person import Account, Right
 from alerthub.errors import Busy
 from alerthub.web.base import Door, HubView, problem
 from alerthub.web.forms import is_mark
-from alerthub.web.gate import Gate, bearer, is_https, password
+from alerthub.web.gate import Gate, is_https
 from alerthub.web.pages.render import render
 from alerthub.web.visitor import VISITOR, Visitor
 
@@ -195,6 +195,3 @@ def locked(door: Door, headers: Headers, method: str, scope: Scope) -> Response:
         page.headers["www-authenticate"] = 'Basic realm="AlertHub"'
         return page
     return problem(401, NOT_LOGGED_IN, {"www-authenticate": "Bearer"})
-
-
-__all__ = ["Access", "bearer", "caller", "password"]

@@ -28,19 +28,13 @@ from alerthub.web.gate import asker_of, gate_of
 from alerthub.web.repeats import OTHER, BadKey, OtherBody, once
 from alerthub.web.routing import Endpoint, route
 from alerthub.web.tags import expected, tagged
-from alerthub.web.visitor import Visitor, visitor_of
+from alerthub.web.visitor import known
 
 BEFORE_ALL = 2**62
 LASTS = "90d"
 Fields = dict[str, Any]
 Made = tuple[dict[str, Any], dict[str, Any]]        # what is answered, and what is told only now, since it is a secret
 Room = Callable[[Tx, Fields, datetime], Made]
-
-
-def known(request: Request) -> Visitor:
-    visitor = visitor_of(request)
-    assert visitor is not None, "the door has seen to it"
-    return visitor
 
 
 def for_admins(endpoint: Endpoint) -> Endpoint:

@@ -17,7 +17,7 @@ from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.checking import Checking
 from alerthub.web.repeats import BadKey, given_key, once
 from alerthub.web.routing import route
-from alerthub.web.visitor import Visitor, visitor_of
+from alerthub.web.visitor import Visitor, known
 
 KINDS = frozenset({"", *(kind.value for kind in EventKind)})
 LONGEST = 200
@@ -32,9 +32,9 @@ def checking_of(request: Request) -> Checking:
     return found
 
 
-def may_check(visitor: Visitor | None) -> bool:
+def may_check(visitor: Visitor) -> bool:
     """Whoever may do anything here: it reads the whole record, so that it is nothing for who may only look."""
-    return visitor is not None and any(visitor.may(right) for right in (Right.respond, Right.approve, Right.administer))
+    return any(visitor.may(right) for right in (Right.respond, Right.approve, Right.administer))
 
 
 def wanted(request: Request) -> Wanted:
@@ -85,8 +85,8 @@ async def result(request: Request) -> Response:
 
 async def start(request: Request) -> Response:
     """202: it runs; what it finds is read later. 200 when one ran already, or the same `Idempotency-Key` has started one."""
-    hub, visitor = hub_of(request), visitor_of(request)
-    if visitor is None or not may_check(visitor):
+    hub, visitor = hub_of(request), known(request)
+    if not may_check(visitor):
         return problem(403, "to have the record checked needs the right to respond, to approve or to administer")
     checking = checking_of(request)
     try:

@@ -21,9 +21,9 @@ from alerthub.flow import beat
 from alerthub.flow.intake import Taken
 from alerthub.store import heartbeats
 from alerthub.store.reading import text
-from alerthub.web.access import bearer
 from alerthub.web.api import MOST, BadQuery, number
 from alerthub.web.base import HubView, answer, hub_of, problem
+from alerthub.web.gate import bearer
 
 logger = logging.getLogger("alerthub.heartbeats")
 

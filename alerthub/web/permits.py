@@ -16,8 +16,8 @@ from alerthub.domain.permit import signed
 from alerthub.domain.rules import PermitRule, Rules
 from alerthub.errors import Busy
 from alerthub.flow import permit
-from alerthub.web.access import bearer
 from alerthub.web.base import answer, hub_of, problem
+from alerthub.web.gate import bearer
 
 logger = logging.getLogger("alerthub.permits")
 

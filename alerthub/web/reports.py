@@ -19,7 +19,7 @@ from alerthub.web.api import NUMBER, REFERENCE
 from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.bodies import NoBody, read_body, unread
 from alerthub.web.routing import route
-from alerthub.web.visitor import visitor_of
+from alerthub.web.visitor import known
 
 BODY = 1024 * 1024
 TAG = re.compile(r'"([0-9]{1,9})"')
@@ -48,8 +48,8 @@ async def show(request: Request) -> Response:
 
 async def save(request: Request) -> Response:
     """200 with the version that was kept, after COMMIT. 412 when somebody was first, 428 without `If-Match`."""
-    hub, reference, visitor = hub_of(request), request.path_params["reference"], visitor_of(request)
-    if visitor is None or not visitor.may(Right.respond):
+    hub, reference, visitor = hub_of(request), request.path_params["reference"], known(request)
+    if not visitor.may(Right.respond):
         return problem(403, "to write a report needs the right to respond")
     seen = TAG.fullmatch(request.headers.get("if-match", ""))
     if seen is None:

@@ -44,6 +44,13 @@ class Visitor:
         return self.account.kind in TRUSTED and right is not Right.approve and (self.scope is None or right in self.scope)
 
 
+def known(request: Request) -> Visitor:
+    """Whoever asks at an address that is not open: the door lets nobody in without one."""
+    visitor = visitor_of(request)
+    assert visitor is not None, request.url.path
+    return visitor
+
+
 def visitor_of(request: Request) -> Visitor | None:
     found: Visitor | None = request.scope.get(VISITOR)
     return found

@@ -117,8 +117,6 @@ def look_at_lists(tx: Tx, now: datetime) -> None:
     for status in ("", "open", *(state.value for state in IncidentStatus)):
         reading.list_incidents(tx, 50, None, status)
         reading.list_incidents(tx, 50, 2000, status)
-        if status != "resolved":
-            reading.gravest_incidents(tx, 50, (2, 5), status or "open")
         for wanted in (Wanted(status), Wanted(status, ("critical",)), Wanted(status, team="platform", words=("9",))):
             search.incidents(tx, wanted, 50)
             search.incidents(tx, wanted, 50, "2-2000" if wanted.is_gravest_first else "2000")

@@ -20,7 +20,7 @@ from alerthub.web.forms import BadForm, back, read_form
 from alerthub.web.gate import address_of, asker_of
 from alerthub.web.pages.render import page
 from alerthub.web.routing import route
-from alerthub.web.visitor import Visitor, visitor_of
+from alerthub.web.visitor import Visitor, known
 
 PLACE = "/account"
 NUMBER_DIGITS = 15
@@ -38,12 +38,6 @@ async def show(request: Request, status: int = 200, made: str = "", error: str =
 
     return page(request, "account.html", status, **await hub.store.read(read), made=made, error=error, rights=list(Right),
                 may_make=visitor.person is not None and visitor.person.scope is None, now=now)
-
-
-def known(request: Request) -> Visitor:
-    visitor = visitor_of(request)
-    assert visitor is not None, "the door has seen to it"
-    return visitor
 
 
 def own_name(visitor: Visitor) -> str:

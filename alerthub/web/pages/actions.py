@@ -25,11 +25,11 @@ from alerthub.web.actions import WHY_LIMIT
 from alerthub.web.base import hub_of
 from alerthub.web.forms import back
 from alerthub.web.pages.arsenal import facts
-from alerthub.web.pages.pressing import key_of, known, pressed, refused, who_of
+from alerthub.web.pages.pressing import key_of, pressed, refused, who_of
 from alerthub.web.pages.render import page
 from alerthub.web.pages.times import Times
 from alerthub.web.routing import route
-from alerthub.web.visitor import Visitor
+from alerthub.web.visitor import Visitor, known
 
 HERE, ASK = "/actions", "/actions/ask"
 RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

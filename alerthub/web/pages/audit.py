@@ -17,7 +17,7 @@ from alerthub.web.base import hub_of
 from alerthub.web.forms import BadForm, back, read_form
 from alerthub.web.pages.render import page
 from alerthub.web.routing import route
-from alerthub.web.visitor import visitor_of
+from alerthub.web.visitor import known
 
 PATH, LINES = "/audit", 50
 FIELDS = ("incident", "kind", "actor", "text", "since", "until")
@@ -38,17 +38,17 @@ async def show(request: Request) -> Response:
     filters = {} if wrong else {name: value for name, value in given.items() if value}
     return page(request, "audit.html", status, **await hub.store.read(unit), given=given, wrong=wrong,
                 query=urlencode(filters), kinds=sorted(KINDS - {""}), last=checking_of(request).result.view(),
-                may_check=may_check(visitor_of(request)), is_first=before is None,
+                may_check=may_check(known(request)), is_first=before is None,
                 looked=searching.LOOKED_THROUGH, zone=hub.rules.answers.time_zone)
 
 
 async def check(request: Request) -> Response:
-    hub, visitor = hub_of(request), visitor_of(request)
+    hub, visitor = hub_of(request), known(request)
     try:
         await read_form(request)
     except BadForm as error:
         return back(request, PATH, str(error), is_good=False)
-    if visitor is None or not may_check(visitor):
+    if not may_check(visitor):
         return back(request, PATH, "You may only look here. Nothing was started.", is_good=False)
     was_started = checking_of(request).start(hub.store.url, hub.clock, visitor.name)
     return back(request, PATH, "The record is being checked. Load this page again to see what was found." if was_started

@@ -21,11 +21,11 @@ from alerthub.store.tx import Tx
 from alerthub.web.api import NUMBER, STATES
 from alerthub.web.base import hub_of
 from alerthub.web.forms import back
-from alerthub.web.pages.pressing import key_of, known, once, pressed, refused, who_of
-from alerthub.web.pages.render import page
+from alerthub.web.pages.pressing import key_of, once, pressed, refused, who_of
+from alerthub.web.pages.render import owners_of, page
 from alerthub.web.pages.times import Times
 from alerthub.web.routing import route
-from alerthub.web.visitor import Visitor
+from alerthub.web.visitor import Visitor, known
 
 logger = logging.getLogger("alerthub.web")
 HERE = "/deliveries"
@@ -50,7 +50,7 @@ async def show(request: Request) -> Response:
     count, dead = (found[name].get(place, 0) if place else sum(found[name].values()) for name in ("waits", "given_up"))
     return page(request, "deliveries.html", **found, rows=known_places, place=place, waiting_count=count, dead_count=dead,
                 **common(request, rules, now), may_replay=known(request).may(Right.administer), key=hub.clock.new_id(),
-                here=here, owners=owners(rules))
+                here=here, owners=owners_of(rules))
 
 
 def common(request: Request, rules: Rules, now: datetime) -> dict[str, Any]:
@@ -70,11 +70,6 @@ def numbered(text: str) -> int | None:
 def here(path: str = HERE, **query: object) -> str:
     given = {name: str(value) for name, value in query.items() if value}
     return f"{path}?{urlencode(given, quote_via=quote)}" if given else path
-
-
-def owners(rules: Rules) -> dict[str, str]:
-    """Whose own each destination is, of those that are somebody's."""
-    return {told.key: person for person, ways in rules.contacts.items() for told in ways}
 
 
 def place_view(rules: Rules, row: Mapping[str, Any], found: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -110,7 +105,7 @@ async def log(request: Request) -> Response:
     found = await hub.store.read(lambda tx: queue.log(tx, wanted, LOG, before))
     channels = sorted({one.channel for one in hub.rules.all_destinations.values()})
     return page(request, "deliveries_log.html", 400 if wrong else 200, **found, asked=asked, wrong=wrong, channels=channels,
-                states=sorted(filter(None, STATES)), owners=owners(hub.rules), span=queue.SPAN,
+                states=sorted(filter(None, STATES)), owners=owners_of(hub.rules), span=queue.SPAN,
                 more=here(f"{HERE}/log", **asked, before=found["next"]), **common(request, hub.rules, hub.clock.now()))
 
 
@@ -127,8 +122,8 @@ async def one(request: Request) -> Response:
     found = await hub.store.read(lambda tx: queue.one(tx, number, ATTEMPTS)) if number else None
     if found is None:
         return page(request, "missing.html", 404, what="delivery")
-    return page(request, "delivery.html", found=found, owners=owners(hub.rules), may_replay=known(request).may(Right.administer),
-                key=hub.clock.new_id(), here=here, **common(request, hub.rules, hub.clock.now()))
+    return page(request, "delivery.html", found=found, owners=owners_of(hub.rules), key=hub.clock.new_id(), here=here,
+                may_replay=known(request).may(Right.administer), **common(request, hub.rules, hub.clock.now()))
 
 
 # -- what is changed

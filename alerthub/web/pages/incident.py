@@ -25,10 +25,10 @@ from alerthub.store.tx import Tx
 from alerthub.web.api import NUMBER, REFERENCE
 from alerthub.web.base import hub_of
 from alerthub.web.forms import BadForm, back, read_form
-from alerthub.web.pages.asking import by_visitor, refusal
-from alerthub.web.pages.render import STYLES, page
+from alerthub.web.pages.pressing import key_of, unread
+from alerthub.web.pages.render import STYLES, owners_of, page
 from alerthub.web.routing import Endpoint, route
-from alerthub.web.visitor import visitor_of
+from alerthub.web.visitor import known
 
 SHOWN = {"alerts": 20, "lines": 8}      # of a long list at first; the rest unfolds, so that a phone's page ends somewhere
 REASON = 2_000                          # characters of a comment
@@ -41,10 +41,9 @@ async def incident(request: Request) -> Response:
     found = await hub.store.read(lambda tx: view(tx, rules, reference, now)) if REFERENCE.fullmatch(reference) else None
     if found is None:
         return page(request, "missing.html", 404, what="incident")
-    visitor = visitor_of(request)
     return page(request, "incident.html", **found, now=now, key=hub.clock.new_id(), first=SHOWN, states=STATES,
                 owners=owners_of(rules), tries=tries_of(found["incident"]), asks=request.query_params.get(ASK, ""),
-                may_respond=visitor is not None and visitor.may(Right.respond))
+                may_respond=known(request).may(Right.respond))
 
 
 def view(tx: Tx, rules: Rules, reference: str, now: datetime) -> dict[str, Any] | None:
@@ -66,16 +65,6 @@ def view(tx: Tx, rules: Rules, reference: str, now: datetime) -> dict[str, Any] 
 def run_view(run: Mapping[str, Any]) -> dict[str, Any]:
     """What became of it first; the rest is for who unfolds it."""
     return {"run": run, "headline": headline(run), "lines": story(run)[1:], "style": STYLES[fate_of(run)]}
-
-
-def owners_of(rules: Rules) -> dict[str, str]:
-    """Whose own each destination is, of those that are somebody's."""
-    owners: dict[str, str] = {}
-    for person, told in rules.contacts.items():
-        for destination in told:
-            known = owners.get(destination.key)
-            owners[destination.key] = f"{known}, {person}" if known else person
-    return owners
 
 
 def tries_of(found: Mapping[str, Any]) -> dict[int, int]:
@@ -102,7 +91,7 @@ def button(verb: Verb) -> Endpoint:
         try:
             command = command_of(request, verb, number, await read_form(request))
         except BadForm as error:
-            return refusal(request, error)
+            return unread(request, error, to)
         except ValueError as error:
             return back(request, to, f"Nothing was done. {error}", is_good=False)
         told = await hub_of(request).hear(command)
@@ -122,8 +111,9 @@ def command_of(request: Request, verb: Verb, number: str, fields: Mapping[str, s
     if verb is Verb.silence:
         asked = fields.get("custom", "").strip() or fields.get("duration", "")
         until = end_of(asked, hub.clock.now(), hub.rules.answers.time_zone)
-    by, key = by_visitor(request, verb, f"{number} {fields.get('forced', '')}", fields.get("key", ""))
-    return Command(verb, number, by, key, via="web", text=text, until=until, forced=fields.get("forced") == "1")
+    visitor, forced = known(request), fields.get("forced", "")
+    key = key_of(fields, visitor, hub, f"{verb.value} {number} {forced}")
+    return Command(verb, number, visitor.account, key, via="web", text=text, until=until, forced=forced == "1")
 
 
 def said(text: str) -> str:

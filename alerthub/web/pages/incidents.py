@@ -20,11 +20,11 @@ from alerthub.store.tx import Tx
 from alerthub.web.api import NUMBER
 from alerthub.web.base import hub_of
 from alerthub.web.forms import BadForm, back, read_form
-from alerthub.web.pages.asking import by_visitor, refusal
 from alerthub.web.pages.filters import SEVERITIES, STATES, Filters, read_filters
+from alerthub.web.pages.pressing import key_of, unread
 from alerthub.web.pages.render import page
 from alerthub.web.routing import route
-from alerthub.web.visitor import visitor_of
+from alerthub.web.visitor import known
 
 PAGE = 50
 LABELS, ALERTS, LABEL_TEXT = 4, 3, 60       # of one row: labels, alerts they are read from, characters of each
@@ -35,9 +35,8 @@ SAID_AT_ONCE = 3                            # refusals told one by one; the othe
 async def index(request: Request) -> Response:
     hub, filters = hub_of(request), read_filters(request.query_params)
     found = await hub.store.read(lambda tx: listed(tx, filters, request.query_params.get("before", "")))
-    visitor = visitor_of(request)
     return page(request, "incidents.html", **found, filters=filters, states=STATES, severities=SEVERITIES, now=hub.clock.now(),
-                key=hub.clock.new_id(), may_respond=visitor is not None and visitor.may(Right.respond))
+                key=hub.clock.new_id(), may_respond=known(request).may(Right.respond))
 
 
 def listed(tx: Tx, filters: Filters, cursor: str) -> dict[str, Any]:
@@ -67,20 +66,21 @@ async def acknowledge(request: Request) -> Response:
     try:
         fields = await read_form(request)
     except BadForm as error:
-        return refusal(request, error)
+        return unread(request, error, "/")
     to = read_filters(dict(parse_qsl(fields.get("filters", "")))).address()
     chosen = [number for name in fields if name.startswith(CHOSEN) and NUMBER.fullmatch(number := name.removeprefix(CHOSEN))]
     if not chosen:
         return back(request, to, "Nothing was chosen: tick the incidents first.", is_good=False)
     hub = hub_of(request)
-    told = [await hub.hear(ask_for(request, number, fields.get("key", ""))) for number in chosen[:PAGE]]
+    told = [await hub.hear(ask_for(request, number, fields)) for number in chosen[:PAGE]]
     text, is_good = summary(told)
     return back(request, to, text, is_good=is_good)
 
 
-def ask_for(request: Request, number: str, key: str) -> Command:
-    by, its_key = by_visitor(request, Verb.acknowledge, number, key)
-    return Command(Verb.acknowledge, number, by, its_key, via="web")
+def ask_for(request: Request, number: str, fields: Mapping[str, str]) -> Command:
+    visitor = known(request)
+    key = key_of(fields, visitor, hub_of(request), f"{Verb.acknowledge.value} {number}")
+    return Command(Verb.acknowledge, number, visitor.account, key, via="web")
 
 
 def summary(told: Sequence[Answer]) -> tuple[str, bool]:

@@ -24,11 +24,11 @@ from alerthub.web import oncall
 from alerthub.web.api import NUMBER
 from alerthub.web.base import hub_of
 from alerthub.web.forms import back
-from alerthub.web.pages.pressing import key_of, known, once, pressed, refused, who_of
+from alerthub.web.pages.pressing import key_of, once, pressed, refused, who_of
 from alerthub.web.pages.render import page
 from alerthub.web.pages.times import Times
 from alerthub.web.routing import route
-from alerthub.web.visitor import Visitor
+from alerthub.web.visitor import Visitor, known
 
 FORTNIGHT = 14
 AHEAD = DAY * FORTNIGHT

@@ -12,9 +12,9 @@ from alerthub.store import accounts, logins
 from alerthub.web.base import hub_of
 from alerthub.web.forms import BadForm, back, read_form
 from alerthub.web.gate import asker_of, gate_of
-from alerthub.web.pages.account import known
 from alerthub.web.pages.render import page
 from alerthub.web.routing import route
+from alerthub.web.visitor import known
 
 PLACE = "/people"
 ONLY_ADMINS = "Only an admin sees who can log in."

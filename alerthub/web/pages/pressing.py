@@ -19,7 +19,7 @@ from alerthub.web.base import HubView, hub_of
 from alerthub.web.forms import BadForm, read_form
 from alerthub.web.pages.render import page
 from alerthub.web.routing import Endpoint
-from alerthub.web.visitor import Visitor, visitor_of
+from alerthub.web.visitor import Visitor, known
 
 KEY = 64        # characters of a form's key that count
 NOT_STORED = "The hub cannot reach its database now ({}). Nothing was changed; go back and press once more in a minute."
@@ -37,23 +37,20 @@ def pressed(do: Pressed, back_to: str, right: Right | None = None) -> Endpoint:
         try:
             return await do(request, await read_form(request), visitor)
         except BadForm as error:
-            return refused(request, error.status, f"{error}.", back_to)
+            return unread(request, error, back_to)
         except Busy as error:
             return refused(request, 503, NOT_STORED.format(error), back_to)
 
     return endpoint
 
 
-def known(request: Request) -> Visitor:
-    """Whoever is at a page: none of these is open."""
-    visitor = visitor_of(request)
-    assert visitor is not None, request.url.path
-    return visitor
-
-
 def who_of(visitor: Visitor) -> Who:
     """In the words of the rooms."""
     return Who(visitor.account, visitor.person)
+
+
+def unread(request: Request, error: BadForm, back_to: str) -> Response:
+    return refused(request, error.status, f"Nothing was done: {error}.", back_to)
 
 
 def refused(request: Request, status: int, text: str, back_to: str) -> Response:

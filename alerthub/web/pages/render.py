@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.domain.compose import is_web
+from alerthub.domain.rules import Rules
 from alerthub.domain.story import Fate
 from alerthub.domain.wording import spoken
 from alerthub.store.columns import EPOCH, MICROSECOND
@@ -53,6 +54,11 @@ ENVIRONMENT.globals["places"] = [
     ("/", "Incidents"), ("/oncall", "On call"), ("/actions", "Actions"), ("/silences", "Silences"), ("/deliveries", "Deliveries"),
     ("/heartbeats", "Heartbeats"), ("/analytics", "Analytics"), ("/audit", "Audit"), ("/configuration", "Configuration"),
     ("/health", "Health")]
+
+
+def owners_of(rules: Rules) -> dict[str, str]:
+    """Whose own each destination is, of those that are somebody's, in words."""
+    return {key: ", ".join(people) for key, people in rules.owners.items()}
 
 
 def render(name: str, status: int = 200, **values: Any) -> Response:

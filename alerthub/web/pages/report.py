@@ -18,7 +18,7 @@ from alerthub.web.base import hub_of
 from alerthub.web.forms import BadForm, back, read_form
 from alerthub.web.pages.render import page
 from alerthub.web.routing import route
-from alerthub.web.visitor import visitor_of
+from alerthub.web.visitor import known
 
 FORM = 1024 * 1024      # bytes: 100,000 characters as a browser sends them
 DIFF = 400              # lines of what differs
@@ -39,11 +39,11 @@ async def show(request: Request) -> Response:
 
 async def change(request: Request) -> Response:
     """Save what somebody wrote, or make the draft anew. What cannot be saved is shown again, with nothing lost."""
-    hub, visitor, found = hub_of(request), visitor_of(request), await found_for(request)
+    hub, visitor, found = hub_of(request), known(request), await found_for(request)
     if found is None:
         return page(request, "missing.html", 404, what="incident")
     address = f"/incidents/{found.number}/report"
-    if visitor is None or not visitor.may(Right.respond):
+    if not visitor.may(Right.respond):
         return back(request, address, NOT_ALLOWED, is_good=False)
     try:
         fields = await read_form(request, limit=FORM)
@@ -73,11 +73,10 @@ def unsaved(request: Request, found: room.Shown, kept: room.Kept, mine: str) -> 
 
 def shown(request: Request, found: room.Shown, *, status: int = 200, mine: str | None = None, problem: str = "",
           differs: list[str] | None = None) -> Response:
-    visitor = visitor_of(request)
     body = Markup(as_html(found.shown.text))  # noqa: S704  (cleaned by nh3)
     text = mine if mine is not None else found.shown.text
     return page(request, "report.html", status, found=found, body=body, text=text, differs=differs, problem=problem,
-                is_open=mine is not None, may_write=visitor is not None and visitor.may(Right.respond), longest=LONGEST)
+                is_open=mine is not None, may_write=known(request).may(Right.respond), longest=LONGEST)
 
 
 async def export(request: Request) -> Response:

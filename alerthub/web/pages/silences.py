@@ -22,12 +22,11 @@ from alerthub.web.api import NUMBER, BadQuery, number
 from alerthub.web.base import HubView, hub_of
 from alerthub.web.forms import back
 from alerthub.web.pages.pressing import key_of, once, pressed, refused, who_of
-from alerthub.web.pages.pressing import known as visiting
 from alerthub.web.pages.render import page
 from alerthub.web.pages.times import Times
 from alerthub.web.routing import route
 from alerthub.web.silences import LONGEST_TEXT
-from alerthub.web.visitor import Visitor
+from alerthub.web.visitor import Visitor, known
 
 HERE = "/silences"
 LIMIT, SHOWN = 50, 20
@@ -84,7 +83,7 @@ async def shown(request: Request, form: Mapping[str, str], wrong: str = "", stat
     times = Times(hub.rules.answers.time_zone, now)
     return page(request, "silences.html", status, items=found["items"], next=found["next"], shown=state, preview=preview,
                 form={"matchers": "", "ends": USUAL, "comment": "", **form}, wrong=wrong, at=times.at, ago=times.ago,
-                zone=hub.rules.answers.time_zone, key=hub.clock.new_id(), may=visiting(request).may(Right.respond))
+                zone=hub.rules.answers.time_zone, key=hub.clock.new_id(), may=known(request).may(Right.respond))
 
 
 # -- what is asked
