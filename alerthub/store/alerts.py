@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -47,8 +48,13 @@ FIRST_FIRST = alerts.c.status, alerts.c.starts_at, alerts.c.row     # firing bef
 WANTED = listed(column("ids", Text()))
 FOUND = (select(*ALERT_COLUMNS).where(alerts.c.incident_id == WANTED.c.ids).order_by(*FIRST_FIRST)
          .limit(bindparam("most", type_=Integer())).lateral("found"))
-FIRST_OF_EACH = (select(*FOUND.c).select_from(WANTED.join(FOUND, true()))
-                 .order_by(WANTED.c.place, FOUND.c.status, FOUND.c.starts_at, FOUND.c.row))
+LISTED = func.json_each(bindparam("ids", type_=Text())).table_valued("value", name="wanted")      # SQLite joins no lateral rows
+ONE = alerts.alias("one")
+ROWS = (select(ONE.c.row).where(ONE.c.incident_id == LISTED.c.value).order_by(ONE.c.status, ONE.c.starts_at, ONE.c.row)
+        .limit(bindparam("most", type_=Integer())).correlate(LISTED))
+FIRST_OF_EACH = {
+    True: select(*FOUND.c).select_from(WANTED.join(FOUND, true())).order_by(FOUND.c.status, FOUND.c.starts_at, FOUND.c.row),
+    False: select(*ALERT_COLUMNS).select_from(LISTED.join(alerts, alerts.c.row.in_(ROWS))).order_by(*FIRST_FIRST)}
 NEW_ALERT, NEW_INCIDENT = alerts.insert(), incidents.insert()
 UPDATE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
 # Not FOR UPDATE: whoever only refers to an incident (its lanes, its runs) need not wait for whoever changes it.
@@ -87,12 +93,9 @@ def first_of_each(tx: Tx, incident_ids: Iterable[str], limit: int) -> dict[str, 
     """The first so many alerts of each of these incidents, in the same order; incidents without alerts are absent."""
     found: dict[str, list[AlertState]] = {}
     for chunk in chunks(incident_ids):
-        if tx.is_postgres:      # one round trip
-            rows = tx.conn.execute(FIRST_OF_EACH, {"ids": array(chunk), "most": limit})
-            for state in map(alert_state, rows):
-                found.setdefault(state.incident_id or "", []).append(state)
-        else:
-            found.update((key, states) for key in chunk if (states := of_incident(tx, key, limit)))
+        ids = array(chunk) if tx.is_postgres else json.dumps(chunk)
+        for state in map(alert_state, tx.conn.execute(FIRST_OF_EACH[tx.is_postgres], {"ids": ids, "most": limit})):
+            found.setdefault(state.incident_id or "", []).append(state)
     return found
 
 

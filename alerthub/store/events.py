@@ -32,8 +32,17 @@ PLACES = 100                 # looked up at once: in the worst case each inciden
 Place = tuple[str, int]      # (incident, seq)
 Span = tuple[str, int, int]  # (incident, after this seq, up to that one)
 WANTED = listed(column("ids", Text()), column("after_seqs", Integer()), column("up_to", Integer()))
-AFTER_EACH = (select(WANTED.c.place, *events.c).order_by(WANTED.c.place, events.c.seq).select_from(WANTED.join(events, and_(
-    events.c.incident_id == WANTED.c.ids, events.c.seq > WANTED.c.after_seqs, events.c.seq <= WANTED.c.up_to))))
+SPANS = func.json_each(bindparam("spans", type_=Text())).table_valued("key", "value", name="wanted")
+IS_WANTED = {
+    True: and_(events.c.incident_id == WANTED.c.ids, events.c.seq > WANTED.c.after_seqs, events.c.seq <= WANTED.c.up_to),
+    False: and_(events.c.incident_id == func.json_extract(SPANS.c.value, "$[0]"),
+                events.c.seq > func.json_extract(SPANS.c.value, "$[1]"),
+                events.c.seq <= func.json_extract(SPANS.c.value, "$[2]"))}
+AFTER_EACH = {
+    True: (select(WANTED.c.place, *events.c).select_from(WANTED.join(events, IS_WANTED[True]))
+           .order_by(WANTED.c.place, events.c.seq)),
+    False: (select((SPANS.c.key + 1).label("place"), *events.c).select_from(SPANS.join(events, IS_WANTED[False]))
+            .order_by(SPANS.c.key, events.c.seq))}
 
 
 def append(tx: Tx, happened: Sequence[Event]) -> None:
@@ -76,12 +85,11 @@ def newest(tx: Tx, incident_id: str, most: int) -> tuple[Event, ...]:
 
 def after_each(tx: Tx, spans: Sequence[Span]) -> list[tuple[Event, ...]]:
     """The same for each of these."""
-    if not tx.is_postgres:
-        return [after(tx, *span) for span in spans]
     ids, after_seqs, up_to = zip(*spans, strict=True) if spans else ((), (), ())
-    named = {"ids": array(ids), "after_seqs": array(after_seqs), "up_to": array(up_to)}
+    named = ({"ids": array(ids), "after_seqs": array(after_seqs), "up_to": array(up_to)} if tx.is_postgres
+             else {"spans": json.dumps(spans)})
     found: dict[int, list[Event]] = {}
-    for row in tx.conn.execute(AFTER_EACH, named) if spans else ():      # one round trip
+    for row in tx.conn.execute(AFTER_EACH[tx.is_postgres], named) if spans else ():
         found.setdefault(row.place, []).append(event_of(row))
     return [tuple(found.get(place, ())) for place in range(1, len(spans) + 1)]
 

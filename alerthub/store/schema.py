@@ -63,6 +63,8 @@ Index("uq_incidents_open_key", incidents.c.key, unique=True,
 Index("ix_incidents_key_number", incidents.c.key, incidents.c.number)
 Index("ix_incidents_open", incidents.c.number,
       sqlite_where=text("status <> 'resolved'"), postgresql_where=text("status <> 'resolved'"))
+Index("ix_incidents_gravest", incidents.c.severity, incidents.c.status, incidents.c.number,
+      sqlite_where=text("status <> 'resolved'"), postgresql_where=text("status <> 'resolved'"))
 Index("ix_incidents_resolved_at", incidents.c.resolved_at)
 Index("ix_incidents_flapping", incidents.c.number, sqlite_where=text("flaps > 0"), postgresql_where=text("flaps > 0"))
 

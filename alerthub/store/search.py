@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import ColumnElement, case, func, select, true, union_all
 
 from alerthub.domain.alert import Labels
 from alerthub.domain.matcher import EQUAL, Matcher, all_match
@@ -23,7 +23,8 @@ from alerthub.store.schema import alerts
 from alerthub.store.schema import incidents as table
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 
-OPEN = frozenset({"open", "triggered", "acknowledged"})
+STATES = ("triggered", "acknowledged")      # of an open incident
+OPEN = frozenset({"open", *STATES})
 STRETCH = 25_000        # numbers that one statement looks through at most, where nothing says how many there are
 STRETCHES = 4           # such statements for one page
 ROWS = 2_500            # incidents that one statement gives
@@ -31,7 +32,6 @@ ALERTS = 2_500          # whose labels are compared for one page; an incident wi
 AT_ONCE = 400           # incidents whose alerts are read with one statement
 GRAVEST_AFTER = re.compile(r"([0-3])-([0-9]{1,15})")
 NUMBER_AFTER = re.compile(r"[0-9]{1,15}")
-rank = case(RANKS, value=table.c.severity, else_=0)
 COLUMNS = [table.c[name] for name in INCIDENT_FIELDS]
 CONTENTS = {is_postgres: select(alerts.c.incident_id, alerts.c.content).where(among(alerts.c.incident_id, "ids", is_postgres))
             for is_postgres in (False, True)}
@@ -115,37 +115,55 @@ def place_of(wanted: Wanted, row: AnyRow) -> Place:
 
 def stretch(tx: Tx, wanted: Wanted, after: Place | None, most: int) -> tuple[Sequence[AnyRow], Place | None]:
     """The next rows, and the place from which the following ones go on; None when no more follow."""
-    if wanted.status in OPEN:
-        return more_of(tx, wanted, open_after(wanted, after), most, None)
-    top = after[1] if after else (tx.conn.execute(select(func.max(table.c.number))).scalar() or 0) + 1
-    low = max(top - STRETCH, 1)
-    query = select(*COLUMNS).where(table.c.number >= low, table.c.number < top).order_by(table.c.number.desc())
-    return more_of(tx, wanted, query, most, (0, low) if low > 1 else None)
-
-
-def open_after(wanted: Wanted, after: Place | None) -> AnySelect:
-    query = select(*COLUMNS).where(table.c.status != "resolved")
-    if not wanted.is_gravest_first:
+    end = None
+    if wanted.is_gravest_first:
+        if not (lists := ranked(wanted, after)):
+            return [], None
+        query = gravest(wanted, lists, most + 1)
+    elif wanted.status in OPEN:
+        query = select(*COLUMNS).where(table.c.status != "resolved", *asked(wanted)).order_by(table.c.number.desc())
         query = query.where(table.c.number < after[1]) if after else query
-        return query.order_by(table.c.number.desc())
-    if after is not None:
-        query = query.where(or_(rank < after[0], and_(rank == after[0], table.c.number < after[1])))
-    return query.order_by(rank.desc(), table.c.number.desc())
-
-
-def more_of(tx: Tx, wanted: Wanted, query: AnySelect, most: int, end: Place | None) -> tuple[Sequence[AnyRow], Place | None]:
-    if wanted.status not in ("", "open"):
-        query = query.where(table.c.status == wanted.status)
-    if wanted.severities:
-        query = query.where(table.c.severity.in_(wanted.severities))
-    if wanted.source:
-        query = query.where(table.c.source == wanted.source)
-    if wanted.since is not None:
-        query = query.where(table.c.opened_at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(table.c.opened_at < wanted.until)
+    else:
+        top = after[1] if after else (tx.conn.execute(select(func.max(table.c.number))).scalar() or 0) + 1
+        low = max(top - STRETCH, 1)
+        query = select(*COLUMNS).where(table.c.number >= low, table.c.number < top, *asked(wanted))
+        query = query.order_by(table.c.number.desc())
+        end = (0, low) if low > 1 else None
     rows = tx.conn.execute(query.limit(most + 1)).all()
     return (rows[:most], place_of(wanted, rows[most - 1])) if len(rows) > most else (rows, end)
+
+
+def ranked(wanted: Wanted, after: Place | None) -> list[tuple[str, str, int | None]]:
+    """The lists, one of each severity and state, that have what follows that place: and the number below which it does."""
+    rank, number = after or (len(RANKS), None)
+    states = (wanted.status,) if wanted.status in STATES else STATES
+    return [(severity, state, number if RANKS[severity] == rank else None)
+            for severity in wanted.severities or RANKS for state in states if RANKS[severity] <= rank]
+
+
+def gravest(wanted: Wanted, lists: Sequence[tuple[str, str, int | None]], most: int) -> AnySelect:
+    """The first so many of each list, each from its own place in the index; and of those the gravest."""
+    found = []
+    for severity, state, below in lists:
+        one = select(*COLUMNS).where(table.c.status != "resolved", table.c.severity == severity, table.c.status == state)
+        one = one.where(*asked(wanted), table.c.number < below if below is not None else true())
+        found.append(select(one.order_by(table.c.number.desc()).limit(most).subquery()))
+    every = union_all(*found).subquery()
+    return select(every).order_by(case(RANKS, value=every.c.severity, else_=0).desc(), every.c.number.desc())
+
+
+def asked(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """What the columns of an incident must be."""
+    found = [table.c.status == wanted.status] if wanted.status not in ("", "open") else []
+    if wanted.severities:
+        found.append(table.c.severity.in_(wanted.severities))
+    if wanted.source:
+        found.append(table.c.source == wanted.source)
+    if wanted.since is not None:
+        found.append(table.c.opened_at >= wanted.since)
+    if wanted.until is not None:
+        found.append(table.c.opened_at < wanted.until)
+    return found
 
 
 # -- and by the labels of their alerts

@@ -24,7 +24,7 @@ from tests.kit.rows import at_once, note, notes
 from tests.kit.stores import EACH_DATABASE
 
 new_id = SystemClock().new_id
-HEAD = "0008"
+HEAD = "0009"
 
 
 @pytest.fixture(params=EACH_DATABASE)
