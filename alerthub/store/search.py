@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, select, true, union_all
@@ -119,7 +120,7 @@ def stretch(tx: Tx, wanted: Wanted, after: Place | None, most: int) -> tuple[Seq
     if wanted.is_gravest_first:
         if not (lists := ranked(wanted, after)):
             return [], None
-        query = gravest(wanted, lists, most + 1)
+        query = gravest(wanted, tuple(lists), most + 1)
     elif wanted.status in OPEN:
         query = select(*COLUMNS).where(table.c.status != "resolved", *asked(wanted)).order_by(table.c.number.desc())
         query = query.where(table.c.number < after[1]) if after else query
@@ -141,6 +142,7 @@ def ranked(wanted: Wanted, after: Place | None) -> list[tuple[str, str, int | No
             for severity in wanted.severities or RANKS for state in states if RANKS[severity] <= rank]
 
 
+@lru_cache(64)      # to put it together takes longer than to ask it
 def gravest(wanted: Wanted, lists: Sequence[tuple[str, str, int | None]], most: int) -> AnySelect:
     """The first so many of each list, each from its own place in the index; and of those the gravest."""
     found = []

@@ -20,6 +20,7 @@ from alerthub.web.base import Door, HubView, problem
 from alerthub.web.forms import is_mark
 from alerthub.web.gate import Gate, is_https
 from alerthub.web.pages.render import render
+from alerthub.web.styles import DIGESTS
 from alerthub.web.visitor import VISITOR, Visitor
 
 OPEN = frozenset({"/healthz", "/readyz", "/health", "/metrics"})
@@ -32,12 +33,12 @@ FOR_ADMINS = ("/api/v1/reload", "/api/v1/people/", "/api/v1/accounts", "/people"
 OWN = ("/logout", "/account")                   # what everybody may do about themselves
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
-CONTENT = "default-src 'none'; {}style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+CONTENT = "default-src 'none'; {}style-src {}; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 SCRIPTS = "script-src 'self'; connect-src 'self'; "      # of the hub's own, and only where people have come in
 SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
                     (b"cross-origin-opener-policy", b"same-origin"), (b"x-frame-options", b"DENY")]
 ONLY_HTTPS = [(b"strict-transport-security", b"max-age=31536000")]
-POLICIES = {may_run: (b"content-security-policy", CONTENT.format(SCRIPTS if may_run else "").encode())
+POLICIES = {may_run: (b"content-security-policy", CONTENT.format(SCRIPTS if may_run else "", DIGESTS).encode())
             for may_run in (True, False)}
 ANOTHER_SITE = "this request was started by another site"
 NOT_LOGGED_IN = ("log in, or send the header Authorization: Bearer with a token: one of your own (page Account, alerthub token "

@@ -84,7 +84,7 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
         assert incident["title"].startswith("EtlFailureRatioHigh")
         assert "ETL" in page(hub, "/runbooks/etl-failure-ratio-high")
         assert "/runbooks/etl-failure-ratio-high" in page(hub, f"/incidents/{incident['number']}")
-        assert "{" in page(hub, "/static/hub.css")
+        assert "EventSource" in page(hub, "/static/live.js")
 
 
 class Installed(HubProcess):

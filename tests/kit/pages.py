@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
+from alerthub.web.styles import SHEETS
+
 KNOWN = {
     "html", "head", "meta", "title", "link", "body", "header", "footer", "nav", "main", "section", "aside", "article", "div",
     "span", "a", "h1", "h2", "h3", "h4", "p", "ul", "ol", "li", "dl", "dt", "dd", "code", "kbd", "b", "strong", "em", "small",
     "pre", "br", "hr", "table", "caption", "thead", "tbody", "tr", "th", "td", "blockquote", "details", "summary", "time",
     "figure", "figcaption", "form", "input", "button", "label", "select", "option", "textarea", "fieldset", "legend",
-    "datalist", "dialog", "progress", "script", "svg", "g", "path", "rect", "circle", "line", "polyline", "text", "desc",
+    "datalist", "dialog", "progress", "script", "style", "svg", "g", "path", "rect", "circle", "line", "polyline", "text", "desc",
 }
 ALLOWED = {
     "class", "id", "href", "rel", "lang", "charset", "name", "content", "title", "start", "type", "role", "open", "hidden",
@@ -29,6 +31,7 @@ class Reader(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.words: list[str] = []
+        self.sheets: list[str] = []
         self.open: list[str] = []
         self.feed(page)
         self.close()
@@ -48,7 +51,7 @@ class Reader(HTMLParser):
         raise AssertionError(f"a comment: {data[:80]}")
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        (self.sheets if "style" in self.open else self.words).append(data)
 
     @property
     def text(self) -> str:
@@ -71,6 +74,7 @@ def read(page: str) -> Reader:
         unknown = {name for name in attributes if name not in ALLOWED and not name.startswith(("data-", "aria-"))}
         assert not unknown, (tag, attributes)
         assert tag != "script" or attributes.get("src", "").startswith("/static/"), attributes
+    assert set(reader.sheets) <= set(SHEETS.values()), "a style that is not the hub's own"
     for form in reader.forms():
         assert form.get("action", "/").startswith("/"), form
         assert not form.get("action", "/").startswith("//"), form

@@ -211,7 +211,7 @@ async def test_the_public_name_is_the_hub_s_own() -> None:
         assert (await ask(hub, "GET", "/", host="other.example.com")).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/health", "/metrics", "/static/hub.css", "/healthz/", "/metrics/"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/health", "/metrics", "/static/live.js", "/healthz/", "/metrics/"])
 async def test_health_is_open_to_everybody(outside: RunningHub, path: str) -> None:
     for host in ("127.0.0.1", "10.0.0.7:8095", "hub.example.com"):
         assert (await ask(outside, "GET", path, host=host)).status_code == 200

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -129,10 +132,24 @@ async def test_a_runbook_of_the_user_cannot_act_either(tmp_path: Any) -> None:
         assert "Runbook: <script>alert(1)</script>" in (await page(hub, "/incidents/1")).text
 
 
-async def test_the_style_comes_from_here(hub: RunningHub) -> None:
-    assert "/static/hub.css" in list((await page(hub, "/")).links())
-    answer = await hub.get("/static/hub.css")
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
+async def test_the_policy_believes_the_styles_of_the_page_and_no_other(hub: RunningHub) -> None:
+    for path, count in {"/": 1, "/oncall": 2, "/audit": 2}.items():
+        answer = await hub.get(path)
+        sheets = read(answer.text).sheets
+        believed = re.search("style-src ([^;]+);", answer.headers["content-security-policy"])[1].split()    # type: ignore[index]
+        assert len(sheets) == count, path
+        assert {f"'sha256-{b64encode(sha256(sheet.encode()).digest()).decode()}'" for sheet in sheets} <= set(believed)
+        assert all(one.startswith("'sha256-") for one in believed)
+
+
+async def test_a_page_that_a_script_loads_again_comes_without_its_styles(hub: RunningHub) -> None:
+    assert read((await hub.get("/", headers={"x-live": "1"})).text).sheets == []
+
+
+async def test_the_scripts_come_from_here(hub: RunningHub) -> None:
+    answer = await hub.get("/static/live.js")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+    assert (await hub.get("/static/hub.css")).status_code == 404
 
 
 CALLED = """

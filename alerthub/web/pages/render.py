@@ -18,6 +18,7 @@ from alerthub.store.columns import EPOCH, MICROSECOND
 from alerthub.web.base import hub_of
 from alerthub.web.forms import SAID, is_secure, said
 from alerthub.web.gate import cookie_name
+from alerthub.web.styles import style
 from alerthub.web.visitor import visitor_of
 
 LIVE = "x-live"         # the script's own word, when it loads a page to see what has changed
@@ -49,6 +50,7 @@ ENVIRONMENT = Environment(loader=FileSystemLoader(HERE / "templates"), autoescap
                           undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 ENVIRONMENT.filters |= {"moment": moment, "micros": micros, "ago": ago, "spoken": spoken}
 ENVIRONMENT.tests["web"] = is_web
+ENVIRONMENT.globals["style"] = style
 # What leads where, on top of every page, in this order.
 ENVIRONMENT.globals["places"] = [
     ("/", "Incidents"), ("/oncall", "On call"), ("/actions", "Actions"), ("/silences", "Silences"), ("/deliveries", "Deliveries"),
@@ -63,14 +65,16 @@ def owners_of(rules: Rules) -> dict[str, str]:
 
 def render(name: str, status: int = 200, **values: Any) -> Response:
     """A page for anybody: it names nobody and offers nothing that only some may do."""
-    page = ENVIRONMENT.get_template(name).render(visitor=None, path="", said=None, **values)
+    page = ENVIRONMENT.get_template(name).render(visitor=None, path="", said=None, is_live=False, **values)
     return Response(page, status, {"cache-control": "no-store"}, "text/html")
 
 
 def page(request: Request, name: str, status: int = 200, /, **values: Any) -> Response:
     """A page for whoever asks for it: with their name, what they may do, and what became of what they have just asked."""
-    told = None if LIVE in request.headers else said(request)       # it is for the page that a person looks at, and once
-    text = ENVIRONMENT.get_template(name).render(visitor=visitor_of(request), path=request.url.path, said=told, **values)
+    is_live = LIVE in request.headers
+    told = None if is_live else said(request)       # it is for the page that a person looks at, and once
+    text = ENVIRONMENT.get_template(name).render(visitor=visitor_of(request), path=request.url.path, said=told, is_live=is_live,
+                                                 **values)
     answer = Response(text, status, {"cache-control": "no-store"}, "text/html")
     if told is not None:
         answer.delete_cookie(cookie_name(hub_of(request).door, SAID), httponly=True, samesite="strict", secure=is_secure(request))

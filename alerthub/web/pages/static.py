@@ -1,4 +1,4 @@
-"""The files beside the pages: style, scripts. They hold nothing secret."""
+"""The files beside the pages: scripts, the icon. They hold nothing secret."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from alerthub.web.base import problem
 from alerthub.web.pages.render import HERE
 from alerthub.web.routing import route
 
-KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+KINDS = {".js": "text/javascript", ".svg": "image/svg+xml"}
 FILES = {path.name: path for path in (HERE / "static").iterdir() if path.suffix in KINDS}
 
 

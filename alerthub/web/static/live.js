@@ -189,16 +189,16 @@
       if (source.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN);
     });
   }
-  listen();
+  requestAnimationFrame(() => requestAnimationFrame(listen));      // the page itself is painted first
   setInterval(() => {
     if (Date.now() - known < SILENT) return;
     isLive(false);
-    source.close();
+    source?.close();
     known = Date.now();
     listen();
   }, AGAIN);
   document.addEventListener("visibilitychange", () => document.hidden || load());
-  addEventListener("pagehide", () => source.close());
+  addEventListener("pagehide", () => source?.close());
   addEventListener("pageshow", (event) => event.persisted && listen());
 
   // -- how long ago, at a glance
