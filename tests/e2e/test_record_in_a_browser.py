@@ -91,7 +91,7 @@ def test_the_record_is_checked_at_a_press(browser: Browser, hub: HubProcess) -> 
     with visit(browser, hub.url) as page:
         page.get_by_role("link", name="Audit").click()
         page.get_by_role("button", name="Check the whole record").click()
-        expect(page.get_by_role("status")).to_contain_text("being checked")
+        expect(page.locator(".said")).to_contain_text("being checked")
         page.goto("/audit")
         expect(page.get_by_text("as it was written")).to_be_visible()
 

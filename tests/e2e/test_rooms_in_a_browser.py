@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -49,7 +50,7 @@ route:
   routes:
     - {{matchers: ['alertname="Drift"'], receiver: console, actions: [retrain]}}
     - {{matchers: ['alertname="RewardNegative"'], receiver: console, actions: [safe-mode]}}
-    - {{matchers: ['alertname="Lost"'], receiver: gone}}
+    - {{matchers: ['alertname=~"Lost.*"'], receiver: gone}}
 """
 PAGES = ["/oncall", "/oncall?month=2027-01", "/actions", "/silences", "/silences?matchers=a%3D%22b%22", "/deliveries",
          "/deliveries/log", "/deliveries/1", "/heartbeats"]
@@ -97,16 +98,14 @@ def test_two_people_in_two_browsers_let_an_action_run(scene: Scene) -> None:
         expect(first.get_by_text("Action: retrain (type http, neutral)")).to_be_visible()
         assert scene.hub.api("actions/runs?state=awaiting_approval")["items"], "to look is not to agree"
         first.get_by_role("button", name="I agree").click()
-        expect(first.get_by_role("status")).to_contain_text("You agree to retrain on drl: 1 more of ml must agree.")
+        expect(first.locator(".said")).to_contain_text("You agree to retrain on drl: 1 more of ml must agree.")
         expect(first.get_by_role("link", name="Approve…")).to_have_count(0)
-        second.reload()
-        expect(second.locator(".card.waits")).to_contain_text("Agreed: ayse.")
+        expect(second.locator(".card.waits")).to_contain_text("Agreed: ayse.")      # by itself: nobody has loaded it again
         second.get_by_role("link", name="Approve…").click()
         second.get_by_role("button", name="I agree").click()
-        expect(second.get_by_role("status")).to_contain_text("it starts now")
+        expect(second.locator(".said")).to_contain_text("it starts now")
         wait_until(lambda: not scene.hub.api("actions/runs?state=awaiting_approval")["items"], 20, "it does not wait any more")
-        second.reload()
-        expect(second.get_by_text("No action waits for anybody's word.")).to_be_visible()
+        expect(first.get_by_text("No action waits for anybody's word.")).to_be_visible()
 
 
 def test_a_latched_target_is_released_by_a_person_and_not_by_the_end_of_the_alert(scene: Scene) -> None:
@@ -142,7 +141,7 @@ def test_a_freeze_is_at_once_and_stays_until_it_is_lifted_in_two_steps(scene: Sc
         emre.goto("/actions")
         emre.get_by_role("link", name="Lift…").click()
         emre.get_by_role("button", name="Lift the freeze").click()
-        expect(emre.get_by_role("status")).to_contain_text("All actions are not frozen any more.")
+        expect(emre.locator(".said")).to_contain_text("All actions are not frozen any more.")
 
 
 def test_a_dead_letter_is_sent_again(scene: Scene) -> None:
@@ -158,6 +157,35 @@ def test_a_dead_letter_is_sent_again(scene: Scene) -> None:
         wait_until(lambda: len(scene.hub.api("deliveries?limit=200")["items"]) > attempts, 20, "it is tried again")
 
 
+def test_a_dead_letter_comes_to_a_page_that_is_open(scene: Scene) -> None:
+    with scene.person("emre") as page:
+        page.goto("/deliveries")
+        expect(page.get_by_role("status").filter(has_text="live")).to_be_visible()
+        assert scene.hub.post(webhook(alert("LostToo"))) == 200
+        given_up = page.get_by_role("row").filter(has=page.get_by_role("button", name="Send again"))
+        expect(given_up.filter(has_text="LostToo")).to_be_visible()
+
+
+def test_who_takes_over_is_seen_with_the_next_beat_and_nothing_moves_under_whoever_reads_on(scene: Scene) -> None:
+    """An override is no news of an incident. It is heard of every 15 s."""
+    with scene.person("omer") as top, scene.person("omer", size=PHONE) as further_down:
+        for page in (top, further_down):
+            page.goto("/oncall")
+            expect(page.get_by_role("status").filter(has_text="live")).to_be_visible()
+        further_down.evaluate("window.scrollTo({top: 400})")
+        before = further_down.locator("#overrides").bounding_box()
+        answer = httpx.post(f"{scene.hub.url}/api/v1/schedules/primary/overrides", headers={"authorization": f"Bearer {SHARED}"},
+                            json={"person": "emre", "starts_at": "2027-01-04T09:00", "ends_at": "2027-01-04T10:00"})
+        assert answer.status_code == 200
+        expect(top.locator("#overrides")).to_contain_text("emre", timeout=25_000)
+        further_down.get_by_role("button", name="1 change, show").wait_for(timeout=25_000)
+        assert further_down.locator("#overrides").bounding_box() == before
+        further_down.get_by_role("button", name="1 change, show").click()
+        expect(further_down.locator("#overrides")).to_contain_text("emre")
+        further_down.get_by_role("button", name="Remove").click()
+        expect(further_down.locator("#overrides")).not_to_contain_text("emre")
+
+
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_a_shift_is_swapped_from_the_calendar_and_given_back(scene: Scene, scripts: bool) -> None:
     with scene.person("omer", scripts=scripts, size=PHONE) as page:
@@ -165,10 +193,10 @@ def test_a_shift_is_swapped_from_the_calendar_and_given_back(scene: Scene, scrip
         page.get_by_role("link", name="swap").nth(3).click()
         page.get_by_label("Who takes over").select_option("emre")
         page.get_by_role("button", name="Take over").click()
-        expect(page.get_by_role("status")).to_contain_text("emre is on call instead of")
+        expect(page.locator(".said")).to_contain_text("emre is on call instead of")
         expect(page.locator(".swapped").first).to_contain_text("emre")
         page.get_by_role("button", name="Remove").click()
-        expect(page.get_by_role("status")).to_contain_text("Removed: emre is not on call by that override any more")
+        expect(page.locator(".said")).to_contain_text("Removed: emre is not on call by that override any more")
         expect(page.locator(".swapped")).to_have_count(0)
 
 

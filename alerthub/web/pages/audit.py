@@ -20,6 +20,7 @@ from alerthub.web.routing import route
 from alerthub.web.visitor import known
 
 PATH, LINES = "/audit", 50
+STARTED = "The record is being checked. What is found is shown here; without scripts, load the page anew."
 FIELDS = ("incident", "kind", "actor", "text", "since", "until")
 
 
@@ -51,8 +52,7 @@ async def check(request: Request) -> Response:
     if not may_check(visitor):
         return back(request, PATH, "You may only look here. Nothing was started.", is_good=False)
     was_started = checking_of(request).start(hub.store.url, hub.clock, visitor.name)
-    return back(request, PATH, "The record is being checked. Load this page again to see what was found." if was_started
-                else "It is being checked already.")
+    return back(request, PATH, STARTED if was_started else "It is being checked already.")
 
 
 ROUTES = [*route(PATH, show), *route("/audit/verify", check, "POST")]

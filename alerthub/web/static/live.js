@@ -2,7 +2,8 @@
 // Keeps an open page true. The hub says that something has changed; the page is loaded again as it is then, and what is marked
 // data-live is changed in place: what stays the same is not touched, so focus, ticks, open folds and the place in the page are
 // kept. Nothing moves under a pointer or a focus: rows stay where they are, and a bar says what waits. Without this script the
-// page is the same, as of when it was loaded.
+// page is the same, as of when it was loaded. A region marked "room" shows also what is no news of an incident, such as who is on
+// call: it is loaded with every beat, and moves only while somebody looks at the top of the page.
 "use strict";
 (() => {
   const SILENT = 40_000;      // milliseconds; the hub is heard every 15 s
@@ -124,7 +125,8 @@
       const fresh = page.getElementById(region.id);
       if (!fresh) continue;
       const rows = region.querySelector("[data-rows]");
-      const isHeld = !isAsked && (holds(region) || (rows && (window.scrollY > 60 || isTyping())));
+      const isLong = rows || region.dataset.live === "room";
+      const isHeld = !isAsked && (holds(region) || (isLong && (window.scrollY > 60 || isTyping())));
       if (isHeld && rows) count += keepPlaces(rows, fresh.querySelector("[data-rows]").cloneNode(true));
       else if (isHeld) count += shapeOf(region) === shapeOf(fresh) ? 0 : 1;
       else morph(region, fresh.cloneNode(true));
@@ -181,7 +183,7 @@
     source = new EventSource("/live");
     const on = (kind, act) => source.addEventListener(kind, (event) => act(event));
     on("hello", () => { isLive(true); load(); });       // what changed while nobody listened
-    on("beat", () => isLive(true));
+    on("beat", () => { isLive(true); if (document.querySelector("[data-live=room]")) load(); });
     on("changed", (event) => { isLive(true); if (concerns(JSON.parse(event.data))) load(); });
     on("away", () => isLive(false));
     on("error", () => {
