@@ -60,6 +60,11 @@ async def test_a_time_in_which_nobody_is_on_call_is_loud(hub: RunningHub) -> Non
     assert "Nobody is on call in primary" not in words
 
 
+async def test_a_gap_that_has_begun_is_told_the_same_until_it_is_over(hub: RunningHub, clock: FakeClock) -> None:
+    clock.advance(hours=13, minutes=30, seconds=7)
+    assert "now, until Sun 2026-11-22 09:00" in said(await look(hub, "/oncall?schedule=days"))
+
+
 async def test_a_day_is_divided_at_the_hand_off_on_the_clocks_of_the_schedule(hub: RunningHub) -> None:
     words = said(await look(hub, "/oncall?schedule=primary"))
     assert "until 09:00" in words

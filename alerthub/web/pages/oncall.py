@@ -17,7 +17,7 @@ from alerthub.domain.escalation import call_for
 from alerthub.domain.person import Right
 from alerthub.domain.roster import DAY, Day, Part, days, month_days, roster, today
 from alerthub.domain.rules import Rules
-from alerthub.domain.schedule import Override, Schedule, gaps, next_change, on_call, span_told
+from alerthub.domain.schedule import Override, Schedule, Shift, gaps, moment_told, next_change, on_call, span_told
 from alerthub.store import overrides as override_store
 from alerthub.store.tx import Tx
 from alerthub.web import oncall
@@ -119,12 +119,20 @@ def facts(tx: Tx, rules: Rules, chosen: Schedule | None, view: View, now: dateti
 def row_of(schedule: Schedule, made: Sequence[Override], now: datetime) -> dict[str, Any]:
     """Who has it now, until when, and who follows; and when in the next two weeks nobody does."""
     change = next_change(schedule, made, now)
-    holes = gaps(schedule, made, now.replace(second=0, microsecond=0), now + AHEAD)
+    whole = now.replace(second=0, microsecond=0)
+    holes = gaps(schedule, made, whole, whole + AHEAD)
     times = Times(schedule.time_zone, now)
     return {"schedule": schedule, "person": on_call(schedule, made, now), "until": times.at(change), "in": times.ago(change),
             "follows": on_call(schedule, made, change) if change else None, "has_change": change is not None,
-            "gaps": [span_told(max(hole.starts_at, now), hole.ends_at, schedule.time_zone) for hole in holes[:MOST_GAPS]],
+            "gaps": [gap_told(hole, now, schedule.time_zone) for hole in holes[:MOST_GAPS]],
             "more_gaps": max(0, len(holes) - MOST_GAPS)}
+
+
+def gap_told(hole: Shift, now: datetime, zone: str) -> str:
+    """The same until it is over: who reads it is not told of a change each second."""
+    if hole.starts_at > now:
+        return span_told(hole.starts_at, hole.ends_at, zone)
+    return f"now, until {moment_told(hole.ends_at, zone)}"
 
 
 def policies(rules: Rules, standing: Mapping[str, Sequence[Override]], now: datetime) -> list[dict[str, Any]]:
