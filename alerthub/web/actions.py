@@ -28,6 +28,7 @@ from alerthub.web.access import caller
 from alerthub.web.answers import NAME_LIMIT, BadBody, body_of, key_of, not_done
 from alerthub.web.api import LIMIT, MOST, REFERENCE, BadQuery, choice, number, run_view
 from alerthub.web.base import answer, hub_of, problem
+from alerthub.web.bodies import NoBody, unread
 from alerthub.web.repeats import OTHER, BadKey, OtherBody, must_be_same
 from alerthub.web.tags import expected
 
@@ -96,6 +97,8 @@ async def asked(request: Request, verb: Verb, subject: str, *known: str) -> Resp
     try:
         fields = await body_of(request, known) if known else {}
         await must_be_same(request, json.dumps(fields, sort_keys=True))
+    except NoBody as error:
+        return unread(error)
     except (BadBody, BadKey) as error:
         return problem(400, str(error))
     except OtherBody:

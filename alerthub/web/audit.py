@@ -15,7 +15,7 @@ from alerthub.store.searching import Wanted
 from alerthub.web.api import LIMIT, MOST, NUMBER, BadQuery, choice, number
 from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.checking import Checking
-from alerthub.web.repeats import BadKey, given_key, once
+from alerthub.web.repeats import OTHER, BadKey, OtherBody, given_key, once
 from alerthub.web.routing import route
 from alerthub.web.visitor import Visitor, known
 
@@ -94,6 +94,8 @@ async def start(request: Request) -> Response:
             return answer(200, checking.result.view())
     except BadKey as error:
         return problem(400, str(error))
+    except OtherBody:
+        return problem(422, OTHER)
     was_started = checking.start(hub.store.url, hub.clock, visitor.name)
     return answer(202 if was_started else 200, checking.result.view())
 
