@@ -22,7 +22,7 @@ from alerthub.domain.wording import typed_line
 from alerthub.flow import latch as latch_room
 from alerthub.flow.asking import request_of
 from alerthub.store import alerts as alert_store
-from alerthub.store import details, freezes, latches, reading, rehearsals, votes
+from alerthub.store import freezes, latches, reading, rehearsals, usage, votes
 from alerthub.store.tx import Tx
 from alerthub.web.access import caller
 from alerthub.web.answers import NAME_LIMIT, body_of, key_of, not_done
@@ -50,8 +50,8 @@ async def list_runs(request: Request) -> Response:
     reason = choice(request, "reason", REASONS)
 
     def read(tx: Tx) -> dict[str, Any]:
-        page, following = details.runs_page(tx, limit, before, state, reason)
-        found: dict[str, Any] = {"items": [run_view(run) for run in page], "next": following}
+        page = usage.page(tx, limit, before, state, reason)
+        found: dict[str, Any] = {"items": [run_view(run) for run in page.runs], "next": page.next or None}
         if reason in REHEARSED:
             found["hits"] = [texts(asdict(hit)) for hit in rehearsals.hits(tx, reason)]
         return found

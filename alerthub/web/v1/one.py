@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.store import alerts as alert_store
-from alerthub.store import details, heartbeats, latches, silences
+from alerthub.store import details, heartbeats, latches, silences, usage
 from alerthub.store.tx import Tx
 from alerthub.web import heartbeats as heartbeats_room
 from alerthub.web.actions import latch_view
@@ -40,7 +40,7 @@ async def one_run(request: Request) -> Response:
     reference = request.path_params["run"]
 
     def read(tx: Tx) -> dict[str, Any] | None:
-        found = details.one_run(tx, reference) if REFERENCE.fullmatch(reference) else None
+        found = usage.find(tx, reference) if REFERENCE.fullmatch(reference) else None
         return run_view(found) if found else None
 
     return await shown(request, "run", "run", read, lambda view: f"{view['state']}-{view['attempt']}")
