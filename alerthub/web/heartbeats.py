@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import logging
 
@@ -19,6 +18,7 @@ from alerthub.domain.wording import spoken
 from alerthub.errors import Busy
 from alerthub.flow import beat
 from alerthub.flow.intake import Taken
+from alerthub.hashing import hashed
 from alerthub.store import heartbeats
 from alerthub.store.reading import text
 from alerthub.web.api import MOST, number
@@ -52,8 +52,7 @@ async def ping(request: Request) -> Response:
 
 def is_admitted(rule: HeartbeatRule, request: Request) -> bool:
     given = request.path_params.get("token") or bearer(request.headers)
-    digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).hexdigest()
-    return not rule.token_sha256 or hmac.compare_digest(digest, rule.token_sha256)
+    return not rule.token_sha256 or hmac.compare_digest(hashed(given), rule.token_sha256)
 
 
 def busy(name: str, reason: str) -> Response:

@@ -3,13 +3,13 @@ the same, and not done again; with another body it is 422. What was refused may 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
 from starlette.requests import Request
 
+from alerthub.hashing import hashed
 from alerthub.store import repeats
 from alerthub.store.repeats import Said
 from alerthub.store.tx import Tx
@@ -39,13 +39,10 @@ def given_key(request: Request) -> str:
     return given or ""
 
 
-def hashed(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def place_of(request: Request, key: str) -> str:
     """Of this caller, at this address."""
-    return f"api:once:{hashed(caller(request.scope).key, request.method, request.url.path.rstrip('/'), key)}"
+    parts = caller(request.scope).key, request.method, request.url.path.rstrip("/"), key
+    return "api:once:" + hashed("\n".join(parts))
 
 
 async def once(request: Request, body: bytes, unit: Callable[[Tx], Said]) -> tuple[Said, bool]:
@@ -65,7 +62,7 @@ async def must_be_same(request: Request, body: str) -> None:
 async def under(request: Request, key: str, body: str, unit: Callable[[Tx, str, str, datetime], T]) -> T:
     """What the unit makes of the place of this key, of what is asked with it, and of now."""
     hub = hub_of(request)
-    known = place_of(request, key), hashed(request.url.query, body), hub.clock.now()
+    known = place_of(request, key), hashed(f"{request.url.query}\n{body}"), hub.clock.now()
     try:
         return await hub.store.write(lambda tx: unit(tx, *known))
     except repeats.OtherBody:
