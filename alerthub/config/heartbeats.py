@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 
 from alerthub.config.model import ConfigModel, Heartbeat
 from alerthub.domain.matcher import parse_matchers
 from alerthub.domain.rules import HeartbeatRule
+from alerthub.hashing import hashed
 from alerthub.settings import revealed
 
 
@@ -23,4 +23,4 @@ def heartbeat_rule(settings: Heartbeat) -> HeartbeatRule:
         cron=settings.cron or "", time_zone=settings.time_zone, severity=settings.severity,
         matchers=tuple(matcher for text in settings.matchers for matcher in parse_matchers(text)),
         actions=tuple((action.name, action.targets) for action in settings.actions),
-        token_sha256=hashlib.sha256(token.encode()).hexdigest() if token else "")
+        token_sha256=hashed(token) if token else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 
 from alerthub.actions.base import TargetSettings
@@ -11,6 +10,7 @@ from alerthub.config.reader import Document, Path
 from alerthub.domain.permit import Signer
 from alerthub.domain.rules import Approval, Direction, PermitRule, Release
 from alerthub.errors import Problem
+from alerthub.hashing import hashed
 from alerthub.settings import revealed
 
 
@@ -28,18 +28,14 @@ def release_of(target: TargetSettings) -> Release:
 def permits_of(model: ConfigModel) -> dict[str, PermitRule]:
     """Of the targets that have one and a key to sign it with."""
     keys = permit_keys(model)
-    return {target.name: PermitRule(permit.ttl, hashed(revealed(permit.token))) for target in model.targets
-            if target.name in keys and (permit := getattr(target, "permit", None)) is not None}
+    return {target.name: PermitRule(permit.ttl, hashed(token) if (token := revealed(permit.token)) else "")
+            for target in model.targets if target.name in keys and (permit := getattr(target, "permit", None)) is not None}
 
 
 def permit_keys(model: ConfigModel) -> Mapping[str, bytes | Signer]:
     """By target. Shown nowhere."""
     return {target.name: key for target in model.targets
             if getattr(target, "permit", None) is not None and (key := getattr(target, "permit_key", None)) is not None}
-
-
-def hashed(token: str | None) -> str:
-    return hashlib.sha256(token.encode()).hexdigest() if token else ""
 
 
 def check_permits(document: Document, model: ConfigModel) -> Iterator[Problem]:

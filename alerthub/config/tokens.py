@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 
 from alerthub.config.model import ConfigModel
 from alerthub.config.reader import Document
 from alerthub.errors import Problem
+from alerthub.hashing import hashed
 from alerthub.settings import revealed
 
 
@@ -27,7 +27,3 @@ def check_tokens(document: Document, model: ConfigModel) -> Iterator[Problem]:
                                    "give each person a token of their own")
         elif token:
             owners[hashed(token)] = person.name
-
-
-def hashed(token: str) -> str:
-    return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

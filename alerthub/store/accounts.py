@@ -6,10 +6,10 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 
 from sqlalchemy import delete, select, update
 
+from alerthub.hashing import hashed
 from alerthub.store.schema import access_links, accounts, sessions, tokens
 from alerthub.store.tx import AnyRow, Tx, chunks
 
@@ -32,11 +32,6 @@ class Stored:
     @property
     def has_password(self) -> bool:
         return bool(self.password)
-
-
-def hashed(secret: str) -> str:
-    """Of what is random and long enough: a plain hash suffices, and looking it up takes the same time for all."""
-    return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def stored(row: AnyRow) -> Stored:

@@ -1,4 +1,4 @@
-"""SQL for people who look at one thing closely: a lane, a delivery, a run, and the long lists of one incident. Only reads, in
+"""SQL for people who look at one thing closely: a lane, a delivery, and the long lists of one incident. Only reads, in
 cursor pages."""
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from sqlalchemy import select
 
 from alerthub.store.events import event_of
 from alerthub.store.reading import DELIVERY_FIELDS, page, plain, text
-from alerthub.store.runs import Run, run_of
-from alerthub.store.schema import action_runs, alerts, anchors, deliveries, destinations, events, holds, incidents, lanes
+from alerthub.store.schema import alerts, anchors, deliveries, destinations, events, holds, incidents, lanes
 from alerthub.store.tx import AnyRow, Tx
 
 LANE_FIELDS = ("id", "incident_id", "destination", "channel", "told_seq", "want_seq", "repeats", "due_at", "not_before",
@@ -45,22 +44,6 @@ def one_delivery(tx: Tx, number: int) -> dict[str, Any] | None:
 
 def number_of(tx: Tx, incident_id: str) -> int | None:
     return tx.conn.execute(select(incidents.c.number).where(incidents.c.id == incident_id)).scalar()
-
-
-def one_run(tx: Tx, run_id: str) -> Run | None:
-    row = tx.conn.execute(select(action_runs).where(action_runs.c.id == run_id)).first()
-    return run_of(row) if row else None
-
-
-def runs_page(tx: Tx, limit: int, before: str, state: str, reason: str) -> tuple[list[Run], str | None]:
-    """Newest first; ids sort by the time at which they were made. And the cursor of what follows."""
-    query = select(action_runs).order_by(action_runs.c.id.desc()).limit(limit + 1)
-    for column, wanted in ((action_runs.c.state, state), (action_runs.c.reason, reason)):
-        query = query.where(column == wanted) if wanted else query
-    if before:
-        query = query.where(action_runs.c.id < before)
-    found = [run_of(row) for row in tx.conn.execute(query)]
-    return found[:limit], found[limit - 1].id if len(found) > limit else None
 
 
 # -- the long lists of one incident

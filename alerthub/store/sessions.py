@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 
 from alerthub.domain.heartbeat import SKEW
-from alerthub.store.accounts import hashed
+from alerthub.hashing import hashed
 from alerthub.store.schema import accounts, sessions, tokens
 from alerthub.store.tx import AnyRow, Tx
 

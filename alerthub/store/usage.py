@@ -22,11 +22,11 @@ class Page:
     next: str
 
 
-def page(tx: Tx, limit: int, before: str = "", state: str = "") -> Page:
-    """Runs of any state, or of one. `before`: the id of the last one seen."""
+def page(tx: Tx, limit: int, before: str = "", state: str = "", reason: str = "") -> Page:
+    """Runs of any state, or of one; for any reason, or for one. `before`: the id of the last one seen."""
     query = select(action_runs).order_by(action_runs.c.id.desc()).limit(limit + 1)      # ids sort by the time of their making
-    if state:
-        query = query.where(action_runs.c.state == state)
+    for column, wanted in ((action_runs.c.state, state), (action_runs.c.reason, reason)):
+        query = query.where(column == wanted) if wanted else query
     if before:
         query = query.where(action_runs.c.id < before)
     found = [run_of(row) for row in tx.conn.execute(query)]

@@ -21,11 +21,10 @@ from alerthub.store.reading import text
 from alerthub.store.repeats import Said
 from alerthub.store.tx import Tx
 from alerthub.web.answers import BadBody, body_of
-from alerthub.web.api import NUMBER, BadQuery, number
+from alerthub.web.api import NUMBER, number
 from alerthub.web.base import answer, hub_of, problem
-from alerthub.web.bodies import NoBody, unread
 from alerthub.web.gate import asker_of, gate_of
-from alerthub.web.repeats import OTHER, BadKey, OtherBody, once
+from alerthub.web.repeats import once
 from alerthub.web.routing import Endpoint, route
 from alerthub.web.tags import expected, tagged
 from alerthub.web.visitor import known
@@ -77,25 +76,16 @@ def view(rules: Rules, one: accounts.Stored) -> dict[str, Any]:
 
 async def asked(request: Request, known_fields: set[str], room: Room) -> Response:
     """200 with what the room says; 201 where it tells something this once. That is kept nowhere: the same `Idempotency-Key` again
-    is 200 without it, and nothing is made anew. Or the answer that says why not."""
+    is 200 without it, and nothing is made anew. Raises Refused and NotGranted."""
     hub, only_now = hub_of(request), {}
-    try:
-        fields = await body_of(request, known_fields)
+    fields = await body_of(request, known_fields)
 
-        def unit(tx: Tx) -> Said:
-            kept, told = room(tx, fields, hub.clock.now())
-            only_now.update(told)
-            return 200, {**dict.fromkeys(told), **kept}
+    def unit(tx: Tx) -> Said:
+        kept, told = room(tx, fields, hub.clock.now())
+        only_now.update(told)
+        return 200, {**dict.fromkeys(told), **kept}
 
-        (status, body), _ = await once(request, json.dumps(fields, sort_keys=True).encode(), unit)
-    except NoBody as error:
-        return unread(error)
-    except (BadBody, BadKey) as error:
-        return problem(400, str(error))
-    except OtherBody:
-        return problem(422, OTHER)
-    except access.NotGranted as error:
-        return problem(error.status, str(error))
+    (status, body), _ = await once(request, json.dumps(fields, sort_keys=True).encode(), unit)
     return answer(201 if only_now else status, {**body, **only_now})
 
 
@@ -139,10 +129,7 @@ async def list_tokens(request: Request) -> Response:
     owner = visitor.person.name if visitor.person is not None and not visitor.may(Right.administer) else None
     if visitor.account.kind == "service" and not visitor.may(Right.administer):
         return problem(403, "this token may not see that; it needs the right to administer")
-    try:
-        before = number(request, "before", None, BEFORE_ALL) or 0
-    except BadQuery as error:
-        return problem(400, str(error))
+    before = number(request, "before", None, BEFORE_ALL) or 0
     found = await hub_of(request).store.read(lambda tx: sessions.tokens_of(tx, owner, before))
     return answer(200, {"items": [token_view(one) for one in found],
                         "next": found[-1].id if len(found) == sessions.MOST_TOKENS else None})
@@ -188,10 +175,7 @@ async def revoke_token(request: Request) -> Response:
 
 async def list_events(request: Request) -> Response:
     """What happened at the door: log-ins, refusals, invitations, tokens. The newest first."""
-    try:
-        before = number(request, "before", None, BEFORE_ALL) or 0
-    except BadQuery as error:
-        return problem(400, str(error))
+    before = number(request, "before", None, BEFORE_ALL) or 0
     found = await hub_of(request).store.read(lambda tx: logins.page(tx, before))
     return answer(200, {"items": found, "next": found[-1]["id"] if len(found) == logins.SHOWN else None})
 

@@ -22,13 +22,13 @@ from alerthub.domain.wording import typed_line
 from alerthub.flow import latch as latch_room
 from alerthub.flow.asking import request_of
 from alerthub.store import alerts as alert_store
-from alerthub.store import details, freezes, latches, reading, rehearsals, votes
+from alerthub.store import freezes, latches, reading, rehearsals, usage, votes
 from alerthub.store.tx import Tx
 from alerthub.web.access import caller
-from alerthub.web.answers import NAME_LIMIT, BadBody, body_of, key_of, not_done
+from alerthub.web.answers import NAME_LIMIT, body_of, key_of, not_done
 from alerthub.web.api import LIMIT, MOST, REFERENCE, BadQuery, choice, number, run_view
-from alerthub.web.base import answer, hub_of, problem
-from alerthub.web.repeats import OTHER, BadKey, OtherBody, must_be_same
+from alerthub.web.base import answer, hub_of
+from alerthub.web.repeats import must_be_same
 from alerthub.web.tags import expected
 
 RUN_STATES = frozenset({"", *(state.value for state in RunState)})
@@ -43,18 +43,15 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 async def list_runs(request: Request) -> Response:
     """The newest first, also of one state or for one reason; of shadow mode and dry runs with how often each was called for.
     `before` is the id of a run."""
-    try:
-        before = request.query_params.get("before", "")
-        if before and not REFERENCE.fullmatch(before):
-            raise BadQuery("before must be the id of a run: the `next` of the page before")
-        limit, state = number(request, "limit", LIMIT, MOST) or LIMIT, choice(request, "state", RUN_STATES)
-        reason = choice(request, "reason", REASONS)
-    except BadQuery as error:
-        return problem(400, str(error))
+    before = request.query_params.get("before", "")
+    if before and not REFERENCE.fullmatch(before):
+        raise BadQuery("before must be the id of a run: the `next` of the page before")
+    limit, state = number(request, "limit", LIMIT, MOST) or LIMIT, choice(request, "state", RUN_STATES)
+    reason = choice(request, "reason", REASONS)
 
     def read(tx: Tx) -> dict[str, Any]:
-        page, following = details.runs_page(tx, limit, before, state, reason)
-        found: dict[str, Any] = {"items": [run_view(run) for run in page], "next": following}
+        page = usage.page(tx, limit, before, state, reason)
+        found: dict[str, Any] = {"items": [run_view(run) for run in page.runs], "next": page.next or None}
         if reason in REHEARSED:
             found["hits"] = [texts(asdict(hit)) for hit in rehearsals.hits(tx, reason)]
         return found
@@ -93,13 +90,8 @@ async def lift_freeze(request: Request) -> Response:
 
 async def asked(request: Request, verb: Verb, subject: str, *known: str) -> Response:
     hub = hub_of(request)
-    try:
-        fields = await body_of(request, known) if known else {}
-        await must_be_same(request, json.dumps(fields, sort_keys=True))
-    except (BadBody, BadKey) as error:
-        return problem(400, str(error))
-    except OtherBody:
-        return problem(422, OTHER)
+    fields = await body_of(request, known) if known else {}
+    await must_be_same(request, json.dumps(fields, sort_keys=True))
     about = typed_line(fields.get("action", "") or subject, NAME_LIMIT)
     by = caller(request.scope, typed_line(fields.get("by", ""), NAME_LIMIT))
     command = Command(verb, "", by, key_of(request, hub, by, verb, about), via="api",
@@ -119,10 +111,7 @@ async def list_latches(request: Request) -> Response:
     """Every target that was ever made safe, by its name: its state, who must agree to its release, and what speaks against it."""
     hub = hub_of(request)
     rules, now = hub.rules, hub.clock.now()
-    try:
-        limit, after = number(request, "limit", MOST, MOST) or MOST, request.query_params.get("after", "")
-    except BadQuery as error:
-        return problem(400, str(error))
+    limit, after = number(request, "limit", MOST, MOST) or MOST, request.query_params.get("after", "")
 
     def read(tx: Tx) -> dict[str, Any]:
         known = latches.read(tx)

@@ -15,7 +15,7 @@ from alerthub.domain.analytics import DAYS_ASKED, SEVERITIES, USUAL_DAYS, Span, 
 from alerthub.flow.analytics import look_back
 from alerthub.store.analytics import Scope
 from alerthub.web.api import BadQuery, choice
-from alerthub.web.base import HubView, answer, hub_of, problem
+from alerthub.web.base import HubView, answer, hub_of
 from alerthub.web.routing import route
 
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -76,11 +76,7 @@ async def looked_back(request: Request, scope: Scope) -> dict[str, Any]:
 
 
 async def show(request: Request) -> Response:
-    hub = hub_of(request)
-    try:
-        scope = asked(request, hub)
-    except BadQuery as error:
-        return problem(400, str(error))
+    scope = asked(request, hub_of(request))
     return answer(200, {**await looked_back(request, scope), "meanings": MEANINGS})
 
 

@@ -21,9 +21,9 @@ from alerthub.errors import Busy
 from alerthub.store import people
 from alerthub.web.access import caller
 from alerthub.web.api import REFERENCE
-from alerthub.web.base import HubView, answer, hub_of, problem
-from alerthub.web.bodies import NoBody, read_body, unread
-from alerthub.web.repeats import OTHER, BadKey, OtherBody, must_be_same
+from alerthub.web.base import HubView, Refused, answer, hub_of, problem
+from alerthub.web.bodies import read_body
+from alerthub.web.repeats import must_be_same
 from alerthub.web.tags import expected
 from alerthub.web.visitor import visitor_of
 
@@ -34,7 +34,7 @@ STATUSES = {Outcome.told: 422, Outcome.held: 409, Outcome.refused: 409, Outcome.
 FIELDS = {"by", "comment", "duration", "force"}
 
 
-class BadBody(Exception):
+class BadBody(Refused):
     """Which field, and what would be right."""
 
 
@@ -45,18 +45,10 @@ def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
         reference, hub = request.path_params["reference"], hub_of(request)
         if not REFERENCE.fullmatch(reference):
             return problem(404, f"there is no incident {reference[:40]!r}")
-        try:
-            fields = await body_of(request)
-            command = command_of(verb, reference, fields, request, hub)
-            await must_be_same(request, json.dumps(fields, sort_keys=True))
-            told = await hub.hear(command)
-        except NoBody as error:
-            return unread(error)
-        except (BadBody, BadKey) as error:
-            return problem(400, str(error))
-        except OtherBody:
-            return problem(422, OTHER)
-        return said(told)
+        fields = await body_of(request)
+        command = command_of(verb, reference, fields, request, hub)
+        await must_be_same(request, json.dumps(fields, sort_keys=True))
+        return said(await hub.hear(command))
 
     return ask
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from alerthub.store import reading, runs
 from alerthub.store.tx import Tx
-from alerthub.web.base import answer, hub_of, problem
+from alerthub.web.base import Refused, answer, hub_of, problem
 from alerthub.web.tags import mark_of_incident, tagged
 
 LIMIT, MOST = 50, 200
@@ -24,7 +24,7 @@ NUMBER = re.compile(r"[0-9]{1,15}")
 REFERENCE = re.compile(rf"{NUMBER.pattern}|[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}")
 
 
-class BadQuery(Exception):
+class BadQuery(Refused):
     """A query parameter that cannot be understood: which, and what would be right."""
 
 
@@ -75,11 +75,8 @@ Query = Callable[[Tx, int, int | None], dict[str, Any]]
 
 
 async def paged(request: Request, query: Query) -> Response:
-    try:
-        limit, before = number(request, "limit", LIMIT, MOST) or LIMIT, number(request, "before", None, 2**62)
-        return answer(200, await hub_of(request).store.read(lambda tx: query(tx, limit, before)))
-    except BadQuery as error:
-        return problem(400, str(error))
+    limit, before = number(request, "limit", LIMIT, MOST) or LIMIT, number(request, "before", None, 2**62)
+    return answer(200, await hub_of(request).store.read(lambda tx: query(tx, limit, before)))
 
 
 def number(request: Request, name: str, default: int | None, most: int) -> int | None:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.command import GUARDED, Verb
 from alerthub.errors import Busy
+from alerthub.flow.access import NotGranted
 from alerthub.web import (
     accounts,
     actions,
@@ -37,7 +38,7 @@ from alerthub.web import (
     v1,
 )
 from alerthub.web.access import Access
-from alerthub.web.base import INSTANCE, LONGEST_INSTANCE, HubView, hub_of, problem
+from alerthub.web.base import INSTANCE, LONGEST_INSTANCE, HubView, Refused, hub_of, problem, refusal
 from alerthub.web.gate import Gate
 from alerthub.web.openapi import unknown_parameter
 from alerthub.web.pages import routes as pages
@@ -48,11 +49,15 @@ logger = logging.getLogger("alerthub.web")
 
 
 def guarded(endpoint: Endpoint) -> Endpoint:
-    """Every request ends in an answer: Busy is 503, anything unexpected 500, logged and counted."""
+    """Every request ends in an answer: what was refused has its own, Busy is 503, anything unexpected 500, logged and counted."""
 
     async def run(request: Request) -> Response:
         try:
             return await endpoint(request)
+        except Refused as error:
+            return refusal(error)
+        except NotGranted as error:
+            return problem(error.status, str(error))
         except Busy as error:
             return problem(503, f"{error}; try again", {"retry-after": "1"})
         except HTTPException:

@@ -15,7 +15,7 @@ from alerthub.store.searching import Wanted
 from alerthub.web.api import LIMIT, MOST, NUMBER, BadQuery, choice, number
 from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.checking import Checking
-from alerthub.web.repeats import BadKey, given_key, once
+from alerthub.web.repeats import given_key, once
 from alerthub.web.routing import route
 from alerthub.web.visitor import Visitor, known
 
@@ -70,11 +70,8 @@ def moment(text: str, name: str, zone: str, days: int = 0) -> datetime | None:
 
 async def search(request: Request) -> Response:
     """The newest first. A page may be empty and still have a `next`: it looks through a bounded part of the record."""
-    try:
-        limit, before = number(request, "limit", LIMIT, MOST) or LIMIT, number(request, "before", None, 2**62)
-        asked = wanted(request)
-    except BadQuery as error:
-        return problem(400, str(error))
+    limit, before = number(request, "limit", LIMIT, MOST) or LIMIT, number(request, "before", None, 2**62)
+    asked = wanted(request)
     return answer(200, await hub_of(request).store.read(lambda tx: searching.search(tx, asked, limit, before)))
 
 
@@ -89,11 +86,8 @@ async def start(request: Request) -> Response:
     if not may_check(visitor):
         return problem(403, "to have the record checked needs the right to respond, to approve or to administer")
     checking = checking_of(request)
-    try:
-        if given_key(request) and not (await once(request, b"", lambda _: (202, {})))[1]:
-            return answer(200, checking.result.view())
-    except BadKey as error:
-        return problem(400, str(error))
+    if given_key(request) and not (await once(request, b"", lambda _: (202, {})))[1]:
+        return answer(200, checking.result.view())
     was_started = checking.start(hub.store.url, hub.clock, visitor.name)
     return answer(202 if was_started else 200, checking.result.view())
 

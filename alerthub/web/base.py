@@ -134,6 +134,14 @@ def answer(status: int, body: Mapping[str, Any] | list[Any], headers: Mapping[st
                     {**(headers or {}), "cache-control": "no-store"}, "application/json")
 
 
+class Refused(Exception):
+    """What was asked cannot be done as it was asked. The text says what would be right; it becomes a problem with this status and
+    these headers (`guarded` in app.py), unless whoever asks has something better to show."""
+
+    status = 400
+    headers: Mapping[str, str] | None = None
+
+
 TITLES = {400: "bad request", 401: "not authorised", 403: "forbidden", 404: "not found", 405: "method not allowed",
           408: "too slow", 409: "conflict", 412: "changed meanwhile", 413: "body too large", 422: "not possible",
           428: "precondition required", 429: "too many", 500: "internal error", 501: "not here", 503: "not now"}
@@ -151,3 +159,7 @@ def problem(status: int, reason: str, headers: Mapping[str, str] | None = None) 
         body["instance"] = instance
     return Response(json.dumps(body, ensure_ascii=False), status, {**(headers or {}), "cache-control": "no-store"},
                     "application/problem+json")
+
+
+def refusal(error: Refused) -> Response:
+    return problem(error.status, str(error), error.headers)

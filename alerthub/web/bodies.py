@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 
-from alerthub.web.base import problem
+from alerthub.web.base import Refused
 
 LENGTH = re.compile("[0-9]{1,19}")      # what else is announced is not believed: the bytes are counted
 
 
-class NoBody(Exception):
-    """It was not read. Its text says why; `status` is for whoever has nothing better to answer."""
+class NoBody(Refused):
+    """It was not read. Its text says why; `status` is for whoever has nothing better to answer. The rest of that body would be
+    taken for the next request: nothing more is heard on this connection."""
+
+    headers: Mapping[str, str] = MappingProxyType({"connection": "close"})
 
     def __init__(self, status: int, reason: str) -> None:
         self.status = status
@@ -52,8 +56,3 @@ async def counted(request: Request, limit: int) -> bytes:
             raise TooLarge(limit)
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def unread(error: NoBody) -> Response:
-    """The rest of that body would be taken for the next request: nothing more is heard on this connection."""
-    return problem(error.status, str(error), {"connection": "close"})

@@ -15,8 +15,9 @@ from starlette.responses import RedirectResponse, Response
 
 from alerthub.domain.access import FREE_BY_ADDRESS, FREE_BY_NAME, Kind, person_of, way_back
 from alerthub.flow import access
+from alerthub.hashing import hashed
 from alerthub.store import accounts, logins
-from alerthub.store.accounts import Stored, hashed
+from alerthub.store.accounts import Stored
 from alerthub.store.tx import Tx
 from alerthub.web.base import HubView, hub_of
 from alerthub.web.gate import (

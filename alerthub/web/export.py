@@ -14,7 +14,7 @@ from starlette.responses import Response
 from alerthub.flow import evidence
 from alerthub.log import redact
 from alerthub.store import searching
-from alerthub.web.api import NUMBER, BadQuery, choice, number
+from alerthub.web.api import NUMBER, choice, number
 from alerthub.web.audit import wanted
 from alerthub.web.base import hub_of, problem
 from alerthub.web.evidence import page_of
@@ -31,11 +31,8 @@ async def export(request: Request) -> Response:
     """At most 10,000 events, the newest first; `x-next-before` is where to go on. With `evidence` the pack of that incident."""
     if request.query_params.get("evidence"):
         return await pack(request)
-    try:
-        asked, form = wanted(request), choice(request, "format", FORMATS) or "jsonl"
-        before = number(request, "before", None, 2**62)
-    except BadQuery as error:
-        return problem(400, str(error))
+    asked, form = wanted(request), choice(request, "format", FORMATS) or "jsonl"
+    before = number(request, "before", None, 2**62)
     found = await hub_of(request).store.read(lambda tx: searching.search(tx, asked, MOST_EXPORTED, before))
     text = as_csv(found["items"]) if form == "csv" else "".join(f"{as_json(one)}\n" for one in found["items"])
     more = {"x-next-before": str(found["next"])} if found["next"] else {}
@@ -45,10 +42,7 @@ async def export(request: Request) -> Response:
 async def pack(request: Request) -> Response:
     """The evidence of one incident, as `alerthub audit export` writes it."""
     hub, reference = hub_of(request), request.query_params["evidence"].removeprefix("#")
-    try:
-        form = choice(request, "format", PACKS) or "json"
-    except BadQuery as error:
-        return problem(400, str(error))
+    form = choice(request, "format", PACKS) or "json"
     is_number = NUMBER.fullmatch(reference) is not None
     found = await hub.store.read(lambda tx: evidence.pack(tx, reference, hub.clock.now())) if is_number else None
     if found is None:

@@ -18,8 +18,8 @@ from alerthub.domain.alert import Batch
 from alerthub.errors import BadPayload, Busy
 from alerthub.sources.base import Source
 from alerthub.store import events
-from alerthub.web.base import HubView, answer, hub_of, problem
-from alerthub.web.bodies import NoBody, TooLarge, read_body, unread
+from alerthub.web.base import HubView, answer, hub_of, problem, refusal
+from alerthub.web.bodies import NoBody, TooLarge, read_body
 from alerthub.web.refusals import Refusals, refusals
 
 logger = logging.getLogger("alerthub.hooks")
@@ -68,7 +68,7 @@ async def take(hub: HubView, name: str, request: Request, arrived_at: datetime) 
     except TooLarge:
         return await too_large(hub, source)
     except NoBody as error:
-        return unread(error)
+        return refusal(error)
     if source.signs_body and not source.admits(headers, body, arrived_at):
         return problem(401, REFUSED, {"www-authenticate": "Bearer"})
     return await store_body(hub, source, body, arrived_at)

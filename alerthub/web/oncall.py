@@ -22,10 +22,10 @@ from alerthub.domain.schedule import Override, Schedule, Shift, next_change, on_
 from alerthub.domain.wording import typed_line
 from alerthub.store import overrides as override_store
 from alerthub.store.tx import Tx
-from alerthub.web.api import MOST, NUMBER, BadQuery, number
-from alerthub.web.base import answer, hub_of, problem
-from alerthub.web.bodies import NoBody, read_body, unread
-from alerthub.web.repeats import OTHER, OtherBody, once
+from alerthub.web.api import MOST, NUMBER, number
+from alerthub.web.base import Refused, answer, hub_of, problem
+from alerthub.web.bodies import read_body
+from alerthub.web.repeats import once
 
 logger = logging.getLogger("alerthub.web")
 AHEAD = timedelta(weeks=2)
@@ -39,11 +39,11 @@ MINUTE = timedelta(minutes=1)
 NAME = 200                          # characters of `created_by` that are kept
 
 
-class Unknown(Exception):
+class Unknown(Refused):
     """A name of a person or schedule that the configuration does not have; with what would be right."""
 
     def __init__(self, word: str, text: str) -> None:
-        self.word = word
+        self.status = 404 if word == "schedule" else 422
         super().__init__(text)
 
 
@@ -176,19 +176,16 @@ async def now(request: Request) -> Response:
     try:
         chosen = [schedule_of(hub.rules, asked["schedule"])] if "schedule" in asked else list(hub.rules.schedules.values())
         times = {one.name: moment(asked["at"], one.time_zone) if "at" in asked else hub.clock.now() for one in chosen}
-    except (ValueError, Unknown) as error:
-        return refused(error)
+    except ValueError as error:
+        return problem(400, str(error))
     return answer(200, {"items": await hub.store.read(lambda tx: on_call_view(tx, chosen, lambda one: times[one.name]))})
 
 
 async def list_overrides(request: Request) -> Response:
     """Those that have not ended, in the order of their making."""
     hub = hub_of(request)
-    try:
-        name = schedule_of(hub.rules, request.path_params["name"]).name
-        limit, after = number(request, "limit", MOST, MOST) or MOST, number(request, "after", None, 2**62) or 0
-    except (BadQuery, Unknown) as error:
-        return refused(error)
+    name = schedule_of(hub.rules, request.path_params["name"]).name
+    limit, after = number(request, "limit", MOST, MOST) or MOST, number(request, "after", None, 2**62) or 0
     found = await hub.store.read(lambda tx: override_store.covering(tx, name, hub.clock.now()))
     left = [override_view(override) for override in found if override.id > after]
     return answer(200, {"items": left[:limit], "next": left[limit - 1]["id"] if len(left) > limit else None})
@@ -201,10 +198,8 @@ async def add_override(request: Request) -> Response:
         override = override_from(body, schedule, hub.rules.people)
         (_, made), is_new = await once(request, json.dumps([body, by], sort_keys=True).encode(), lambda tx: (
             200, override_view(override_store.add(tx, override, by, hub.clock.now()))))
-    except OtherBody:
-        return problem(422, OTHER)
-    except (ValueError, Unknown, NoBody) as error:
-        return refused(error)
+    except ValueError as error:
+        return problem(400, str(error))
     if is_new:
         noted("added", made)
     return answer(200, made)
@@ -226,8 +221,8 @@ async def import_overrides(request: Request) -> Response:
     try:
         schedule, body, by = await asked_of(request)
         uids, made = import_from(body, schedule, hub.rules.people)
-    except (ValueError, Unknown, NoBody) as error:
-        return refused(error)
+    except ValueError as error:
+        return problem(400, str(error))
     done = await hub.store.write(lambda tx: import_into(tx, schedule, made, uids, by, hub.clock.now()))
     noted("imported", {"schedule": schedule.name, **done})
     return answer(200, done)
@@ -236,13 +231,11 @@ async def import_overrides(request: Request) -> Response:
 async def calendar(request: Request) -> Response:
     """`?weeks=8`, as iCalendar."""
     hub = hub_of(request)
+    schedule = schedule_of(hub.rules, request.path_params["name"])
+    weeks = number(request, "weeks", WEEKS, MOST_WEEKS) or WEEKS
+    found = await hub.store.read(lambda tx: shifts_ahead(tx, schedule, hub.clock.now(), weeks))
     try:
-        schedule = schedule_of(hub.rules, request.path_params["name"])
-        weeks = number(request, "weeks", WEEKS, MOST_WEEKS) or WEEKS
-        found = await hub.store.read(lambda tx: shifts_ahead(tx, schedule, hub.clock.now(), weeks))
         body = await asyncio.to_thread(calendars.export, schedule, found, emails_of(hub.rules.people.values()), hub.clock.now())
-    except (BadQuery, Unknown) as error:
-        return refused(error)
     except calendars.NoCalendars as error:
         return problem(501, str(error))
     return Response(body, 200, {"cache-control": "no-store"}, "text/calendar; charset=utf-8")
@@ -272,12 +265,6 @@ async def json_body(request: Request) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         raise ValueError("the body is not JSON") from None
-
-
-def refused(error: Exception) -> Response:
-    if isinstance(error, Unknown):
-        return problem(404 if error.word == "schedule" else 422, str(error))
-    return unread(error) if isinstance(error, NoBody) else problem(400, str(error))
 
 
 def noted(word: str, fields: Mapping[str, Any]) -> None:

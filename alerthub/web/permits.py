@@ -5,7 +5,6 @@ safe by itself: it acts by a fresh lease only.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import logging
 
@@ -16,6 +15,7 @@ from alerthub.domain.permit import signed
 from alerthub.domain.rules import PermitRule, Rules
 from alerthub.errors import Busy
 from alerthub.flow import permit
+from alerthub.hashing import hashed
 from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.gate import bearer
 
@@ -43,7 +43,7 @@ async def lease(request: Request) -> Response:
 def is_admitted(rules: Rules, rule: PermitRule | None, token: str) -> bool:
     """Whether the token is the one of this permit. About targets without a permit only those learn anything who have a token of
     some other one, or everybody where nobody needs any; the time that it takes tells nothing."""
-    digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+    digest = hashed(token)
     wanted = [one.token_sha256 for one in rules.permits.values()]
     fitting = sum(hmac.compare_digest(digest, one) for one in wanted)
     if rule is None:

@@ -3,23 +3,32 @@ the same, and not done again; with another body it is 422. What was refused may 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
 
 from starlette.requests import Request
 
+from alerthub.hashing import hashed
 from alerthub.store import repeats
-from alerthub.store.repeats import OtherBody, Said
+from alerthub.store.repeats import Said
 from alerthub.store.tx import Tx
 from alerthub.web.access import caller
-from alerthub.web.base import hub_of
+from alerthub.web.base import Refused, hub_of
 
 HEADER, LONGEST = "idempotency-key", 200
 OTHER = "this Idempotency-Key was used before, for something else; use a new one for every new request"
+T = TypeVar("T")
 
 
-class BadKey(ValueError):
+class BadKey(Refused):
     """It cannot be used; with what would be right."""
+
+
+class UsedKey(Refused):
+    """It was used before, for something else."""
+
+    status = 422
 
 
 def given_key(request: Request) -> str:
@@ -30,31 +39,31 @@ def given_key(request: Request) -> str:
     return given or ""
 
 
-def hashed(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def place_of(request: Request, key: str) -> str:
     """Of this caller, at this address."""
-    return f"api:once:{hashed(caller(request.scope).key, request.method, request.url.path.rstrip('/'), key)}"
+    parts = caller(request.scope).key, request.method, request.url.path.rstrip("/"), key
+    return "api:once:" + hashed("\n".join(parts))
 
 
 async def once(request: Request, body: bytes, unit: Callable[[Tx], Said]) -> tuple[Said, bool]:
-    """The status and the body of the answer, and whether it was done now. Raises BadKey, OtherBody."""
-    hub, key = hub_of(request), given_key(request)
-    if not key:
-        return await hub.store.write(unit), True
-    place, now = place_of(request, key), hub.clock.now()
-    asked = hashed(request.url.query, body.decode("utf-8", "surrogateescape"))
-    return await hub.store.write(lambda tx: repeats.once(tx, place, asked, now, unit))
+    """The status and the body of the answer, and whether it was done now. Raises BadKey, UsedKey."""
+    if not (key := given_key(request)):
+        return await hub_of(request).store.write(unit), True
+    text = body.decode("utf-8", "surrogateescape")
+    return await under(request, key, text, lambda tx, place, asked, now: repeats.once(tx, place, asked, now, unit))
 
 
 async def must_be_same(request: Request, body: str) -> None:
-    """Of what is kept in the room itself: only that the key is not used for something else. Raises BadKey, OtherBody."""
-    hub, key = hub_of(request), given_key(request)
-    if key:
-        place, now = place_of(request, key), hub.clock.now()
-        await hub.store.write(lambda tx: repeats.claim(tx, place, hashed(request.url.query, body), now))
+    """Of what is kept in the room itself: only that the key is not used for something else. Raises BadKey, UsedKey."""
+    if key := given_key(request):
+        await under(request, key, body, repeats.claim)
 
 
-__all__ = ["OTHER", "BadKey", "OtherBody", "must_be_same", "once"]
+async def under(request: Request, key: str, body: str, unit: Callable[[Tx, str, str, datetime], T]) -> T:
+    """What the unit makes of the place of this key, of what is asked with it, and of now."""
+    hub = hub_of(request)
+    known = place_of(request, key), hashed(f"{request.url.query}\n{body}"), hub.clock.now()
+    try:
+        return await hub.store.write(lambda tx: unit(tx, *known))
+    except repeats.OtherBody:
+        raise UsedKey(OTHER) from None

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from alerthub.channels.base import Forged, Inbound, Listener, Take, Unreadable
 from alerthub.web.base import hub_of, problem
-from alerthub.web.bodies import NoBody, read_body, unread
+from alerthub.web.bodies import read_body
 from alerthub.web.refusals import Refusals, refusals
 
 logger = logging.getLogger("alerthub.replies")
@@ -41,10 +41,7 @@ async def answered(request: Request, kind: str, rest: str) -> Response:
     ears = [listener for listener in hub.listeners if listener.kind == kind]
     if not ears:
         return problem(404, "answers of this kind are not heard; see global in the configuration")
-    try:
-        body = await read_body(request, BODY_LIMIT, min(BODY_SECONDS, hub.door.body_seconds), late=503)
-    except NoBody as error:
-        return unread(error)
+    body = await read_body(request, BODY_LIMIT, min(BODY_SECONDS, hub.door.body_seconds), late=503)
     inbound = Inbound(rest, dict(request.headers.items()), body, hub.clock.now())
     try:
         return await first_that_knows(ears, inbound, hub.hear)

@@ -17,7 +17,7 @@ from alerthub.flow import report as room
 from alerthub.store.reports import Report
 from alerthub.web.api import NUMBER, REFERENCE
 from alerthub.web.base import answer, hub_of, problem
-from alerthub.web.bodies import NoBody, read_body, unread
+from alerthub.web.bodies import read_body
 from alerthub.web.routing import route
 from alerthub.web.visitor import known
 
@@ -56,8 +56,6 @@ async def save(request: Request) -> Response:
         return problem(428, 'send If-Match with the ETag that the report had when you read it, such as "3"')
     try:
         text = text_of(await read_body(request, BODY, hub.door.body_seconds))
-    except NoBody as error:
-        return unread(error)
     except ValueError:
         return problem(400, 'send {"text": "the whole report as Markdown"}')
     kept = await hub.store.write(lambda tx: room.save(

@@ -24,10 +24,10 @@ from alerthub.store.repeats import Said
 from alerthub.store.tx import Tx
 from alerthub.web.access import caller
 from alerthub.web.answers import NAME_LIMIT
-from alerthub.web.api import NUMBER, BadQuery, choice, number
-from alerthub.web.base import answer, hub_of, problem
-from alerthub.web.bodies import NoBody, read_body, unread
-from alerthub.web.repeats import OTHER, BadKey, OtherBody, once
+from alerthub.web.api import NUMBER, choice, number
+from alerthub.web.base import Refused, answer, hub_of, problem
+from alerthub.web.bodies import read_body
+from alerthub.web.repeats import once
 from alerthub.web.tags import expected
 from alerthub.web.visitor import visitor_of
 
@@ -38,18 +38,17 @@ FIELDS = {"matchers", "ends_at", "duration", "comment", "created_by"}
 EXAMPLE = 'send {"matchers": ["alertname=\\"DiskFull\\""], "duration": "4h", "comment": "why"}'
 
 
-class Changed(Exception):
+class Changed(Refused):
     """It is not any more what the caller has seen."""
+
+    status = 412
 
 
 async def list_silences(request: Request) -> Response:
     """Newest first. `state`: active (unless said otherwise), expired, all."""
     hub = hub_of(request)
-    try:
-        limit, before = number(request, "limit", LIMIT, MOST) or LIMIT, number(request, "before", None, 2**62)
-        state = choice(request, "state", STATES) or "active"
-    except BadQuery as error:
-        return problem(400, str(error))
+    limit, before = number(request, "limit", LIMIT, MOST) or LIMIT, number(request, "before", None, 2**62)
+    state = choice(request, "state", STATES) or "active"
     return answer(200, await hub.store.read(lambda tx: silences.page(tx, state, hub.clock.now(), limit, before)))
 
 
@@ -57,11 +56,9 @@ async def add_silence(request: Request) -> Response:
     """201 with the silence, after COMMIT. 400 says what is wrong with it."""
     hub = hub_of(request)
     now = hub.clock.now()
+    body = await read_body(request, BODY, hub.door.body_seconds)
     try:
-        body = await read_body(request, BODY, hub.door.body_seconds)
         asked = await asyncio.to_thread(read_asked, body, request, now)     # patterns may take their time
-    except NoBody as error:
-        return unread(error)
     except BadPayload as error:
         return problem(400, f"{error.reason}; {EXAMPLE}")
     except ValueError as error:
@@ -71,12 +68,7 @@ async def add_silence(request: Request) -> Response:
         made = silencing.create(tx, hub.rules, asked.silence, asked.by, now)
         return 201, silences.view_of(tx, made.number, now) or {}
 
-    try:
-        (status, made), _ = await once(request, body, unit)
-    except BadKey as error:
-        return problem(400, str(error))
-    except OtherBody:
-        return problem(422, OTHER)
+    (status, made), _ = await once(request, body, unit)
     hub.nudge()
     return answer(status, made)
 
@@ -93,14 +85,11 @@ async def expire_silence(request: Request) -> Response:
     def unit(tx: Tx) -> dict[str, Any] | None:
         before = silences.find(tx, which)       # locked
         if before is not None and wanted and before.ends_at.isoformat() not in wanted:
-            raise Changed
+            raise Changed(f"silence {which} has changed since you looked at it. Look again, and decide anew.")
         silencing.expire(tx, hub.rules, which, by, now)
         return silences.view_of(tx, which, now)
 
-    try:
-        found = await hub.store.write(unit) if which else None
-    except Changed:
-        return problem(412, f"silence {which} has changed since you looked at it. Look again, and decide anew.")
+    found = await hub.store.write(unit) if which else None
     hub.nudge()
     if found is None:
         return problem(404, f"there is no silence {reference[:40]!r}")

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from alerthub.clock import SystemClock
 from alerthub.domain.access import Kind
+from alerthub.hashing import hashed
 from alerthub.store import accounts, logins, schema, sessions
 from alerthub.store.database import Store
 from alerthub.store.tx import Tx
@@ -64,14 +65,14 @@ def test_a_session_that_is_not_used_ends_to_the_microsecond(store: Store, after:
 @pytest.mark.parametrize(("after", "is_there"), [(WEEK - MOMENT, True), (WEEK, False)])
 def test_a_session_ends_after_its_time_to_the_microsecond(store: Store, after: timedelta, is_there: bool) -> None:
     secret = session(store)
-    key = accounts.hashed(secret)
+    key = hashed(secret)
     store.write_now(lambda tx: sessions.seen(tx, key, START + WEEK - SECOND))
     assert (found(store, secret, after) is not None) is is_there
 
 
 def test_one_s_own_sessions_end_and_no_other(store: Store) -> None:
     mine, also, other = session(store), session(store), session(store, "mehmet")
-    key = accounts.hashed(mine)
+    key = hashed(mine)
     assert store.write_now(lambda tx: sessions.end_one(tx, "mehmet", key)) is False
     assert store.write_now(lambda tx: sessions.end_all(tx, "ayse", key)) == 1
     assert [found(store, secret) is not None for secret in (mine, also, other)] == [True, False, True]

@@ -17,7 +17,7 @@ from alerthub.domain.rules import ActionRule, Direction, EscalationPolicy, Polic
 from alerthub.errors import Failure, SendFailed
 from alerthub.flow import audit, escalate, flapping, prune, silencing, watch
 from alerthub.store import alerts as alert_store
-from alerthub.store import changes, details, lanes, reading, runs, search, searching
+from alerthub.store import changes, details, lanes, reading, runs, search, searching, usage
 from alerthub.store.columns import metadata
 from alerthub.store.database import Store
 from alerthub.store.schema import incidents, silences, votes
@@ -152,7 +152,7 @@ def look_closely(tx: Tx) -> None:
     details.one_lane(tx, 17)
     details.one_delivery(tx, 17)
     for before_run in ("", incident):
-        details.runs_page(tx, 50, before_run, "awaiting_approval", "")
+        usage.page(tx, 50, before_run, "awaiting_approval")
 
 
 def unexpected(plans: Plans) -> list[str]:

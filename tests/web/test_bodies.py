@@ -10,7 +10,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from alerthub.web.bodies import NoBody, TooLarge, read_body, unread
+from alerthub.web.base import refusal
+from alerthub.web.bodies import NoBody, TooLarge, read_body
 from alerthub.web.refusals import Refusals, refusals
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +62,7 @@ async def test_a_sender_that_goes_away_is_no_trouble() -> None:
 
 
 async def test_after_a_body_that_was_not_read_the_connection_is_closed() -> None:
-    answer = unread(TooLarge(6))
+    answer = refusal(TooLarge(6))
     assert (answer.status_code, answer.headers["connection"]) == (413, "close")
     assert json.loads(bytes(answer.body))["detail"] == "the body is larger than 6 bytes"
 

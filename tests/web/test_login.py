@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from alerthub.errors import Busy
+from alerthub.hashing import hashed
 from alerthub.store import accounts, logins, sessions
-from alerthub.store.accounts import hashed
 from alerthub.web.gate import BEFORE, SESSION
 from tests.kit.clock import FakeClock
 from tests.kit.hub import PLAIN, RunningHub, running_hub

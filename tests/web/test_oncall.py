@@ -16,7 +16,7 @@ from alerthub.app import Hub
 from alerthub.config.oncall import schedules_of
 from alerthub.domain.person import Person
 from alerthub.web import oncall
-from alerthub.web.app import route
+from alerthub.web.app import guarded, route
 from alerthub.web.oncall import Unknown, known, moment
 from tests.kit.clock import FakeClock
 from tests.kit.hub import HERE, PLAIN, running_hub
@@ -49,11 +49,12 @@ def with_people(hub: Hub) -> Hub:
 def application(hub: Hub) -> Starlette:
     """The endpoints of this room alone, without the door in front of them."""
     app = Starlette(routes=[
-        *route("/api/v1/oncall", oncall.now), *route("/api/v1/schedules/{name}/overrides", oncall.list_overrides),
-        *route("/api/v1/schedules/{name}/overrides", oncall.add_override, "POST"),
-        *route("/api/v1/schedules/{name}/imported", oncall.import_overrides, "PUT"),
-        *route("/api/v1/schedules/{name}/calendar.ics", oncall.calendar),
-        *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE")])
+        *route("/api/v1/oncall", guarded(oncall.now)),
+        *route("/api/v1/schedules/{name}/overrides", guarded(oncall.list_overrides)),
+        *route("/api/v1/schedules/{name}/overrides", guarded(oncall.add_override), "POST"),
+        *route("/api/v1/schedules/{name}/imported", guarded(oncall.import_overrides), "PUT"),
+        *route("/api/v1/schedules/{name}/calendar.ics", guarded(oncall.calendar)),
+        *route("/api/v1/overrides/{id}", guarded(oncall.remove_override), "DELETE")])
     app.state.hub = hub
     return app
 

@@ -18,7 +18,7 @@ from alerthub.channels.base import Forged, Inbound, Reply, Take, Unreadable
 from alerthub.channels.pagerduty_answers import PagerDutyAnswers
 from alerthub.domain.command import Answer, Ask, Outcome
 from alerthub.web import replies
-from alerthub.web.app import refused, route
+from alerthub.web.app import guarded, refused, route
 from alerthub.web.base import Door
 from tests.kit.clock import FakeClock
 from tests.kit.messages import message
@@ -55,8 +55,9 @@ class ScriptedHub:
 
 
 def app(hub: ScriptedHub) -> Starlette:
-    made = Starlette(routes=[*route("/replies/slack/command", replies.receive_command, "POST"),
-                             *route("/replies/{kind}", replies.receive, "POST")], exception_handlers={HTTPException: refused})
+    made = Starlette(routes=[*route("/replies/slack/command", guarded(replies.receive_command), "POST"),
+                             *route("/replies/{kind}", guarded(replies.receive), "POST")],
+                     exception_handlers={HTTPException: refused})
     made.router.redirect_slashes = False
     made.state.hub = hub
     return made

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from alerthub.domain.access import FREE_BY_NAME, weakness
 from alerthub.domain.person import Right
 from alerthub.flow import access
+from alerthub.hashing import hashed
 from alerthub.settings import parse_duration
 from alerthub.store import accounts, logins, sessions
-from alerthub.store.accounts import hashed
 from alerthub.store.tx import Tx
 from alerthub.web.base import hub_of, problem
 from alerthub.web.entering import Wrong, guess, refused

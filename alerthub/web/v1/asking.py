@@ -65,8 +65,5 @@ async def shown(request: Request, what: str, name: str, read: Read, mark: Mark |
 
 async def listed(request: Request, query: Callable[[Tx, int, int | None], dict[str, Any]]) -> Response:
     """A page by `limit` and `before`, both checked. 400 says what is wrong."""
-    try:
-        limit, before = limit_of(request), number(request, "before", None, 2**62)
-    except BadQuery as error:
-        return problem(400, str(error))
+    limit, before = limit_of(request), number(request, "before", None, 2**62)
     return answer(200, await hub_of(request).store.read(lambda tx: query(tx, limit, before)))

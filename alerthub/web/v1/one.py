@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.store import alerts as alert_store
-from alerthub.store import details, heartbeats, latches, silences
+from alerthub.store import details, heartbeats, latches, silences, usage
 from alerthub.store.tx import Tx
 from alerthub.web import heartbeats as heartbeats_room
 from alerthub.web.actions import latch_view
-from alerthub.web.api import REFERENCE, YES, YES_OR_NO, BadQuery, choice, number, run_view
+from alerthub.web.api import REFERENCE, YES, YES_OR_NO, choice, number, run_view
 from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.routing import route
 from alerthub.web.tags import mark_of_silence
@@ -24,10 +24,7 @@ Page = Callable[[Tx, str, int, int | None], dict[str, Any]]
 
 async def list_lanes(request: Request) -> Response:
     """Who is told of which incident, newest first; `dead=1`: only those that wait for a replay."""
-    try:
-        only_dead = choice(request, "dead", YES_OR_NO) in YES
-    except BadQuery as error:
-        return problem(400, str(error))
+    only_dead = choice(request, "dead", YES_OR_NO) in YES
     return await listed(request, lambda tx, limit, before: details.list_lanes(tx, limit, before, only_dead=only_dead))
 
 
@@ -43,7 +40,7 @@ async def one_run(request: Request) -> Response:
     reference = request.path_params["run"]
 
     def read(tx: Tx) -> dict[str, Any] | None:
-        found = details.one_run(tx, reference) if REFERENCE.fullmatch(reference) else None
+        found = usage.find(tx, reference) if REFERENCE.fullmatch(reference) else None
         return run_view(found) if found else None
 
     return await shown(request, "run", "run", read, lambda view: f"{view['state']}-{view['attempt']}")
@@ -81,10 +78,7 @@ def of_incident(page: Page, cursor: str = "before") -> Callable[[Request], Any]:
 
     async def show(request: Request) -> Response:
         reference = request.path_params["reference"]
-        try:
-            limit, start = limit_of(request), number(request, cursor, None, 2**62)
-        except BadQuery as error:
-            return problem(400, str(error))
+        limit, start = limit_of(request), number(request, cursor, None, 2**62)
 
         def read(tx: Tx) -> dict[str, Any] | None:
             incident = alert_store.id_of(tx, reference) if REFERENCE.fullmatch(reference) else ""

@@ -21,8 +21,8 @@ from alerthub.store import overrides as override_store
 from alerthub.store import silences
 from alerthub.store.tx import Tx
 from alerthub.web.api import BadQuery
-from alerthub.web.base import answer, hub_of, problem
-from alerthub.web.oncall import Unknown, override_view, refused, schedule_of
+from alerthub.web.base import answer, hub_of
+from alerthub.web.oncall import override_view, schedule_of
 from alerthub.web.routing import route
 from alerthub.web.v1.asking import limit_of, page_of, time_of, word
 
@@ -36,10 +36,7 @@ MOST_LABELS, LONGEST_LABELS = 64, 8_000
 async def try_routes(request: Request) -> Response:
     """`?label=NAME=VALUE`, once for each; `at`: as if it were then."""
     hub = hub_of(request)
-    try:
-        labels, at = labels_of(request.query_params.getlist("label")), time_of(request, "at", "UTC") or hub.clock.now()
-    except BadQuery as error:
-        return problem(400, str(error))
+    labels, at = labels_of(request.query_params.getlist("label")), time_of(request, "at", "UTC") or hub.clock.now()
     return answer(200, await hub.store.read(lambda tx: told(tx, hub.rules, labels, at)))
 
 
@@ -116,10 +113,7 @@ def call_view(step: PolicyStep, rules: Rules, calls: OnCall) -> dict[str, Any]:
 
 async def list_policies(request: Request) -> Response:
     hub = hub_of(request)
-    try:
-        limit, after = limit_of(request), word(request, "after")
-    except BadQuery as error:
-        return problem(400, str(error))
+    limit, after = limit_of(request), word(request, "after")
 
     def read(tx: Tx) -> list[dict[str, Any]]:
         calls = OnCall(tx, hub.rules, hub.clock.now())
@@ -133,14 +127,11 @@ async def list_policies(request: Request) -> Response:
 async def calendar(request: Request) -> Response:
     """`?from=TIME&until=TIME`: a week from now unless said otherwise, at most a year."""
     hub = hub_of(request)
-    try:
-        schedule = schedule_of(hub.rules, request.path_params["name"])
-        start = time_of(request, "from", schedule.time_zone) or hub.clock.now()
-        end = time_of(request, "until", schedule.time_zone) or start + WEEK
-        if not timedelta(0) < end - start <= LONGEST_SPAN:
-            raise BadQuery("until must be after from, and at most 366 days")
-    except (BadQuery, Unknown) as error:
-        return refused(error)
+    schedule = schedule_of(hub.rules, request.path_params["name"])
+    start = time_of(request, "from", schedule.time_zone) or hub.clock.now()
+    end = time_of(request, "until", schedule.time_zone) or start + WEEK
+    if not timedelta(0) < end - start <= LONGEST_SPAN:
+        raise BadQuery("until must be after from, and at most 366 days")
     return answer(200, await hub.store.read(lambda tx: span_view(tx, schedule, start, end)))
 
 

@@ -10,7 +10,7 @@ from alerthub.store.repeats import Said
 from alerthub.store.tx import Tx
 from alerthub.web.api import NUMBER
 from alerthub.web.base import answer, hub_of, problem
-from alerthub.web.repeats import BadKey, once
+from alerthub.web.repeats import once
 
 
 async def replay(request: Request) -> Response:
@@ -23,9 +23,6 @@ async def replay(request: Request) -> Response:
         count = 0 if reference and lane is None else lanes.replay(tx, hub.clock.now(), lane)
         return (404 if reference and not count else 200), {"replayed": count}
 
-    try:
-        (status, done), _ = await once(request, b"", unit)
-    except BadKey as error:
-        return problem(400, str(error))
+    (status, done), _ = await once(request, b"", unit)
     hub.nudge()
     return answer(200, done) if status == 200 else problem(404, f"lane {str(reference)[:40]!r} holds no dead letter")
