@@ -5,6 +5,8 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# The tests start hundreds of hubs, and each would be compiled anew.
+unexport PYTHONDONTWRITEBYTECODE
 FAST_PLACES := tests/unit tests/sources tests/channels tests/store tests/guard
 FAST := not slow and not postgres and not alertmanager and not prefect and not mlflow
 
