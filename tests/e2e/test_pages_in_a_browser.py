@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from alerthub.cli import GRACE_SECONDS
 from tests.kit.binaries import LOCAL
-from tests.kit.browser import DESKTOP, PHONE, chromium, is_wider_than_its_window, visit
+from tests.kit.browser import DESKTOP, PHONE, is_wider_than_its_window, visit
 from tests.kit.hub import PLAIN
 from tests.kit.hub_process import HubProcess
 from tests.kit.webhooks import alert, webhook
@@ -24,12 +24,6 @@ SIZES = [pytest.param(DESKTOP, id="desktop"), pytest.param(PHONE, id="phone")]
 RUNS = ["<script>window.pwned=1</script>", "\"><img src=x onerror=window.pwned=1>", "</title><svg/onload=window.pwned=1>",
         "'-window.pwned=1-'", "<iframe srcdoc='<script>parent.pwned=1</script>'>", "javascript:window.pwned=1",
         "</script><script>window.pwned=1</script>", "{{window.pwned=1}}", "<details open ontoggle=window.pwned=1>"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

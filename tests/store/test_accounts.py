@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
-from alerthub.clock import SystemClock
 from alerthub.domain.access import Kind
 from alerthub.hashing import hashed
 from alerthub.store import accounts, logins, schema, sessions
@@ -153,14 +151,6 @@ def test_what_happened_at_the_door_is_kept_whatever_it_is_called(store: Store) -
     assert (event["kind"], event["account"], len(event["by"])) == ("login", "a b?", logins.DETAIL)
     store.write_now(lambda tx: logins.forget_events(tx, START + MOMENT, 10))
     assert store.read_now(lambda tx: logins.page(tx)) == []
-
-
-@pytest.fixture
-def replicas(postgres: str) -> Iterator[list[Store]]:
-    opened = [Store(postgres, SystemClock().new_id) for _ in range(3)]
-    yield opened
-    for store in opened:
-        store.close()
 
 
 @pytest.mark.postgres

@@ -24,6 +24,13 @@ OVERRIDES = "/api/v1/schedules/primary/overrides"
 OTHER = "was used before, for something else"
 
 
+@pytest.fixture(scope="module")
+async def still() -> AsyncIterator[RunningHub]:
+    """Which refuses everything."""
+    async with lived_hub(FakeClock()) as hub:
+        yield hub
+
+
 @pytest.fixture
 async def lived(clock: FakeClock) -> AsyncIterator[RunningHub]:
     async with lived_hub(clock) as hub:
@@ -90,8 +97,8 @@ async def test_what_was_refused_may_be_asked_again_with_the_same_key(lived: Runn
     ("/api/v1/freezes", {"why": "x"}), ("/api/v1/deliveries/replay", None), ("/api/v1/audit/verify", None),
     ("/api/v1/tokens", {"service": "bot"}), ("/api/v1/accounts", {"name": "pia", "role": "viewer"}),
 ])
-async def test_a_key_that_is_none_is_refused(lived: RunningHub, path: str, body: Any, key: str) -> None:
-    assert "1 to 200 characters" in problem_of(await post(lived, path, key, body), 400)
+async def test_a_key_that_is_none_is_refused(still: RunningHub, path: str, body: Any, key: str) -> None:
+    assert "1 to 200 characters" in problem_of(await post(still, path, key, body), 400)
 
 
 async def test_what_was_not_stored_is_not_kept(lived: RunningHub) -> None:

@@ -19,6 +19,13 @@ pytestmark = pytest.mark.anyio
 ACKNOWLEDGE = "/api/v1/incidents/2/acknowledge"
 
 
+@pytest.fixture(scope="module")
+async def still() -> AsyncIterator[RunningHub]:
+    """Of this one the tests ask, and change nothing."""
+    async with lived_hub(FakeClock()) as hub:
+        yield hub
+
+
 @pytest.fixture
 async def lived(clock: FakeClock) -> AsyncIterator[RunningHub]:
     async with lived_hub(clock) as hub:
@@ -43,14 +50,14 @@ async def ask(hub: RunningHub, path: str, match: str, who: str = "", **more: Any
 
 
 @pytest.mark.parametrize("path", ["/api/v1/incidents/2", "/api/v1/silences/1", "/api/v1/latches/agent-btc", "run"])
-async def test_what_has_not_changed_is_not_sent_again(lived: RunningHub, path: str) -> None:
-    path = await run_path(lived) if path == "run" else path
-    known = await tag(lived, path)
+async def test_what_has_not_changed_is_not_sent_again(still: RunningHub, path: str) -> None:
+    path = await run_path(still) if path == "run" else path
+    known = await tag(still, path)
     for wanted in (known, f'"x", {known}', f"W/{known}", "*"):
-        answer = await lived.get(path, headers={"if-none-match": wanted})
+        answer = await still.get(path, headers={"if-none-match": wanted})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", known)
-    assert (await lived.get(path, headers={"if-none-match": '"x"'})).status_code == 200
-    assert await tag(lived, path) == known
+    assert (await still.get(path, headers={"if-none-match": '"x"'})).status_code == 200
+    assert await tag(still, path) == known
 
 
 async def test_a_change_changes_the_tag(lived: RunningHub) -> None:
@@ -79,8 +86,9 @@ async def test_who_has_seen_it_as_it_is_is_heard(lived: RunningHub) -> None:
 
 
 @pytest.mark.parametrize("match", ["", "x", '""', '"x"', 'W/"1.x"', '"0.0"', "5"])
-async def test_a_tag_that_never_was_matches_nothing(lived: RunningHub, match: str) -> None:
-    assert problem_of(await ask(lived, ACKNOWLEDGE, match), 412)
+async def test_a_tag_that_never_was_matches_nothing(still: RunningHub, match: str) -> None:
+    assert problem_of(await ask(still, ACKNOWLEDGE, match), 412)
+    assert (await still.json("/api/v1/incidents/2"))["status"] == "triggered"
 
 
 async def test_a_message_that_was_sent_meanwhile_keeps_nobody_from_answering(hub: RunningHub, clock: FakeClock) -> None:
