@@ -102,6 +102,19 @@ def test_nobody_need_scroll_sideways(browser: Browser, hub: HubProcess, size: di
             assert not is_wider_than_its_window(page), path
 
 
+def test_rows_that_are_not_seen_yet_take_the_room_that_they_will(browser: Browser, hub: HubProcess) -> None:
+    """They are laid out when they come into sight. A row that knew its size badly would move those below it."""
+    assert hub.post(webhook(*[alert(f"Row{number}", team="rows", host="h" * number) for number in range(50)])) == 200
+    with visit(browser, hub.url) as page:
+        page.goto("/?team=rows")
+        height = page.evaluate("document.documentElement.scrollHeight")
+        heights = {page.locator("ol.incidents li").nth(number).bounding_box()["height"] for number in (0, 20, 49)}   # type: ignore[index]
+        page.locator("ol.incidents li").last.scroll_into_view_if_needed()
+        expect(page.locator("ol.incidents li").last).to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollHeight") == height
+        assert len(heights) == 1
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_ten_places_fit_into_the_header(browser: Browser, hub: HubProcess, size: dict[str, int]) -> None:
     with visit(browser, hub.url, size=size) as page:
