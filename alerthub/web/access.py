@@ -33,7 +33,7 @@ FOR_ADMINS = ("/api/v1/reload", "/api/v1/people/", "/api/v1/accounts", "/people"
 OWN = ("/logout", "/account")                   # what everybody may do about themselves
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
-CONTENT = "default-src 'none'; {}style-src {}; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+CONTENT = "default-src 'none'; {}style-src 'self' {}; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 SCRIPTS = "script-src 'self'; connect-src 'self'; "      # of the hub's own, and only where people have come in
 SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
                     (b"cross-origin-opener-policy", b"same-origin"), (b"x-frame-options", b"DENY")]
