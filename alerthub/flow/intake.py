@@ -262,8 +262,9 @@ class Folding:
         alert_store.save_alerts(self.tx, [self.states[which] for which in sorted(self.states)], sorted(self.retired))
         self.taken.runs = runs.propose(self.tx, rows)
         event_store.append(self.tx, self.taken.events)
-        lanes.ensure(self.tx, list(self.openings.values()))
-        lanes.mark(self.tx, [(incident.id, incident.seq) for incident in changed], self.now)
+        begun = {event.incident_id: self.incidents[event.incident_id].seq for event in self.taken.events if event.seq == 1}
+        lanes.ensure(self.tx, [replace(opening, seq=begun.get(opening.incident_id, 0)) for opening in self.openings.values()])
+        lanes.mark(self.tx, [(incident.id, incident.seq) for incident in changed if incident.id not in begun], self.now)
         timers.arm(self.tx, [
             {"incident_id": incident_id, "kind": timers.ESCALATION, "name": policy, "due_at": self.now,
              "episode": self.incidents[incident_id].episode} for incident_id, policy in sorted(self.policies)])
