@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from alerthub.domain.person import Account, Right
 from alerthub.errors import Busy
 from alerthub.web.base import Door, HubView, problem
+from alerthub.web.denials import Denials
 from alerthub.web.forms import is_mark
 from alerthub.web.gate import Gate, is_https
 from alerthub.web.pages.render import render
@@ -50,6 +51,7 @@ class Access:
 
     def __init__(self, app: ASGIApp, hub: HubView, gate: Gate | None = None) -> None:
         self.app, self.hub, self.gate = app, hub, gate or Gate(hub)
+        self.denials = Denials(hub)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith("/hooks/"):
@@ -62,12 +64,18 @@ class Access:
             refused = problem(503, f"{error}; try again", {"retry-after": "1"})
         more = [*SECURITY_HEADERS, POLICIES[is_inside], *(ONLY_HTTPS if is_https(self.hub.door) else ())]
 
+        status = 0
+
         async def with_headers(message: dict[str, object]) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]  # type: ignore[assignment]
                 message = {**message, "headers": [*message.get("headers", []), *more]}  # type: ignore[misc]
             await send(message)
 
         await (refused or self.app)(scope, receive, with_headers)  # type: ignore[arg-type]
+        if is_inside:
+            await self.denials.keep(scope, status)
 
     async def admit(self, scope: Scope, headers: Headers, *, is_inside: bool) -> Response | None:
         """The answer to what may not enter; None for what may: then who it is is in the scope. Raises Busy."""
@@ -86,10 +94,10 @@ class Access:
             visitor = await self.gate.local()
         if visitor is None:
             return None
+        if is_inside and (refused := forged(visitor, headers, method, path)):
+            return refused
         scope[VISITOR] = visitor
-        if not is_inside:
-            return None
-        return forged(visitor, headers, method, path) or not_allowed(visitor, method, path)
+        return not_allowed(visitor, method, path) if is_inside else None
 
 
 def misdirected(door: Door, headers: Headers, method: str) -> Response | None:
