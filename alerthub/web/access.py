@@ -11,6 +11,7 @@ from collections.abc import Collection
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,6 +21,7 @@ from alerthub.web.base import Door, HubView, problem
 from alerthub.web.denials import Denials
 from alerthub.web.forms import is_mark
 from alerthub.web.gate import Gate, is_https
+from alerthub.web.pages.pressing import may_not
 from alerthub.web.pages.render import render
 from alerthub.web.styles import DIGESTS
 from alerthub.web.visitor import VISITOR, Visitor
@@ -97,7 +99,8 @@ class Access:
         if is_inside and (refused := forged(visitor, headers, method, path)):
             return refused
         scope[VISITOR] = visitor
-        return not_allowed(visitor, method, path) if is_inside else None
+        reason = not_allowed(visitor, method, path) if is_inside else ""
+        return may_not(Request(scope), 403, reason) if reason else None
 
 
 def misdirected(door: Door, headers: Headers, method: str) -> Response | None:
@@ -160,19 +163,20 @@ def needed(method: str, path: str, name: str) -> tuple[Right, ...]:
     return (Right.respond,) if path.startswith("/api/") else (Right.respond, Right.approve, Right.administer)
 
 
-def not_allowed(visitor: Visitor, method: str, path: str) -> Response | None:
-    """What they may not do at all. A service has nobody's rights: it needs the one to respond, wherever a room decides later."""
+def not_allowed(visitor: Visitor, method: str, path: str) -> str:
+    """Why they may not do that at all; empty when they may. A service has nobody's rights: it needs the one to respond, wherever a
+    room decides later."""
     if visitor.scope is not None and method not in ("GET", "HEAD") and path.startswith(OWN):
-        return problem(403, f"{visitor.name}: an account is changed by who has logged in, not with a token")
+        return f"{visitor.name}: an account is changed by who has logged in, not with a token"
     rights = needed(method, path, visitor.person.name if visitor.person is not None else "")   # a service may be called anything
     if visitor.account.kind == "service" and method not in ("GET", "HEAD"):
         rights = tuple(right for right in rights if right is not Right.view)
     if any(visitor.may(right) for right in rights) or visitor.account.kind in ("api", "local"):
-        return None
+        return ""
     nobody = "a service" if visitor.account.kind == "service" else "nobody here"
     what = f"{visitor.person.role} here" if visitor.person is not None else nobody
     only = f", with a token for {' and '.join(sorted(visitor.scope))} only," if visitor.scope is not None else ""
-    return problem(403, f"{visitor.name} is {what}{only} and may not do that; it needs the right to {rights[0].value}")
+    return f"{visitor.name} is {what}{only} and may not do that; it needs the right to {rights[0].value}"
 
 
 def name_of(host: str) -> str:

@@ -42,6 +42,7 @@ from alerthub.web.base import INSTANCE, LONGEST_INSTANCE, HubView, Refused, hub_
 from alerthub.web.gate import Gate
 from alerthub.web.openapi import unknown_parameter
 from alerthub.web.pages import routes as pages
+from alerthub.web.pages.pressing import may_not
 from alerthub.web.routing import Endpoint, route
 from alerthub.web.v1 import incidents, sending
 
@@ -57,7 +58,7 @@ def guarded(endpoint: Endpoint) -> Endpoint:
         except Refused as error:
             return refusal(error)
         except NotGranted as error:
-            return problem(error.status, str(error))
+            return may_not(request, error.status, str(error))
         except Busy as error:
             return problem(503, f"{error}; try again", {"retry-after": "1"})
         except HTTPException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.kit.alerts import batch, firing
 from tests.kit.clock import FakeClock
 from tests.kit.hub import RunningHub, running_hub
 from tests.kit.pages import read
-from tests.kit.visitors import PASSWORD, cheap, member
+from tests.kit.visitors import PASSWORD, cheap, code_for, member
 from tests.web.test_tokens import OWN, SHARED, WITH_TOKENS, call, made
 
 pytestmark = pytest.mark.anyio
@@ -108,3 +109,38 @@ async def test_a_database_that_is_away_changes_no_refusal(hub: RunningHub, caplo
         answer = await browser.client.post("/api/v1/silences", headers={"sec-fetch-site": "same-origin"})
     assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
     assert [record.event for record in caplog.records] == ["access.denied", "access.denied_not_kept"]  # type: ignore[attr-defined]
+
+
+# -- in a browser
+
+@pytest.mark.parametrize(("path", "back"), [
+    ("/incidents/1/acknowledge", "/incidents/1"), ("/silences", "/silences"), ("/oncall/overrides/7/remove", "/oncall"),
+    ("/people/disable", "/"), ("/people", "/"), ("/made/up", "/"),
+])
+async def test_a_form_that_somebody_may_not_send_is_answered_by_a_page(hub: RunningHub, path: str, back: str) -> None:
+    answer = await (await member(hub, "mehmet")).client.post(path, data={"csrf": "x"})
+    assert (answer.status_code, answer.headers["content-type"]) == (403, "text/html; charset=utf-8")
+    text = read(answer.text).text
+    assert "Nothing was done: mehmet is viewer here and may not do that; it needs the right to" in text
+    assert f'<a class="button" href="{back}">Back</a>' in answer.text
+
+
+async def test_a_right_that_was_taken_away_while_the_page_was_open_is_said_on_a_page(hub: RunningHub) -> None:
+    browser = await member(hub, "selin", "responder")
+    fields = {"csrf": browser_mark((await browser.get("/incidents/1")).text), "key": "k"}
+    await code_for(hub, "selin", "viewer")
+    answer = await browser.client.post("/incidents/1/acknowledge", data=fields)
+    assert (answer.status_code, answer.headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert (await call(hub, "GET", "incidents/1", OWN)).json()["status"] == "triggered"
+
+
+async def test_a_program_and_the_api_are_told_as_before(hub: RunningHub) -> None:
+    browser = await member(hub, "mehmet")
+    for path, headers in (("/silences", {"accept": "*/*"}), ("/api/v1/silences", {"sec-fetch-site": "same-origin"}),
+                          ("/api/v1/accounts", {"sec-fetch-site": "same-origin"})):
+        answer = await browser.client.post(path, headers=headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
+
+
+def browser_mark(page: str) -> str:
+    return re.findall(r'name="csrf" value="([0-9a-f]+)"', page)[0]
