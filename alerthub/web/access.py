@@ -164,8 +164,8 @@ def needed(method: str, path: str, name: str) -> tuple[Right, ...]:
 
 
 def not_allowed(visitor: Visitor, method: str, path: str) -> str:
-    """Why they may not do that at all; empty when they may. A service has nobody's rights: it needs the one to respond, wherever a
-    room decides later."""
+    """Why they may not do that at all; empty when they may. A service has nobody's rights: it needs the one to respond, wherever
+    a room decides later."""
     if visitor.scope is not None and method not in ("GET", "HEAD") and path.startswith(OWN):
         return f"{visitor.name}: an account is changed by who has logged in, not with a token"
     rights = needed(method, path, visitor.person.name if visitor.person is not None else "")   # a service may be called anything
