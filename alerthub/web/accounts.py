@@ -85,7 +85,9 @@ async def asked(request: Request, known_fields: set[str], room: Room) -> Respons
         only_now.update(told)
         return 200, {**dict.fromkeys(told), **kept}
 
-    (status, body), _ = await once(request, json.dumps(fields, sort_keys=True).encode(), unit)
+    (status, body), is_new = await once(request, json.dumps(fields, sort_keys=True).encode(), unit)
+    if not is_new:      # it was made in a transaction that came to nothing, since the same was asked elsewhere at once
+        only_now.clear()
     return answer(201 if only_now else status, {**body, **only_now})
 
 

@@ -100,7 +100,7 @@ ROUTES = [
     *route("/api/v1/schedules/{name}/overrides", oncall.add_override, "POST"),
     *route("/api/v1/schedules/{name}/imported", oncall.import_overrides, "PUT"),
     *route("/api/v1/schedules/{name}/calendar.ics", oncall.calendar),
-    *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
+    *route("/api/v1/overrides/{id}", oncall.one_override), *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
     *v1.ROUTES, *openapi.ROUTES, *reports.ROUTES, *analytics.ROUTES, *audit.ROUTES, *export.ROUTES, *configuration.ROUTES,

@@ -11,7 +11,7 @@ import pytest
 from tests.kit.alerts import batch, firing
 from tests.kit.clock import FakeClock
 from tests.kit.hub import RunningHub, running_hub
-from tests.kit.lived_api import TOKENS, lived_hub
+from tests.kit.lived_api import CONFIG, TOKENS, lived_hub
 from tests.kit.stores import database
 from tests.web.test_api import problem_of
 
@@ -141,3 +141,31 @@ async def test_an_account_is_disabled_only_as_it_was_seen(kind: str, tmp_path: A
             assert (await ask(hub, f"{path}/enable", await tag(hub, path))).status_code == 200
             assert (await hub.get(path, headers={"if-none-match": seen})).status_code == 304
             assert (await ask(hub, f"{path}x/disable", seen)).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_an_override_is_taken_back_only_as_it_was_seen(kind: str, tmp_path: Any, clock: FakeClock) -> None:
+    with database(kind, tmp_path) as url:
+        async with running_hub(CONFIG, database=url, clock=clock) as hub:
+            fields = {"person": "emre", "starts_at": "2026-11-23T09:00", "ends_at": "2027-11-23T18:00"}
+            made = (await hub.client.post("/api/v1/schedules/primary/overrides", json=fields)).json()
+            path = f"/api/v1/overrides/{made['id']}"
+            assert await hub.json(path) == made
+            seen = await tag(hub, path)
+            assert (await hub.get(path, headers={"if-none-match": seen})).status_code == 304
+            answer = await hub.client.delete(path, headers={"if-match": '"x.y"'})
+            assert "now it is emre on primary from 2026-11-23T" in problem_of(answer, 412)
+            assert answer.headers["etag"] == seen
+            assert (await hub.client.delete(path, headers={"if-match": seen})).json() == {"removed": made["id"]}
+            assert problem_of(await hub.client.delete(path, headers={"if-match": seen}), 404)
+            assert problem_of(await hub.get(path), 404)
+
+
+async def test_a_number_that_another_override_has_got_since_is_not_the_same(lived: RunningHub) -> None:
+    path, listed = "/api/v1/overrides/1", "/api/v1/schedules/primary/overrides"
+    seen = await tag(lived, path)
+    assert (await lived.client.delete(path)).is_success
+    fields = {"person": "ayse", "starts_at": "2026-11-23T09:00", "ends_at": "2027-11-23T18:00"}
+    assert (await lived.client.post(listed, json=fields)).json()["id"] == 1
+    assert problem_of(await lived.client.delete(path, headers={"if-match": seen}), 412)
+    assert [one["person"] for one in (await lived.json(listed))["items"]] == ["ayse"]
