@@ -21,11 +21,11 @@ from alerthub.store import people
 from alerthub.store.repeats import Said
 from alerthub.store.tx import Tx
 from alerthub.web.access import caller
-from alerthub.web.api import REFERENCE
+from alerthub.web.api import REFERENCE, find_incident
 from alerthub.web.base import HubView, Refused, answer, hub_of, problem
 from alerthub.web.bodies import read_body
 from alerthub.web.repeats import must_be_same, once
-from alerthub.web.tags import expected
+from alerthub.web.tags import as_it_is, expected, mark_of_incident
 from alerthub.web.visitor import visitor_of
 
 BODY_LIMIT = 64 * 1024
@@ -49,7 +49,9 @@ def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
         fields = await body_of(request)
         command = command_of(verb, reference, fields, request, hub)
         await must_be_same(request, json.dumps(fields, sort_keys=True))
-        return said(await hub.hear(command))
+        answered = said(await hub.hear(command))
+        found = await find_incident(request) if answered.status_code == 412 else None
+        return as_it_is(answered, found["status"], mark_of_incident(found), found) if found is not None else answered
 
     return ask
 

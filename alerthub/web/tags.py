@@ -5,6 +5,7 @@ would keep somebody from acknowledging."""
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -42,6 +43,16 @@ class Changed(Refused):
     def __init__(self, text: str, mark: str, body: Mapping[str, Any]) -> None:
         self.headers = {"etag": tag_of(mark, answer(200, body))}
         super().__init__(text)
+
+
+def as_it_is(refused: Response, now: str, mark: str, body: Mapping[str, Any]) -> Response:
+    """A 412 that says what it is now, with the tag that it has: whoever decides anew need not ask for it first."""
+    said = json.loads(bytes(refused.body))
+    words = f"{said['detail']} Its state now: {now}."
+    made = Response(json.dumps({**said, "detail": words, "reason": words}, ensure_ascii=False), refused.status_code,
+                    {"cache-control": "no-store"}, refused.media_type)
+    made.headers["etag"] = tag_of(mark, answer(200, body))
+    return made
 
 
 def expected(request: Request) -> tuple[str, ...]:
