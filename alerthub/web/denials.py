@@ -23,6 +23,7 @@ REFUSED = 403
 ABOUT = "alerthub.refused_for"      # in the scope of a request: whether it was refused for what they may not do, if not by status
 MAY_NOT = frozenset({"unknown_account", "not_allowed", "needs_person", "own_request"})      # of `Why`
 LONGEST = 200
+NOWHERE = "(an address that is not there)"
 
 
 def heard(scope: Scope, told: Answer) -> None:
@@ -46,9 +47,10 @@ class Denials:
         visitor: Visitor | None = scope.get(VISITOR)
         if visitor is None or visitor.is_local or not scope.get(ABOUT, status == REFUSED):
             return
-        if not self.refusals.is_news(visitor.name, known_address(scope), self.hub.clock.monotonic()):
+        known = known_address(scope)
+        if not self.refusals.is_news(visitor.name, known, self.hub.clock.monotonic()):
             return
-        what, address = detail(scope), client_of(scope)
+        what, address = detail(scope, known), client_of(scope)
         logger.warning("%s may not do that: %s, from %s", visitor.name, what, address, extra={"event": "access.denied"})
         now, name = self.hub.clock.now(), visitor.name
         try:
@@ -58,14 +60,17 @@ class Denials:
 
 
 def known_address(scope: Scope) -> str:
-    """The method and the route, of which there are few; empty for what a stranger could make up."""
+    """The method and the route, of which there are few; empty for what anybody can make up."""
     routes = scope["app"].routes if "app" in scope else ()
     found = next((one for one in routes if one.matches(scope)[0] is Match.FULL), None)
     return f"{scope['method']} {found.path.rstrip('/')}" if found is not None else ""
 
 
-def detail(scope: Scope) -> str:
-    return redact(f"{scope['method'][:20]} {quote(scope['path'][:LONGEST], errors='replace')[:LONGEST]}")
+def detail(scope: Scope, known: str) -> str:
+    """What was asked; of an address that is not there nothing is kept, since some paste there what is secret."""
+    if not known:
+        return NOWHERE
+    return redact(f"{scope['method']} {quote(scope['path'][:LONGEST], errors='replace')[:LONGEST]}")
 
 
 def client_of(scope: Scope) -> str:
