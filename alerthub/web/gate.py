@@ -87,8 +87,8 @@ class Gate:
         return Visitor(account, person, scope=scope_of(found.scope))
 
     async def by_session(self, cookie: str, is_use: bool) -> Visitor | None:
-        now, idle = self.hub.clock.now(), self.hub.door.limits.idle
-        found = await self.hub.store.read(lambda tx: sessions.find(tx, cookie, now, idle))
+        now, limits = self.hub.clock.now(), self.hub.door.limits
+        found = await self.hub.store.read(lambda tx: sessions.find(tx, cookie, now, limits.idle, limits.absolute))
         visitor = self.known(found) if found is not None else None
         if found is None or visitor is None:
             return None

@@ -30,12 +30,12 @@ NUMBER_DIGITS = 15
 async def show(request: Request, status: int = 200, made: str = "", error: str = "") -> Response:
     """What is somebody's own. `made` is a new token, shown this once."""
     hub, visitor = hub_of(request), known(request)
-    now, idle = hub.clock.now(), hub.door.limits.idle
+    now, limits = hub.clock.now(), hub.door.limits
     name = own_name(visitor)
 
     def read(tx: Tx) -> dict[str, Any]:
-        return {"stored": accounts.find(tx, name) if name else None, "sessions": sessions.of(tx, name, now, idle) if name else [],
-                "tokens": sessions.tokens_of(tx, name) if name else []}
+        return {"stored": accounts.find(tx, name) if name else None, "tokens": sessions.tokens_of(tx, name) if name else [],
+                "sessions": sessions.of(tx, name, now, limits.idle, limits.absolute) if name else []}
 
     return page(request, "account.html", status, **await hub.store.read(read), made=made, error=error, rights=list(Right),
                 may_make=visitor.person is not None and visitor.person.scope is None, now=now)
