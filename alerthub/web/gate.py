@@ -120,13 +120,13 @@ class Gate:
         return not self.hub.door.is_loopback or bool(self.hub.door.api_token) or self.hub.provider is not None
 
     async def is_wanted(self) -> bool:
-        """Whether one has to log in, also on this machine: there is a way to do so. Known for a moment."""
+        """Whether one has to log in, also on this machine: there is, or was, a way to do so. A door that was closed does not open
+        when the last who could has gone: then the console has a link. Known for a moment."""
         if self.is_asked_for:
             return True
         now = self.hub.clock.monotonic()
         if now - self.asked_at >= WANTED_SECONDS:
-            names = self.hub.rules.people.keys()
-            self.is_closed = await self.hub.store.read(lambda tx: accounts.is_any_able(tx, names))
+            self.is_closed = await self.hub.store.read(accounts.is_any_known)
             self.asked_at = now
         return self.is_closed
 
