@@ -29,8 +29,8 @@ def session(store: Store, account: str = "ayse", after: timedelta = timedelta(0)
                                                      address="y"))
 
 
-def found(store: Store, secret: str, after: timedelta = timedelta(0)) -> sessions.Session | None:
-    return store.read_now(lambda tx: sessions.find(tx, secret, START + after, HOUR))
+def found(store: Store, secret: str, after: timedelta = timedelta(0), absolute: timedelta = WEEK) -> sessions.Session | None:
+    return store.read_now(lambda tx: sessions.find(tx, secret, START + after, HOUR, absolute))
 
 
 def test_a_name_is_one_account(store: Store) -> None:
@@ -40,6 +40,14 @@ def test_a_name_is_one_account(store: Store) -> None:
     assert (stored.role, stored.has_password, stored.disabled_at, stored.created_at) == ("viewer", False, None, START)
     assert [one.name for one in store.read_now(lambda tx: accounts.page(tx))] == ["Ayse", "ayse"]
     assert [one.name for one in store.read_now(lambda tx: accounts.page(tx, "Ayse", 1))] == ["ayse"]
+
+
+@pytest.mark.parametrize(("absolute", "is_there"), [(MOMENT, False), (HOUR / 2, False), (HOUR / 2 + MOMENT, True)])
+def test_a_session_lasts_no_longer_than_is_allowed_now(store: Store, absolute: timedelta, is_there: bool) -> None:
+    secret = session(store)
+    assert (found(store, secret, HOUR / 2, absolute) is not None) is is_there
+    listed = store.read_now(lambda tx: sessions.of(tx, "ayse", START + HOUR / 2, HOUR, absolute))
+    assert len(listed) == is_there
 
 
 def test_a_session_brings_the_account_as_it_is_now(store: Store) -> None:
