@@ -102,11 +102,11 @@ def test_nobody_need_scroll_sideways(browser: Browser, hub: HubProcess, size: di
             assert not is_wider_than_its_window(page), path
 
 
-def test_rows_that_are_not_seen_yet_take_the_room_that_they_will(browser: Browser, hub: HubProcess) -> None:
+def test_rows_that_are_not_seen_yet_take_the_room_that_they_will(browser: Browser) -> None:
     """They are laid out when they come into sight. A row that knew its size badly would move those below it."""
-    assert hub.post(webhook(*[alert(f"Row{number}", team="rows", host="h" * number) for number in range(50)])) == 200
-    with visit(browser, hub.url) as page:
-        page.goto("/?team=rows")
+    with HubProcess(CONFIG) as many, visit(browser, many.url) as page:
+        assert many.post(webhook(*[alert(f"Row{number}", host="h" * number) for number in range(50)])) == 200
+        page.reload()
         height = page.evaluate("document.documentElement.scrollHeight")
         heights = {page.locator("ol.incidents li").nth(number).bounding_box()["height"] for number in (0, 20, 49)}   # type: ignore[index]
         page.locator("ol.incidents li").last.scroll_into_view_if_needed()
