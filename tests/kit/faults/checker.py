@@ -13,8 +13,8 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, select
 
 from alerthub.flow.audit import verify
+from alerthub.store.address import normal_url
 from alerthub.store.audit import opened_for_reading
-from alerthub.store.database import normal_url
 from alerthub.store.schema import deliveries, incidents, lanes
 from tests.kit.faults.record import Entry, Fault, Life, Noticed, Seen, Sent
 
