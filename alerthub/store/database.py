@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, TypeVar
@@ -25,6 +24,7 @@ from alerthub.clock import SystemClock
 from alerthub.errors import Busy, Conflict
 from alerthub.store.address import Hosts, normal_url
 from alerthub.store.calls import Caller, Line
+from alerthub.store.commits import BEGIN, Commits, begun
 from alerthub.store.file import Presence, lock_file
 from alerthub.store.lineage import Lineage, doubt
 from alerthub.store.tx import LOCKED, Brief, InTurn, Locked, Tx, Urgent, is_away, patience_of
@@ -41,7 +41,6 @@ BUSY_MILLISECONDS = 5000
 POOL = 4
 STATEMENT_SECONDS = 30
 CONNECT_SECONDS = 3     # for each host that the address names
-BEGIN = "alerthub_begin"                # an option of a connection: the words by which its transaction begins on PostgreSQL
 READING = "BEGIN ISOLATION LEVEL REPEATABLE READ"       # by default every statement would see its own moment
 # A connection whose other end is gone without a word is given up after about 15 s.
 KEEP_ALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
@@ -70,6 +69,7 @@ class Store:
         self.is_sqlite = self.url.startswith("sqlite")
         self.lock: IO[str] | None = None
         self.lineage, self.hosts = Lineage(), Hosts()
+        self.commits: Commits | None = None
         if self.is_sqlite:
             self.lock = lock_file(self.path)
             self.engine = sqlite_engine(self.url, Presence(self.path))
@@ -78,7 +78,7 @@ class Store:
             self.first = self.turns = self.pool
         else:
             self.engine = postgres_engine(self.url, self.hosts, self.lineage)
-            self.writer = None
+            self.writer, self.commits = None, Commits()
             self.pool = ThreadPoolExecutor(POOL, "alerthub-db")
             self.first, self.turns = ThreadPoolExecutor(1, "alerthub-first"), ThreadPoolExecutor(1, "alerthub-turn")
 
@@ -91,7 +91,7 @@ class Store:
     @property
     def public_url(self) -> str:
         """The address without its password, for logs."""
-        return make_url(self.url).render_as_string(hide_password=True)
+        return make_url(self.url).render_as_string(hide_password=True).replace("%2C", ",")
 
     def _begin(self) -> tuple[Connection, Tx]:
         conn = self.engine.connect()
@@ -128,7 +128,7 @@ class Store:
         begin = "BEGIN" if patience is None or self.is_sqlite else f"BEGIN; SET LOCAL lock_timeout = {patience:d}"
         for left in reversed(range(TRIES)):
             try:
-                with begun(self.engine, begin) as conn:
+                with begun(self.engine, begin, self.commits) as conn:
                     changes = self.lineage.changes
                     result = self._run(unit, Tx(conn, self.new_id))
                 self.lineage.doubted = max(changes, self.lineage.doubted)
@@ -171,6 +171,8 @@ class Store:
         self.first.shutdown(wait=True)
         self.turns.shutdown(wait=True)
         self.engine.dispose()
+        if self.commits is not None:
+            self.commits.close()
         if self.lock is not None:
             self.lock.close()
 
@@ -273,20 +275,3 @@ def postgres_engine(url: str, hosts: Hosts | None = None, lineage: Lineage | Non
         conn.exec_driver_sql(words, execution_options={"no_parameters": True})
 
     return engine
-
-
-@contextmanager
-def begun(engine: Engine, words: str) -> Iterator[Connection]:
-    """A connection in a transaction that begins with these words. One of the pool whose other end has gone meanwhile shows it
-    then, before anything was done, and another one is taken."""
-    for is_last in (False, True):
-        with engine.connect().execution_options(**{BEGIN: words}) as conn:
-            try:
-                held = conn.begin()
-            except DBAPIError as error:
-                if is_last or not error.connection_invalidated:
-                    raise
-                continue
-            with held:
-                yield conn
-            return
