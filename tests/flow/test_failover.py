@@ -10,14 +10,17 @@ import pytest
 from sqlalchemy import select, text, update
 
 from alerthub.domain.action import RunState
-from alerthub.domain.command import Outcome
+from alerthub.domain.command import Outcome, Verb
 from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Direction
+from alerthub.engine.doorway import CHUNK_ALERTS, Doorway
+from alerthub.errors import Busy
+from alerthub.flow.seen import mark_of_incident
 from alerthub.store.database import Store
 from alerthub.store.lineage import doubt
-from alerthub.store.schema import action_runs, incidents, lanes
+from alerthub.store.schema import action_runs, events, incidents, lanes
 from alerthub.store.tx import Tx
-from tests.kit.alerts import firing, resolved
+from tests.kit.alerts import batch, firing, resolved
 from tests.kit.world import SLACK, World, destination, person, rules_for
 
 pytestmark = pytest.mark.anyio
@@ -103,3 +106,42 @@ async def test_an_action_that_the_database_has_forgotten_is_done_once_but_for_wh
     assert len(world.actions["restart", "drl"].calls) == times
     state = await world.store.read(lambda tx: tx.conn.execute(select(action_runs.c.state)).scalar_one())
     assert state == (RunState.unknown.value if times == 1 else RunState.succeeded.value)
+
+
+async def test_what_somebody_saw_is_not_taken_for_what_has_the_same_number_now(store: Store) -> None:
+    world = World(store, WITH_BUTTONS)
+    await world.receive(firing("Disk"))
+    looked = await world.incident()
+    mark = mark_of_incident(looked["events"][-1]["seq"], looked["updated_at"])
+    world.clock.advance(seconds=1)
+    moment = world.clock.now()
+    await world.store.write(lambda tx: tx.conn.execute(update(events).values(at=moment)))
+    await world.store.write(lambda tx: tx.conn.execute(update(incidents).values(updated_at=moment)))
+    assert (await world.command(Verb.acknowledge, expected=(mark,))).why == "changed_since"
+    looked = await world.incident()
+    mark = mark_of_incident(looked["events"][-1]["seq"], looked["updated_at"])
+    assert (await world.command(Verb.acknowledge, expected=(mark,))).outcome is Outcome.done
+
+
+# -- a webhook that takes several transactions
+
+LARGE = batch(*(firing("Large", host=f"h{number}") for number in range(CHUNK_ALERTS + 1)))
+
+
+async def test_a_large_webhook_that_was_stored_and_lost_is_stored_anew(world: World) -> None:
+    """Its sender comes again; without a failover it would be answered at once by what became of it."""
+    door = Doorway(world.store, lambda: world.rules, world.clock, world.metrics, lambda _: None)
+    await door.take(LARGE)
+    await world.store.write(lambda tx: tx.conn.execute(incidents.delete()))
+    world.store.lineage.changes += 1
+    await door.take(LARGE)
+    assert [incident["alerts"] for incident in await world.incidents()] == [CHUNK_ALERTS + 1]
+
+
+async def test_a_large_webhook_in_the_midst_of_which_the_database_fails_over_is_not_acknowledged(world: World) -> None:
+    def fail_over(may_act: bool) -> None:
+        world.store.lineage.changes += 1
+
+    door = Doorway(world.store, lambda: world.rules, world.clock, world.metrics, fail_over)
+    with pytest.raises(Busy, match="first parts"):
+        await door.take(LARGE)
