@@ -8,13 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from alerthub.clock import SystemClock
 from alerthub.flow import audit
 from alerthub.store.audit import opened_for_reading
 from alerthub.store.database import Store
-from alerthub.store.schema import incidents
+from alerthub.store.schema import incidents, lanes
 from tests.faults.databases import BUSY_WITHIN, RECOVERS_WITHIN, refused_in
 from tests.faults.providers import rows
 from tests.kit.binaries import wait_until
@@ -61,7 +61,7 @@ def lag_once(scene: Stage, servers: Pair) -> tuple[float, str, list[str]]:
     scene.fires(*lost_names(), at_once=4)
     scene.fires("Over0y", status="resolved")
     scene.rest()
-    witnessed = anchored(servers)
+    witnessed, highest = anchored(servers), rows(scene.url, select(func.max(lanes.c.id)))[0][0]
     scene.begins("database")
     servers.lose_primary()
     waits = [refused_in(scene, "After0y")]
@@ -76,6 +76,9 @@ def lag_once(scene: Stage, servers: Pair) -> tuple[float, str, list[str]]:
     scene.rest(120)
     scene.fires("Before1y", *lost_names()[:3], status="resolved")
     scene.rest(120)
+    lost = select(func.min(lanes.c.id)).join(incidents, incidents.c.id == lanes.c.incident_id)
+    lowest = rows(scene.url, lost.where(incidents.c.title.startswith("Lost")))[0][0]
+    wrong += [] if lowest <= highest else ["no number was given again: nothing is shown of that"]
     wrong += [] if reported(scene.url, witnessed) else ["an anchor that is not there any more was not missed"]
     wrong += [f"a 503 took {max(waits):.1f} s"] if max(waits) > BUSY_WITHIN else []
     wrong += [f"recovery took {seconds:.1f} s"] if seconds > RECOVERS_WITHIN else []
