@@ -5,6 +5,8 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# The tests start hundreds of hubs, and each would be compiled anew.
+unexport PYTHONDONTWRITEBYTECODE
 FAST_PLACES := tests/unit tests/sources tests/channels tests/store tests/guard
 FAST := not slow and not postgres and not alertmanager and not prefect and not mlflow
 
@@ -39,10 +41,11 @@ faults: venv ## the faults of the README's table against real hubs, long; some o
 demo: venv ## the hub, a toy agent and its alerts, on the screen; no account needed
 	@exec $(BIN)/alerthub demo
 
-# The tests run also when a linter complains, and say the last word; either one fails this command.
-test: venv counterparts ## everything: linters, then all tests
-	@$(MAKE) lint; linted=$$?; \
+# The linters run beside the tests, which leave a processor free while they are collected and at their end.
+test: venv counterparts ## everything: linters and all tests
+	@said=$$(mktemp); $(MAKE) lint >"$$said" 2>&1 & linting=$$!; \
 	$(BIN)/python -m pytest -n $(WORKERS); tested=$$?; \
+	wait $$linting; linted=$$?; cat "$$said"; rm -f "$$said"; \
 	if [ $$linted != 0 ]; then echo "the tests are one thing, but the linters complained: see above" >&2; fi; \
 	exit $$((tested ? tested : linted))
 

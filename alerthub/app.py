@@ -122,7 +122,6 @@ class Hub:
         away: nothing is claimed before it is known what time it is."""
         await (self.worker.hours.follow() if self.store.is_sqlite else self.worker.hours.look(self.steered))
         await self.take_over()
-        await self.offer_setup()
         self.listening.start(self.listeners)
         self.loops = {"worker": asyncio.create_task(self.worker.run(), name="worker"),
                       "rounds": asyncio.create_task(self.rounds.run(), name="rounds")}
@@ -135,6 +134,7 @@ class Hub:
         """What the configuration changes about what is there already: heartbeats, and alerts that fire."""
         await self.store.write(lambda tx: beat.start(tx, self.rules, self.clock.now()))
         await self.store.write(lambda tx: adopt(tx, self.rules.people.keys()))
+        await self.offer_setup()
         if self.sweeping is not None:
             self.sweeping.cancel()
         self.sweeping = asyncio.create_task(sweep(self.store, self.rules, self.clock, self.metrics, self.nudge), name="sweep")
@@ -143,9 +143,10 @@ class Hub:
         """Whoever reads the console becomes the first admin, where one must log in and nobody can. Said once; only a hash is
         kept.
         """
-        if (self.door.is_loopback and not self.door.api_token) or self.provider is not None:
+        if self.provider is not None:
             return
-        code = await self.store.write(lambda tx: access.offer_setup(tx, self.rules, self.clock.now()))
+        is_open = self.door.is_loopback and not self.door.api_token
+        code = await self.store.write(lambda tx: access.offer_setup(tx, self.rules, self.clock.now(), is_open=is_open))
         if code:
             logger.warning("nobody can log in yet. Whoever opens this link first, within an hour, chooses a name and a password "
                            "and is the admin: %s/setup/%s (a new start makes a new one)", self.door.public_url, code,

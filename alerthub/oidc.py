@@ -20,6 +20,7 @@ from joserfc.jwk import KeySet
 
 from alerthub.config.access import OidcSettings
 from alerthub.errors import NotProved
+from alerthub.log import redact
 from alerthub.outbound import NO_ANSWER, json_object, read_capped
 from alerthub.settings import revealed
 from alerthub.web.base import Claimed
@@ -64,7 +65,7 @@ class Oidc:
         given = await self.call("POST", about["token_endpoint"], data=form)
         token = given.get("id_token")
         if not isinstance(token, str):
-            raise self.doubt(f"no id_token was given for the code ({str(given.get('error', 'no error named'))[:60]})")
+            raise self.doubt(f"no id_token was given for the code ({redact(str(given.get('error', 'none named')))[:60]})")
         return self.claimed(await self.checked(token, nonce, now))
 
     async def checked(self, token: str, nonce: str, now: datetime) -> CodeIDToken:
@@ -80,7 +81,7 @@ class Oidc:
             claims.validate(int(now.timestamp()), LEEWAY)
         except (JoseError, ValueError, TypeError, KeyError) as error:
             self.keys = None        # perhaps the provider has new ones
-            raise self.doubt(f"its id_token is not right: {type(error).__name__} {str(error)[:100]}") from None
+            raise self.doubt(f"its id_token is not right: {type(error).__name__} {redact(str(error))[:100]}") from None
         if self.settings.client_id not in (audience if isinstance(audience, list) else [audience]):
             raise self.doubt("its id_token is for another program (aud)")
         return claims

@@ -5,6 +5,7 @@ Which runbook an incident gets is decided in domain/runbook.py.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ KEYS = ("title", "matchers", "owner", "actions")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FENCE = "---"
 FIRST_LINE = 2      # of the front matter, below the fence
+KEPT = 1024         # pages
 EXAMPLES = {"matchers": "['alertname=\"DiskFull\"']", "actions": "[safe-mode]"}
 SHAPE = "the file must begin with a line ---, then title: and matchers:, then a line ---"
 
@@ -29,11 +31,28 @@ def read_runbooks(folder: Path) -> tuple[Runbook, ...]:
     """Every `*.md` of the folder, by name. Raises ConfigError with all mistakes of all files."""
     if not folder.is_dir():
         raise ConfigError([Problem(str(folder), 0, 0, "there is no such folder of runbooks")])
-    pages = [Page(path) for path in sorted(folder.glob("*.md"))]
-    runbooks = tuple(page.read() for page in pages)
-    if problems := [problem for page in pages for problem in page.in_order()]:
+    pages = [understood(path, load(path)) for path in sorted(folder.glob("*.md"))]
+    if problems := [problem for _, wrong in pages for problem in wrong]:
         raise ConfigError(problems)
-    return runbooks
+    return tuple(runbook for runbook, _ in pages)
+
+
+def load(path: Path) -> str | Problem:
+    """What stands in the file, or why that cannot be said."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        return Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        return Problem(str(path), 0, 0, "is not UTF-8 text")
+
+
+@functools.lru_cache(KEPT)
+def understood(path: Path, content: str | Problem) -> tuple[Runbook, tuple[Problem, ...]]:
+    """The runbook, and what is wrong with it. Remembered, because a reload finds nearly all pages as they were, and to make
+    HTML of all of them is most of what it computes."""
+    page = Page(path, content)
+    return page.read(), tuple(page.in_order())
 
 
 @dataclass(slots=True)
@@ -41,12 +60,13 @@ class Page:
     """One file, and what is wrong with it. `read` never raises: where a value is wrong it goes on with an empty one."""
 
     path: Path
+    content: str | Problem
     problems: list[Problem] = field(default_factory=list)
 
     def read(self) -> Runbook:
         if not NAME.fullmatch(self.path.stem):
             self.complain(0, 0, "the file name becomes an address; use letters, digits, - _ and . only")
-        front, text, text_line = self.split(self.load())
+        front, text, text_line = self.split(self.written())
         tree = self.mapping(front) if front else None
         values = dict(self.pairs(tree)) if tree is not None else {}
         for key in ("title", "matchers"):
@@ -64,14 +84,11 @@ class Page:
             actions=tuple(value for _, value in self.items(values.get("actions"), "actions")),
         )
 
-    def load(self) -> str | None:
-        try:
-            return self.path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            self.complain(0, 0, f"cannot be read: {error.strerror}")
-        except UnicodeDecodeError:
-            self.complain(0, 0, "is not UTF-8 text")
-        return None
+    def written(self) -> str | None:
+        if isinstance(self.content, Problem):
+            self.problems.append(self.content)
+            return None
+        return self.content
 
     def split(self, content: str | None) -> tuple[str, str, int]:
         """Front matter, text, and the line at which the text begins."""

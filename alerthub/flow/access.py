@@ -95,9 +95,10 @@ def leave(tx: Tx, account: str, key: str, now: datetime, address: str = "", *, e
 
 # -- accounts
 
-def offer_setup(tx: Tx, rules: Rules, now: datetime) -> str:
-    """The code of a link by which somebody becomes the first admin; empty when anybody can log in already."""
-    if accounts.is_any_able(tx, rules.people.keys()):
+def offer_setup(tx: Tx, rules: Rules, now: datetime, *, is_open: bool = False) -> str:
+    """The code of a link by which somebody becomes the first admin; empty when anybody can log in already. `is_open`: on this
+    machine anybody may enter until somebody has a password, and needs no link."""
+    if accounts.is_any_able(tx, rules.people.keys()) or (is_open and not accounts.is_any_known(tx)):
         return ""
     return accounts.new_link(tx, SETUP, "", now + SETUP_LIVES, "console")
 

@@ -84,17 +84,18 @@ class Folding:
 
     def load_incidents(self, batches: Sequence[Batch]) -> None:
         """Those that may change, locked. Pure repeats, most of all webhooks, need none of them."""
-        ids, keys = self.wanted(batches)
+        ids, keys, changing = self.wanted(batches)
         if beginning := self.beginning(batches) if self.tx.is_postgres else set():
             alert_store.keep_apart(self.tx, [*map("/".join, beginning), *keys])
             self.load_known(beginning)
-            ids, keys = self.wanted(batches)
+            ids, keys, changing = self.wanted(batches)
         self.by_key = alert_store.latest_by_key(self.tx, keys, self.now - self.rules.reopens_within)
         self.incidents = alert_store.incidents_for_change(self.tx, ids | set(self.by_key.values()))
         self.by_key.update((incident.key, incident.id) for incident in self.incidents.values() if incident.is_open)
-        if self.tx.is_postgres and (ids or keys or beginning):
-            # Another replica may have changed these alerts before the locks were ours.
-            self.load_states(batches)
+        # Another replica may have changed these alerts before the locks were ours; but for those that nobody knew when they were
+        # kept apart. Of a repeat its row must still say what was judged.
+        if self.tx.is_postgres and (doubted := changing & self.states.keys()):
+            self.load_known(doubted)
             if not self.wanted(batches)[0] <= self.incidents.keys():
                 raise Conflict("an alert went to another incident meanwhile")
 
@@ -104,10 +105,12 @@ class Folding:
                 if (state := self.states.get(which := (batch.source, alert.identity))) is None
                 or (alert.is_firing and not state.is_firing)}
 
-    def wanted(self, batches: Sequence[Batch]) -> tuple[set[str], set[str]]:
-        """The ids and the keys of the incidents that these webhooks may change, as far as the alerts' states tell."""
+    def wanted(self, batches: Sequence[Batch]) -> tuple[set[str], set[str], set[tuple[str, str]]]:
+        """The ids and the keys of the incidents that these webhooks may change, as far as the alerts' states tell; and the alerts
+        because of which they may."""
         ids: set[str] = set()
         keys: set[str] = set()
+        changing: set[tuple[str, str]] = set()
         # An alert that fires now may have been resolved by a webhook of the same call.
         ending = {(batch.source, alert.identity) for batch in batches for alert in batch.alerts if not alert.is_firing}
         for batch in batches:
@@ -116,9 +119,11 @@ class Folding:
                 state = self.states.get(which)
                 if state is not None and state.incident_id and (which in ending or self.touches_incident(state, alert, batch)):
                     ids.add(state.incident_id)
+                    changing.add(which)
                 if alert.is_firing and (state is None or not state.is_firing or which in ending):
                     keys.add(key_of(batch, alert, self.routes_of(alert)))
-        return ids, keys
+                    changing.add(which)
+        return ids, keys, changing
 
     def touches_incident(self, state: AlertState, alert: Alert, batch: Batch) -> bool:
         if state.status is not alert.status or batch.truncated:
@@ -257,8 +262,9 @@ class Folding:
         alert_store.save_alerts(self.tx, [self.states[which] for which in sorted(self.states)], sorted(self.retired))
         self.taken.runs = runs.propose(self.tx, rows)
         event_store.append(self.tx, self.taken.events)
-        lanes.ensure(self.tx, list(self.openings.values()))
-        lanes.mark(self.tx, [(incident.id, incident.seq) for incident in changed], self.now)
+        begun = {event.incident_id: self.incidents[event.incident_id].seq for event in self.taken.events if event.seq == 1}
+        lanes.ensure(self.tx, [replace(opening, seq=begun.get(opening.incident_id, 0)) for opening in self.openings.values()])
+        lanes.mark(self.tx, [(incident.id, incident.seq) for incident in changed if incident.id not in begun], self.now)
         timers.arm(self.tx, [
             {"incident_id": incident_id, "kind": timers.ESCALATION, "name": policy, "due_at": self.now,
              "episode": self.incidents[incident_id].episode} for incident_id, policy in sorted(self.policies)])

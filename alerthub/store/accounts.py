@@ -112,6 +112,12 @@ def is_any_able(tx: Tx, people: Collection[str]) -> bool:
     return any(tx.conn.execute(query.where(accounts.c.name.in_(names))).first() is not None for names in chunks(sorted(people)))
 
 
+def is_any_known(tx: Tx) -> bool:
+    """Whether anybody could ever log in, also who was disabled or has left the configuration since."""
+    query = select(accounts.c.name).where((accounts.c.password != "") | (accounts.c.subject != "")).limit(1)
+    return tx.conn.execute(query).first() is not None
+
+
 # -- one-time links
 
 def new_link(tx: Tx, purpose: str, account: str, expires_at: datetime, by: str) -> str:

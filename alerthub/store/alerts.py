@@ -60,7 +60,8 @@ UPDATE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"))
 # Not FOR UPDATE: whoever only refers to an incident (its lanes, its runs) need not wait for whoever changes it.
 LOCKED_BY_ID = {is_postgres: query.order_by(incidents.c.id).with_for_update(key_share=True)
                 for is_postgres, query in INCIDENTS_BY_ID.items()}
-TOUCH_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"), alerts.c.status == bindparam("judged"))
+TOUCH_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row"), alerts.c.status == bindparam("judged"),
+                                   holds(alerts.c.is_current))
 RETIRE_ALERT = update(alerts).where(alerts.c.row == bindparam("the_row")).values(is_current=False)
 
 

@@ -24,11 +24,13 @@ GONE = "(gone)"     # the channel of a lane whose destination left the configura
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A destination that an incident shall be told at, from `not_before` on."""
+    """A destination that an incident shall be told at, from `not_before` on: what happened up to `seq`; of one that was there
+    before `mark` says it."""
 
     incident_id: str
     destination: Destination
     not_before: datetime
+    seq: int = 0
 
 
 @cache
@@ -45,10 +47,12 @@ def new_destination(is_postgres: bool) -> Any:
 
 def ensure(tx: Tx, openings: Sequence[Opening]) -> None:
     """One lane per (incident, destination); those that exist stay as they are."""
+    tx.has_work = tx.has_work or any(opening.seq for opening in openings)
     tx.batch(new_lane(tx.is_postgres), [
-        {"incident_id": opening.incident_id, "destination": opening.destination.key,
-         "channel": opening.destination.channel, "told_seq": 0, "want_seq": 0, "told_episode": 0, "repeats": 0,
-         "not_before": opening.not_before, "attempt": 0, "failures": 0, "is_degraded": False, "is_dead": False}
+        {"incident_id": opening.incident_id, "destination": opening.destination.key, "channel": opening.destination.channel,
+         "told_seq": 0, "want_seq": opening.seq, "told_episode": 0, "repeats": 0, "not_before": opening.not_before,
+         "due_at": opening.not_before if opening.seq else None, "attempt": 0, "failures": 0, "is_degraded": False,
+         "is_dead": False}
         for opening in openings])
     known = {opening.destination.key: opening.destination.channel for opening in openings}
     tx.batch(new_destination(tx.is_postgres), [

@@ -28,18 +28,27 @@ def claim(tx: Tx, key: str, asked: str, now: datetime) -> dict[str, Any] | None:
     new = tx.insert(heard).values(row).on_conflict_do_nothing().returning(heard.c.key)
     if tx.conn.execute(new).first() is not None:
         return None
-    kept: dict[str, Any] = json.loads(tx.conn.execute(select(heard.c.answer).where(heard.c.key == key)).scalar_one())
-    if kept["asked"] != asked:
+    before: dict[str, Any] = json.loads(tx.conn.execute(select(heard.c.answer).where(heard.c.key == key)).scalar_one())
+    if before["asked"] != asked:
         raise OtherBody
-    return kept
+    return before
+
+
+def kept(tx: Tx, key: str, asked: str) -> Said | None:
+    """What was answered before under that key. Raises OtherBody."""
+    found = tx.conn.execute(select(heard.c.answer).where(heard.c.key == key)).scalar_one_or_none()
+    before: dict[str, Any] = json.loads(found) if found is not None else {"asked": asked}
+    if before["asked"] != asked:
+        raise OtherBody
+    return (before["status"], before["body"]) if "status" in before else None
 
 
 def once(tx: Tx, key: str, asked: str, now: datetime, unit: Callable[[Tx], Said]) -> tuple[Said, bool]:
     """Do it and keep the answer, in this transaction; or give the answer that is kept. And whether it was done now. What was
     refused is not kept. Raises OtherBody."""
-    kept = claim(tx, key, asked, now)
-    if kept is not None:
-        return (kept["status"], kept["body"]), False
+    before = claim(tx, key, asked, now)
+    if before is not None:
+        return (before["status"], before["body"]), False
     status, body = unit(tx)
     if status >= REFUSED:
         tx.conn.execute(delete(heard).where(heard.c.key == key))

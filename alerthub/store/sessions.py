@@ -79,10 +79,13 @@ def session(row: AnyRow) -> Session:
                    row.address, row.role, row.disabled_at is not None)
 
 
-def find(tx: Tx, secret: str, now: datetime, idle: timedelta) -> Session | None:
-    """The one of that id, while it lasts: used within `idle`, and not past its end."""
+def find(tx: Tx, secret: str, now: datetime, idle: timedelta, absolute: timedelta) -> Session | None:
+    """The one of that id, while it lasts: used within `idle`, not older than `absolute`, and not past the end that it began
+    with: what the configuration allows now counts, but lengthens none that is there."""
     row = tx.conn.execute(WITH_ACCOUNT.where(sessions.c.id_sha256 == hashed(secret))).first()
-    return session(row) if row is not None and row.ends_at > now and row.seen_at + idle > now else None
+    if row is None or min(row.ends_at, row.created_at + absolute, row.seen_at + idle) <= now:
+        return None
+    return session(row)
 
 
 def is_to_be_seen(seen_at: datetime | None, now: datetime) -> bool:
@@ -94,9 +97,10 @@ def seen(tx: Tx, key: str, now: datetime) -> None:
     tx.conn.execute(update(sessions).where(sessions.c.id_sha256 == key).values(seen_at=now))
 
 
-def of(tx: Tx, account: str, now: datetime, idle: timedelta) -> list[Session]:
+def of(tx: Tx, account: str, now: datetime, idle: timedelta, absolute: timedelta) -> list[Session]:
     """Those that last, the one used last first."""
-    query = WITH_ACCOUNT.where(sessions.c.account == account, sessions.c.ends_at > now, sessions.c.seen_at > now - idle)
+    query = WITH_ACCOUNT.where(sessions.c.account == account, sessions.c.ends_at > now, sessions.c.seen_at > now - idle,
+                               sessions.c.created_at > now - absolute)
     return [session(row) for row in tx.conn.execute(query.order_by(sessions.c.seen_at.desc()).limit(SHOWN))]
 
 

@@ -11,14 +11,17 @@ from collections.abc import Collection
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerthub.domain.person import Account, Right
 from alerthub.errors import Busy
 from alerthub.web.base import Door, HubView, problem
+from alerthub.web.denials import Denials
 from alerthub.web.forms import is_mark
 from alerthub.web.gate import Gate, is_https
+from alerthub.web.pages.pressing import may_not
 from alerthub.web.pages.render import render
 from alerthub.web.styles import DIGESTS
 from alerthub.web.visitor import VISITOR, Visitor
@@ -33,7 +36,7 @@ FOR_ADMINS = ("/api/v1/reload", "/api/v1/people/", "/api/v1/accounts", "/people"
 OWN = ("/logout", "/account")                   # what everybody may do about themselves
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
-CONTENT = "default-src 'none'; {}style-src {}; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+CONTENT = "default-src 'none'; {}style-src 'self' {}; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 SCRIPTS = "script-src 'self'; connect-src 'self'; "      # of the hub's own, and only where people have come in
 SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
                     (b"cross-origin-opener-policy", b"same-origin"), (b"x-frame-options", b"DENY")]
@@ -50,6 +53,7 @@ class Access:
 
     def __init__(self, app: ASGIApp, hub: HubView, gate: Gate | None = None) -> None:
         self.app, self.hub, self.gate = app, hub, gate or Gate(hub)
+        self.denials = Denials(hub)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith("/hooks/"):
@@ -62,12 +66,18 @@ class Access:
             refused = problem(503, f"{error}; try again", {"retry-after": "1"})
         more = [*SECURITY_HEADERS, POLICIES[is_inside], *(ONLY_HTTPS if is_https(self.hub.door) else ())]
 
+        status = 0
+
         async def with_headers(message: dict[str, object]) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]  # type: ignore[assignment]
                 message = {**message, "headers": [*message.get("headers", []), *more]}  # type: ignore[misc]
             await send(message)
 
         await (refused or self.app)(scope, receive, with_headers)  # type: ignore[arg-type]
+        if is_inside:
+            await self.denials.keep(scope, status)
 
     async def admit(self, scope: Scope, headers: Headers, *, is_inside: bool) -> Response | None:
         """The answer to what may not enter; None for what may: then who it is is in the scope. Raises Busy."""
@@ -86,10 +96,11 @@ class Access:
             visitor = await self.gate.local()
         if visitor is None:
             return None
+        if is_inside and (refused := forged(visitor, headers, method, path)):
+            return refused
         scope[VISITOR] = visitor
-        if not is_inside:
-            return None
-        return forged(visitor, headers, method, path) or not_allowed(visitor, method, path)
+        reason = not_allowed(visitor, method, path) if is_inside else ""
+        return may_not(Request(scope), 403, reason) if reason else None
 
 
 def misdirected(door: Door, headers: Headers, method: str) -> Response | None:
@@ -152,19 +163,20 @@ def needed(method: str, path: str, name: str) -> tuple[Right, ...]:
     return (Right.respond,) if path.startswith("/api/") else (Right.respond, Right.approve, Right.administer)
 
 
-def not_allowed(visitor: Visitor, method: str, path: str) -> Response | None:
-    """What they may not do at all. A service has nobody's rights: it needs the one to respond, wherever a room decides later."""
+def not_allowed(visitor: Visitor, method: str, path: str) -> str:
+    """Why they may not do that at all; empty when they may. A service has nobody's rights: it needs the one to respond, wherever
+    a room decides later."""
     if visitor.scope is not None and method not in ("GET", "HEAD") and path.startswith(OWN):
-        return problem(403, f"{visitor.name}: an account is changed by who has logged in, not with a token")
+        return f"{visitor.name}: an account is changed by who has logged in, not with a token"
     rights = needed(method, path, visitor.person.name if visitor.person is not None else "")   # a service may be called anything
     if visitor.account.kind == "service" and method not in ("GET", "HEAD"):
         rights = tuple(right for right in rights if right is not Right.view)
     if any(visitor.may(right) for right in rights) or visitor.account.kind in ("api", "local"):
-        return None
+        return ""
     nobody = "a service" if visitor.account.kind == "service" else "nobody here"
     what = f"{visitor.person.role} here" if visitor.person is not None else nobody
     only = f", with a token for {' and '.join(sorted(visitor.scope))} only," if visitor.scope is not None else ""
-    return problem(403, f"{visitor.name} is {what}{only} and may not do that; it needs the right to {rights[0].value}")
+    return f"{visitor.name} is {what}{only} and may not do that; it needs the right to {rights[0].value}"
 
 
 def name_of(host: str) -> str:

@@ -26,7 +26,7 @@ from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.gate import asker_of, gate_of
 from alerthub.web.repeats import once
 from alerthub.web.routing import Endpoint, route
-from alerthub.web.tags import expected, tagged
+from alerthub.web.tags import Changed, expected, tagged
 from alerthub.web.visitor import known
 
 BEFORE_ALL = 2**62
@@ -85,7 +85,9 @@ async def asked(request: Request, known_fields: set[str], room: Room) -> Respons
         only_now.update(told)
         return 200, {**dict.fromkeys(told), **kept}
 
-    (status, body), _ = await once(request, json.dumps(fields, sort_keys=True).encode(), unit)
+    (status, body), is_new = await once(request, json.dumps(fields, sort_keys=True).encode(), unit)
+    if not is_new:      # it was made in a transaction that came to nothing, since the same was asked elsewhere at once
+        only_now.clear()
     return answer(201 if only_now else status, {**body, **only_now})
 
 
@@ -110,7 +112,9 @@ def changing(change: Callable[[Tx, Rules, access.Asker, str, datetime], None]) -
         def room(tx: Tx, _: Fields, now: datetime) -> Made:
             found = accounts.find(tx, logins.storable(name), is_held=True)
             if found is not None and wanted and mark_of(found) not in wanted:
-                raise access.NotGranted(f"{name} has changed since you looked. Look again, and decide anew.", 412)
+                state = "disabled" if found.disabled_at is not None else "not disabled"
+                raise Changed(f"{name} has changed since you looked. Look again, and decide anew. Its state now: {state}.",
+                              mark_of(found), view(hub.rules, found))
             change(tx, hub.rules, asker, logins.storable(name), now)
             return {"name": name, "outcome": "done"}, {}
 

@@ -21,6 +21,7 @@ from alerthub.domain.rules import Rules
 from alerthub.domain.wording import typed_line
 from alerthub.flow import latch as latch_room
 from alerthub.flow.asking import request_of
+from alerthub.flow.seen import mark_of_latch, mark_of_run
 from alerthub.store import alerts as alert_store
 from alerthub.store import freezes, latches, reading, rehearsals, usage, votes
 from alerthub.store.tx import Tx
@@ -29,7 +30,7 @@ from alerthub.web.answers import NAME_LIMIT, body_of, key_of, not_done
 from alerthub.web.api import LIMIT, MOST, REFERENCE, BadQuery, choice, number, run_view
 from alerthub.web.base import answer, hub_of
 from alerthub.web.repeats import must_be_same
-from alerthub.web.tags import expected
+from alerthub.web.tags import as_it_is, expected
 
 RUN_STATES = frozenset({"", *(state.value for state in RunState)})
 REASONS = frozenset({"", *(reason.value for reason in Reason)})
@@ -96,7 +97,19 @@ async def asked(request: Request, verb: Verb, subject: str, *known: str) -> Resp
     by = caller(request.scope, typed_line(fields.get("by", ""), NAME_LIMIT))
     command = Command(verb, "", by, key_of(request, hub, by, verb, about), via="api",
                       text=typed_line(fields.get("why", ""), WHY_LIMIT), subject=about, expected=expected(request))
-    return said(await hub.hear(command))
+    answered = said(await hub.hear(command))
+    if answered.status_code != 412:
+        return answered
+    mark, view = await hub.store.read(lambda tx: present(tx, hub.rules, about, hub.clock.now()))
+    return as_it_is(answered, view["state"], mark, view) if mark else answered
+
+
+def present(tx: Tx, rules: Rules, about: str, now: datetime) -> tuple[str, dict[str, Any]]:
+    """The latch or the run as it is now, as GET shows it, and the mark of its tag; nothing when it has gone."""
+    if (latch := latches.find(tx, about)) is not None:
+        return mark_of_latch(latch), latch_view(tx, rules, latch, now)
+    run = usage.find(tx, about)
+    return (mark_of_run(run), run_view(run)) if run is not None else ("", {})
 
 
 def said(told: Answer) -> Response:

@@ -17,14 +17,15 @@ from alerthub.domain.person import Account, Person, Right
 from alerthub.domain.rules import Rules
 from alerthub.domain.silence import end_of
 from alerthub.domain.wording import typed_line
-from alerthub.errors import Busy
 from alerthub.store import people
+from alerthub.store.repeats import Said
+from alerthub.store.tx import Tx
 from alerthub.web.access import caller
-from alerthub.web.api import REFERENCE
+from alerthub.web.api import REFERENCE, find_incident
 from alerthub.web.base import HubView, Refused, answer, hub_of, problem
 from alerthub.web.bodies import read_body
-from alerthub.web.repeats import must_be_same
-from alerthub.web.tags import expected
+from alerthub.web.repeats import must_be_same, once
+from alerthub.web.tags import as_it_is, expected, mark_of_incident
 from alerthub.web.visitor import visitor_of
 
 BODY_LIMIT = 64 * 1024
@@ -48,7 +49,9 @@ def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
         fields = await body_of(request)
         command = command_of(verb, reference, fields, request, hub)
         await must_be_same(request, json.dumps(fields, sort_keys=True))
-        return said(await hub.hear(command))
+        answered = said(await hub.hear(command))
+        found = await find_incident(request) if answered.status_code == 412 else None
+        return as_it_is(answered, found["status"], mark_of_incident(found), found) if found is not None else answered
 
     return ask
 
@@ -137,7 +140,8 @@ def person_asking(request: Request) -> Person | None:
 
 async def link_code(request: Request) -> Response:
     """A one-time code by which a person proves that a chat account is theirs. Who may use the API may make one; of a person whose
-    word decides, only they and admins: whoever has the shared token could approve with their voice."""
+    word decides, only they and admins: whoever has the shared token could approve with their voice. It is
+    kept nowhere: the same `Idempotency-Key` again is answered without it, and the first code still counts."""
     hub, name = hub_of(request), request.path_params["person"]
     if name not in hub.rules.people:
         known = ", ".join(sorted(hub.rules.people)) or "none is configured"
@@ -145,8 +149,11 @@ async def link_code(request: Request) -> Response:
     if refusal := not_theirs(hub.rules, name, person_asking(request)):
         return problem(403, refusal)
     expires_at = hub.clock.now() + CODE_LIVES
-    try:
-        code = await hub.store.write(lambda tx: people.new_code(tx, name, expires_at))
-    except Busy as error:
-        return problem(503, f"{error}; try again")
-    return answer(200, {"person": name, "code": code, "expires_at": expires_at.isoformat()})
+    made = {}
+
+    def unit(tx: Tx) -> Said:
+        made["code"] = people.new_code(tx, name, expires_at)
+        return 200, {"person": name, "code": None, "expires_at": expires_at.isoformat()}
+
+    (status, body), is_new = await once(request, b"", unit)
+    return answer(status, {**body, **(made if is_new else {})})

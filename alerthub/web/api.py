@@ -11,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.store import reading, runs
+from alerthub.store.repeats import Said
 from alerthub.store.tx import Tx
 from alerthub.web.base import Refused, answer, hub_of, problem
+from alerthub.web.repeats import once_outside
 from alerthub.web.tags import mark_of_incident, tagged
 
 LIMIT, MOST = 50, 200
@@ -65,10 +67,15 @@ async def list_quarantine(request: Request) -> Response:
 
 async def reload(request: Request) -> Response:
     """Read the configuration again. A bad file changes nothing, and the answer says what is wrong with it."""
-    problems = hub_of(request).reload()
-    if problems:
-        return problem(422, "the configuration was not taken over: " + "; ".join(problems))
-    return answer(200, {"status": "reloaded", "version": hub_of(request).rules.version})
+    def do() -> Said:
+        hub = hub_of(request)
+        problems = hub.reload()
+        return (422, {"problems": problems}) if problems else (200, {"status": "reloaded", "version": hub.rules.version})
+
+    status, said = await once_outside(request, do)
+    if status != 200:
+        return problem(status, "the configuration was not taken over: " + "; ".join(said["problems"]))
+    return answer(200, said)
 
 
 Query = Callable[[Tx, int, int | None], dict[str, Any]]

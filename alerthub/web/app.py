@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -40,16 +42,19 @@ from alerthub.web import (
 from alerthub.web.access import Access
 from alerthub.web.base import INSTANCE, LONGEST_INSTANCE, HubView, Refused, hub_of, problem, refusal
 from alerthub.web.gate import Gate
-from alerthub.web.openapi import unknown_parameter
+from alerthub.web.openapi import PART, unknown_parameter
 from alerthub.web.pages import routes as pages
+from alerthub.web.pages.pressing import may_not
 from alerthub.web.routing import Endpoint, route
 from alerthub.web.v1 import incidents, sending
 
 logger = logging.getLogger("alerthub.web")
+SECRET_PARTS = frozenset({"code", "token"})     # of addresses: links that let somebody in, answer, or ping
 
 
-def guarded(endpoint: Endpoint) -> Endpoint:
-    """Every request ends in an answer: what was refused has its own, Busy is 503, anything unexpected 500, logged and counted."""
+def guarded(endpoint: Endpoint, path: str = "") -> Endpoint:
+    """Every request ends in an answer: what was refused has its own, Busy is 503, anything unexpected 500, logged and counted.
+    `path` is that of the route."""
 
     async def run(request: Request) -> Response:
         try:
@@ -57,17 +62,23 @@ def guarded(endpoint: Endpoint) -> Endpoint:
         except Refused as error:
             return refusal(error)
         except NotGranted as error:
-            return problem(error.status, str(error))
+            return may_not(request, error.status, str(error))
         except Busy as error:
             return problem(503, f"{error}; try again", {"retry-after": "1"})
         except HTTPException:
             raise
         except Exception:
             hub_of(request).metrics.errors.labels("web").inc()
-            logger.exception("a request failed unexpectedly", extra={"event": "request.failed", "path": request.url.path})
+            logger.exception("a request failed unexpectedly", extra={
+                "event": "request.failed", "path": loggable(path, request.path_params)})
             return problem(500, "an error of the hub; it is in its log")
 
     return run
+
+
+def loggable(path: str, given: Mapping[str, Any]) -> str:
+    """The address that was asked, without what opens something by itself."""
+    return PART.sub(lambda part: part[0] if part[1] in SECRET_PARTS else str(given.get(part[1], ""))[:LONGEST_INSTANCE], path)
 
 
 ROUTES = [
@@ -99,7 +110,7 @@ ROUTES = [
     *route("/api/v1/schedules/{name}/overrides", oncall.add_override, "POST"),
     *route("/api/v1/schedules/{name}/imported", oncall.import_overrides, "PUT"),
     *route("/api/v1/schedules/{name}/calendar.ics", oncall.calendar),
-    *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
+    *route("/api/v1/overrides/{id}", oncall.one_override), *route("/api/v1/overrides/{id}", oncall.remove_override, "DELETE"),
     *route("/replies/slack/command", replies.receive_command, "POST"), *route("/replies/{kind}", replies.receive, "POST"),
     *route("/respond/{token}", links.show), *route("/respond/{token}", links.act, "POST"),
     *v1.ROUTES, *openapi.ROUTES, *reports.ROUTES, *analytics.ROUTES, *audit.ROUTES, *export.ROUTES, *configuration.ROUTES,
@@ -128,7 +139,7 @@ class Front:
 
     def __init__(self, hub: HubView) -> None:
         self.routed = routed(hub)
-        self.receive = guarded(hooks.receive)
+        self.receive = guarded(hooks.receive, "/hooks/{source}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] in ("POST", "PUT") and (name := hook_of(scope["path"])):
@@ -165,7 +176,7 @@ def known_only(one: Route) -> Endpoint:
 
 
 def routed(hub: HubView) -> Starlette:
-    routes = [Route(one.path, guarded(known_only(one)), methods=list(one.methods or ())) for one in ROUTES]
+    routes = [Route(one.path, guarded(known_only(one), one.path), methods=list(one.methods or ())) for one in ROUTES]
     gate = Gate(hub)
     app = Starlette(routes=routes, middleware=[Middleware(Access, hub=hub, gate=gate)],
                     exception_handlers={HTTPException: refused})

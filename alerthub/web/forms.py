@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from alerthub.domain.command import Answer, Outcome
 from alerthub.web.base import hub_of
 from alerthub.web.bodies import NoBody, read_body
+from alerthub.web.denials import heard, unproved
 from alerthub.web.gate import cookie_name, is_https
 from alerthub.web.visitor import visitor_of
 
@@ -46,6 +47,7 @@ async def read_form(request: Request, mark: str = "", limit: int = FORM_LIMIT) -
     visitor = visitor_of(request)
     wanted = mark or (visitor.csrf if visitor is not None else "")
     if (wanted or visitor is not None) and not is_mark(fields.get("csrf", ""), wanted):
+        unproved(request.scope)
         raise BadForm(403, "this page is too old, or another site has sent this; load the page again and press once more")
     return fields
 
@@ -58,6 +60,8 @@ def back(request: Request, path: str, told: Answer | str, *, is_good: bool = Tru
     """Lead the browser to one of the hub's own pages, which says on top what became of what was asked. `path` never comes from
     the request unchecked."""
     text, good = (told.text, told.outcome in GOOD) if isinstance(told, Answer) else (told, is_good)
+    if isinstance(told, Answer):
+        heard(request.scope, told)
     answer = RedirectResponse(path, 303, {"cache-control": "no-store"})
     words = base64.urlsafe_b64encode(json.dumps([good, text[:SAID_LENGTH]]).encode()).decode()
     name = cookie_name(hub_of(request).door, SAID)

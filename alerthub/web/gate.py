@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from alerthub.domain.access import person_of, scope_of
 from alerthub.domain.person import Account, Person
+from alerthub.errors import Busy
 from alerthub.flow import access
 from alerthub.hashing import hashed
 from alerthub.store import accounts, people, sessions
@@ -42,26 +43,37 @@ class Gate:
         self.asked_at = -inf
         self.is_closed = False
 
-    async def visitor(self, headers: Headers, *, is_marked: bool) -> Visitor | None:
+    async def visitor(self, headers: Headers, *, is_marked: bool, is_use: bool = True) -> Visitor | None:
         """Who it is; None for nobody that the hub knows. A token that is sent counts, whatever cookie comes with it. `is_marked`:
-        it may be about a page with forms. Raises Busy."""
+        it may be about a page with forms; `is_use`: it keeps a session from ending unused. Raises Busy."""
         token = bearer(headers) or password(headers)
         cookie = cookies_of(headers).get(cookie_name(self.hub.door, SESSION), "")
-        found = await (self.by_token(token) if token else self.by_session(cookie)) if token or cookie else None
+        found = await (self.by_token(token, is_use) if token else self.by_session(cookie, is_use)) if token or cookie else None
         if found is None or not is_marked:
             return found
         return replace(found, csrf=await self.mark(found.session or hashed(token)))
 
-    async def by_token(self, token: str) -> Visitor | None:
+    async def is_still(self, visitor: Visitor, headers: Headers) -> bool:
+        """Whether what they came in by is still theirs: of who is on this machine without asking the database. As long as that is
+        away nobody has lost anything."""
+        if visitor.is_local:
+            return not self.is_asked_for and not self.is_closed
+        try:
+            found = await self.visitor(headers, is_marked=False, is_use=False)
+        except Busy:
+            return True
+        return found is not None and found.account == visitor.account
+
+    async def by_token(self, token: str, is_use: bool) -> Visitor | None:
         """The shared one, a person's of the configuration, or one of the database."""
         door, rules = self.hub.door, self.hub.rules
         if person := person_by(door, token):
             return Visitor(Account("token", person, person), rules.people.get(person))
         if door.api_token and same(token, door.api_token):
             return Visitor(Account("api", "api", "API"))
-        return await self.by_stored(token) if token.startswith(sessions.TOKEN) else None
+        return await self.by_stored(token, is_use) if token.startswith(sessions.TOKEN) else None
 
-    async def by_stored(self, token: str) -> Visitor | None:
+    async def by_stored(self, token: str, is_use: bool) -> Visitor | None:
         now = self.hub.clock.now()
         found = await self.hub.store.read(lambda tx: sessions.find_token(tx, token, now))
         if found is None:
@@ -69,18 +81,18 @@ class Gate:
         person = access.owner_of(self.hub.rules, found)
         if found.owner and person is None:
             return None
-        if sessions.is_to_be_seen(found.used_at, now):
+        if is_use and sessions.is_to_be_seen(found.used_at, now):
             await self.hub.store.write(lambda tx: sessions.used(tx, found.id, now))
         account = Account("scoped" if found.owner else "service", str(found.id), found.owner or found.name)
         return Visitor(account, person, scope=scope_of(found.scope))
 
-    async def by_session(self, cookie: str) -> Visitor | None:
-        now, idle = self.hub.clock.now(), self.hub.door.limits.idle
-        found = await self.hub.store.read(lambda tx: sessions.find(tx, cookie, now, idle))
+    async def by_session(self, cookie: str, is_use: bool) -> Visitor | None:
+        now, limits = self.hub.clock.now(), self.hub.door.limits
+        found = await self.hub.store.read(lambda tx: sessions.find(tx, cookie, now, limits.idle, limits.absolute))
         visitor = self.known(found) if found is not None else None
         if found is None or visitor is None:
             return None
-        if sessions.is_to_be_seen(found.seen_at, now):
+        if is_use and sessions.is_to_be_seen(found.seen_at, now):
             await self.hub.store.write(lambda tx: sessions.seen(tx, found.key, now))
         account, person = visitor
         return Visitor(account, person, session=found.key)
@@ -102,15 +114,19 @@ class Gate:
         """Whoever is on this machine, while nobody can log in."""
         return Visitor(Account("local", "local", "local"), csrf=await self.mark("local"))
 
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the configuration has one log in, whoever can."""
+        return not self.hub.door.is_loopback or bool(self.hub.door.api_token) or self.hub.provider is not None
+
     async def is_wanted(self) -> bool:
-        """Whether one has to log in, also on this machine: there is a way to do so. Known for a moment."""
-        door = self.hub.door
-        if not door.is_loopback or door.api_token or self.hub.provider is not None:
+        """Whether one has to log in, also on this machine: there is, or was, a way to do so. A door that was closed does not open
+        when the last who could has gone: then the console has a link. Known for a moment."""
+        if self.is_asked_for:
             return True
         now = self.hub.clock.monotonic()
         if now - self.asked_at >= WANTED_SECONDS:
-            names = self.hub.rules.people.keys()
-            self.is_closed = await self.hub.store.read(lambda tx: accounts.is_any_able(tx, names))
+            self.is_closed = await self.hub.store.read(accounts.is_any_known)
             self.asked_at = now
         return self.is_closed
 

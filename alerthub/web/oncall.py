@@ -26,6 +26,7 @@ from alerthub.web.api import MOST, NUMBER, number
 from alerthub.web.base import Refused, answer, hub_of, problem
 from alerthub.web.bodies import read_body
 from alerthub.web.repeats import once
+from alerthub.web.tags import Changed, expected, mark_of_override, tagged
 
 logger = logging.getLogger("alerthub.web")
 AHEAD = timedelta(weeks=2)
@@ -36,6 +37,9 @@ WEEKS, MOST_WEEKS = 8, 104
 YEARS = range(2000, 2200)           # zoneinfo and calendars are right there; nobody is on call outside
 FIELDS = frozenset({"person", "starts_at", "ends_at", "replaces"})
 MINUTE = timedelta(minutes=1)
+NO_OVERRIDE = "there is no override {!r}; GET /api/v1/schedules/NAME/overrides shows them"
+IS_ANOTHER = ("override {id} is not the one that you have seen: now it is {person} on {schedule} from {starts_at} to {ends_at}. "
+              "Look again, and decide anew.")
 NAME = 200                          # characters of `created_by` that are kept
 
 
@@ -205,12 +209,28 @@ async def add_override(request: Request) -> Response:
     return answer(200, made)
 
 
-async def remove_override(request: Request) -> Response:
+async def one_override(request: Request) -> Response:
+    """Also one that has ended."""
     reference = request.path_params["id"]
-    gone = bool(NUMBER.fullmatch(reference)) and await hub_of(request).store.write(
-        lambda tx: override_store.remove(tx, int(reference)))
-    if not gone:
-        return problem(404, f"there is no override {reference[:40]!r}; GET /api/v1/schedules/NAME/overrides shows them")
+    found = await hub_of(request).store.read(lambda tx: override_store.find(tx, int(reference))) if NUMBER.fullmatch(
+        reference) else None
+    if found is None:
+        return problem(404, NO_OVERRIDE.format(reference[:40]))
+    return tagged(request, mark_of_override(override_view(found)), override_view(found))
+
+
+async def remove_override(request: Request) -> Response:
+    reference, wanted = request.path_params["id"], expected(request)
+
+    def unit(tx: Tx) -> bool:
+        found = override_store.find(tx, int(reference))
+        view = override_view(found) if found is not None else {}
+        if found is not None and wanted and (mark := mark_of_override(view)) not in wanted:
+            raise Changed(IS_ANOTHER.format(**view), mark, view)
+        return override_store.remove(tx, int(reference))
+
+    if not NUMBER.fullmatch(reference) or not await hub_of(request).store.write(unit):
+        return problem(404, NO_OVERRIDE.format(reference[:40]))
     noted("removed", {"id": int(reference)})
     return answer(200, {"removed": int(reference)})
 

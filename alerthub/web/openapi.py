@@ -35,6 +35,7 @@ MATCH = "only if it still is what this ETag was of; of the tag only what stands 
 KEY = "the same key again is answered the same, and is not done again"
 MARK = ("needed with the cookie of a session, unless a page of the hub asks (Sec-Fetch-Site: same-origin): the field csrf of its "
         "forms")
+NOW = {"description": "that it has now, of what is there", "schema": {"type": "string"}}
 ETAG = {"description": "changes with the answer", "schema": {"type": "string"}}
 
 
@@ -120,7 +121,8 @@ def kinds_of(shape: object) -> tuple[str, ...]:
 
 def problems(statuses: Iterable[int], refs: Refs) -> dict[str, Any]:
     return {str(status): {"description": TITLES.get(status, "refused"), "content": {
-        "application/problem+json": {"schema": refs[Problem]}}} for status in (*statuses, 500)}
+        "application/problem+json": {"schema": refs[Problem]}}, **({"headers": {"ETag": NOW}} if status == 412 else {})}
+        for status in (*statuses, 500)}
 
 
 async def show(request: Request) -> Response:

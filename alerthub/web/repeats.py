@@ -53,6 +53,18 @@ async def once(request: Request, body: bytes, unit: Callable[[Tx], Said]) -> tup
     return await under(request, key, text, lambda tx, place, asked, now: repeats.once(tx, place, asked, now, unit))
 
 
+async def once_outside(request: Request, do: Callable[[], Said]) -> Said:
+    """The same of what no transaction holds and what is harmless when it is done twice: as it is when its answer could not be
+    kept. Raises BadKey, UsedKey."""
+    if not (key := given_key(request)):
+        return do()
+    if before := await under(request, key, "", lambda tx, place, asked, _: repeats.kept(tx, place, asked)):
+        return before
+    done = do()
+    said, _ = await under(request, key, "", lambda tx, place, asked, now: repeats.once(tx, place, asked, now, lambda _: done))
+    return said
+
+
 async def must_be_same(request: Request, body: str) -> None:
     """Of what is kept in the room itself: only that the key is not used for something else. Raises BadKey, UsedKey."""
     if key := given_key(request):

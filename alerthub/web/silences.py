@@ -25,10 +25,10 @@ from alerthub.store.tx import Tx
 from alerthub.web.access import caller
 from alerthub.web.answers import NAME_LIMIT
 from alerthub.web.api import NUMBER, choice, number
-from alerthub.web.base import Refused, answer, hub_of, problem
+from alerthub.web.base import answer, hub_of, problem
 from alerthub.web.bodies import read_body
 from alerthub.web.repeats import once
-from alerthub.web.tags import expected
+from alerthub.web.tags import Changed, expected, mark_of_silence
 from alerthub.web.visitor import visitor_of
 
 STATES = frozenset({"", "active", "expired", "all"})
@@ -36,12 +36,6 @@ BODY, LIMIT, MOST = 256 * 1024, 50, 200
 LONGEST_TEXT = 10_000       # characters of all matchers together
 FIELDS = {"matchers", "ends_at", "duration", "comment", "created_by"}
 EXAMPLE = 'send {"matchers": ["alertname=\\"DiskFull\\""], "duration": "4h", "comment": "why"}'
-
-
-class Changed(Refused):
-    """It is not any more what the caller has seen."""
-
-    status = 412
 
 
 async def list_silences(request: Request) -> Response:
@@ -85,7 +79,9 @@ async def expire_silence(request: Request) -> Response:
     def unit(tx: Tx) -> dict[str, Any] | None:
         before = silences.find(tx, which)       # locked
         if before is not None and wanted and before.ends_at.isoformat() not in wanted:
-            raise Changed(f"silence {which} has changed since you looked at it. Look again, and decide anew.")
+            view = silences.view_of(tx, which, now) or {}
+            raise Changed(f"silence {which} has changed since you looked at it. Look again, and decide anew. Its state now: "
+                          f"{view['state']}, until {view['ends_at']}.", mark_of_silence(view), view)
         silencing.expire(tx, hub.rules, which, by, now)
         return silences.view_of(tx, which, now)
 

@@ -1,5 +1,5 @@
 """The style sheets. They stand in the pages themselves: a browser that has to ask for one paints that much later. The content
-policy names their digests, so that no other style is believed."""
+policy names their digests, so that no other style in a page is believed."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ would keep somebody from acknowledging."""
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alerthub.flow import seen
-from alerthub.web.base import answer
+from alerthub.hashing import hashed
+from alerthub.web.base import Refused, answer
 
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 NEVER = "?"         # no mark is called so
@@ -22,11 +24,35 @@ NEVER = "?"         # no mark is called so
 def tagged(request: Request, mark: str, body: Mapping[str, Any]) -> Response:
     """200 with its tag, or 304 for whoever has just that."""
     made = answer(200, body)
-    tag = f'"{mark}.{hashlib.sha256(bytes(made.body)).hexdigest()[:20]}"'
+    tag = tag_of(mark, made)
     wanted = request.headers.get("if-none-match", "")
     if wanted.strip() == "*" or tag in {f'"{found[2]}"' for found in TAG.finditer(wanted)}:
         return Response(status_code=304, headers={"etag": tag, "cache-control": "no-store"})
     made.headers["etag"] = tag
+    return made
+
+
+def tag_of(mark: str, made: Response) -> str:
+    return f'"{mark}.{hashlib.sha256(bytes(made.body)).hexdigest()[:20]}"'
+
+
+class Changed(Refused):
+    """It is not any more what the caller has seen. The text says what it is now; the tag it has now goes with it."""
+
+    status = 412
+
+    def __init__(self, text: str, mark: str, body: Mapping[str, Any]) -> None:
+        self.headers = {"etag": tag_of(mark, answer(200, body))}
+        super().__init__(text)
+
+
+def as_it_is(refused: Response, now: str, mark: str, body: Mapping[str, Any]) -> Response:
+    """A 412 that says what it is now, with the tag that it has: whoever decides anew need not ask for it first."""
+    said = json.loads(bytes(refused.body))
+    words = f"{said['detail']} Its state now: {now}."
+    made = Response(json.dumps({**said, "detail": words, "reason": words}, ensure_ascii=False), refused.status_code,
+                    {"cache-control": "no-store"}, refused.media_type)
+    made.headers["etag"] = tag_of(mark, answer(200, body))
     return made
 
 
@@ -47,3 +73,8 @@ def mark_of_incident(found: Mapping[str, Any]) -> str:
 def mark_of_silence(view: Mapping[str, Any]) -> str:
     """Only its end ever changes."""
     return str(view["ends_at"])
+
+
+def mark_of_override(view: Mapping[str, Any]) -> str:
+    """It never changes; but once the newest is gone, SQLite gives its number to the next one."""
+    return hashed(repr(sorted(view.items())))[:12]

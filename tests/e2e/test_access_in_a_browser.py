@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.kit.binaries import wait_until
-from tests.kit.browser import PHONE, chromium, is_wider_than_its_window, visit
+from tests.kit.browser import PHONE, is_wider_than_its_window, visit
 from tests.kit.hub import PLAIN
 from tests.kit.hub_process import HubProcess
 from tests.kit.providers.oidc import FakeOidc
@@ -23,12 +23,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TOKEN, PASSWORD = "the-token-of-the-api", "four words make sense"
 PEOPLE = "people: [{name: ayse, role: responder, email: ayse@example.com}]\n"
 CONFIG = "server: {listen: '${HUB_LISTEN}', api_token: " + TOKEN + "}\n" + PLAIN + PEOPLE
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-from tests.kit.binaries import eventually, program
-from tests.kit.browser import PHONE, SECONDS
+from tests.kit.binaries import eventually
+from tests.kit.browser import PHONE, SECONDS, launch
 from tests.kit.hub_people import SHOWN_WITHIN, Scene, people_and_hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.anyio]
@@ -19,8 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.anyio]
 async def visiting(scene: Scene, **more: object) -> AsyncIterator[Page]:
     """Somebody before the page of an incident that has just begun. It fails afterwards when a script threw."""
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=program("chromium", "chromium-browser"),
-                                               args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = await driver.chromium.launch(**launch())
         context = await browser.new_context(base_url=scene.hub.url, **more)     # type: ignore[arg-type]
         context.set_default_timeout(SECONDS * 1000)
         thrown: list[str] = []

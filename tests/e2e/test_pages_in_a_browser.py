@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from alerthub.cli import GRACE_SECONDS
 from tests.kit.binaries import LOCAL
-from tests.kit.browser import DESKTOP, PHONE, chromium, is_wider_than_its_window, visit
+from tests.kit.browser import DESKTOP, PHONE, is_wider_than_its_window, visit
 from tests.kit.hub import PLAIN
 from tests.kit.hub_process import HubProcess
 from tests.kit.webhooks import alert, webhook
@@ -24,12 +24,6 @@ SIZES = [pytest.param(DESKTOP, id="desktop"), pytest.param(PHONE, id="phone")]
 RUNS = ["<script>window.pwned=1</script>", "\"><img src=x onerror=window.pwned=1>", "</title><svg/onload=window.pwned=1>",
         "'-window.pwned=1-'", "<iframe srcdoc='<script>parent.pwned=1</script>'>", "javascript:window.pwned=1",
         "</script><script>window.pwned=1</script>", "{{window.pwned=1}}", "<details open ontoggle=window.pwned=1>"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +100,19 @@ def test_nobody_need_scroll_sideways(browser: Browser, hub: HubProcess, size: di
         for path in ("/", f"/incidents/{number}", f"/incidents/{number}?ask=resolve", "/?matcher=%3D%3D"):
             page.goto(path)
             assert not is_wider_than_its_window(page), path
+
+
+def test_rows_that_are_not_seen_yet_take_the_room_that_they_will(browser: Browser, hub: HubProcess) -> None:
+    """They are laid out when they come into sight. A row that knew its size badly would move those below it."""
+    assert hub.post(webhook(*[alert(f"Row{number}", team="rows", host="h" * number) for number in range(50)])) == 200
+    with visit(browser, hub.url) as page:
+        page.goto("/?team=rows")
+        height = page.evaluate("document.documentElement.scrollHeight")
+        heights = {page.locator("ol.incidents li").nth(number).bounding_box()["height"] for number in (0, 20, 49)}   # type: ignore[index]
+        page.locator("ol.incidents li").last.scroll_into_view_if_needed()
+        expect(page.locator("ol.incidents li").last).to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollHeight") == height
+        assert len(heights) == 1
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.kit.browser import PHONE, chromium, is_wider_than_its_window, visit
+from tests.kit.browser import PHONE, is_wider_than_its_window, visit
 from tests.kit.hub import PLAIN
 from tests.kit.hub_process import HubProcess
 from tests.kit.webhooks import alert, webhook
@@ -19,12 +19,6 @@ CONFIG = "server: {listen: '${HUB_LISTEN}'}\n" + PLAIN.replace(
     "group_by: [alertname]}", "group_by: [alertname], routes: [{matchers: ['severity=\"critical\"'], receiver: console}]}")
 LONG = "Very" * 40
 PATHS = ["/incidents/1/report", "/analytics", "/configuration?labels=severity=critical", "/audit"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

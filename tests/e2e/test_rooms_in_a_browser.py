@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.kit.agent import RunningAgent, running_agent
 from tests.kit.binaries import wait_until
-from tests.kit.browser import PHONE, chromium, is_wider_than_its_window, visit
+from tests.kit.browser import PHONE, is_wider_than_its_window, visit
 from tests.kit.hub_process import HubProcess
 from tests.kit.webhooks import alert, webhook
 
@@ -70,12 +70,6 @@ class Scene:
 
     def latch(self) -> str:
         return str(next((one["state"] for one in self.hub.api("latches")["items"]), "armed"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier, get_ident
 from typing import Any
@@ -19,7 +20,7 @@ from alerthub.domain.person import Account
 from alerthub.domain.route import Route
 from alerthub.domain.rules import EscalationPolicy
 from alerthub.flow import escalate, silencing
-from alerthub.flow.intake import take_in
+from alerthub.flow.intake import Folding, take_in
 from alerthub.flow.respond import hear
 from alerthub.store import alerts as alert_store
 from alerthub.store import people, silences, timers
@@ -212,3 +213,29 @@ async def test_more_at_once_than_wait_for_each_other_are_stored_once_all_the_sam
     pair.together(*[lambda tx: take_in(tx, pair.world.rules, [batch(*alerts, at=now)], now)] * 2)
     (incident,) = await pair.world.incidents()
     assert incident["firing"] == len(alerts)
+
+
+async def test_a_resolve_judged_by_a_row_that_another_replica_replaces_is_judged_anew(pair: Pair) -> None:
+    """An end that nobody saw begin is kept. While its repeat is read by one replica, the alert begins at the other one."""
+    rules, (one, other), now = pair.world.rules, pair.stores, pair.world.clock.now()
+    earlier, later = now - timedelta(minutes=9), now + timedelta(seconds=1)
+    over = [batch(resolved("Disk", starts_at=earlier, ends_at=earlier), at=now)]
+    one.write_now(lambda tx: take_in(tx, rules, over, now))
+    begins = [batch(firing("Disk", starts_at=now), at=now)]
+    ends = [batch(resolved("Disk", starts_at=now, ends_at=later), at=later)]
+    reads = []
+
+    def take(tx: Tx) -> None:
+        folding = Folding(tx, rules, later)
+        folding.load_states(ends)
+        if not reads:
+            other.write_now(lambda its: take_in(its, rules, begins, now))
+        reads.append(dict(folding.states))
+        folding.load_incidents(ends)
+        folding.fold(ends[0])
+        folding.save()
+
+    one.write_now(take)
+    assert len(reads) == 2, "the first time it was judged by a row that was no longer there"
+    (incident,) = await pair.world.incidents()
+    assert incident["status"] == IncidentStatus.resolved.value

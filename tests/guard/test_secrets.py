@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -47,13 +48,14 @@ CANARIES = {
     "pagerduty_key": "canaryPagerdutyKey0123456789abcd", "pagerduty_secret": "canary-pagerduty-webhook",
     "webhook_secret": whsec(1), "webhook_path": "canary-webhook-path-77", "target_token": "canary-target-token",
     "target_secret": whsec(40), "agent_token": "canary-agent-token", "header": "canary-header-value",
-    "from_environment": "canary-environment-token",
+    "from_environment": "canary-environment-token", "oidc_secret": "canary-oidc-client&secret/1",
 }
 DSN = "canary-dsn-pa:ss/w@rd"
 
 CONFIG = """
 server: {api_token: "<api_token>"}
 log: {level: debug}
+access: {oidc: {issuer: "<provider>/sso", client_id: hub, client_secret: "<oidc_secret>", name: the company}}
 sources:
   - {name: alertmanager, type: alertmanager, token_file: "<folder>/am_token", token_previous: "<am_token_previous>",
      reconcile: {urls: ["<provider>"], username: hub, password: "<reconcile_password>"}}
@@ -125,6 +127,18 @@ def echo(status: int) -> Any:
     return answer
 
 
+def sign_on(base: str, refusal: str) -> Any:
+    """A provider of OpenID Connect that says what it is, and refuses every code with these words."""
+
+    def answer(request: Request) -> Answer:
+        if "well-known" in request.path:
+            return Answer(200, {}, {"issuer": f"{base}/sso", "authorization_endpoint": f"{base}/sso/in",
+                                    "token_endpoint": f"{base}/sso/token", "jwks_uri": f"{base}/sso/keys"})
+        return Answer(400, {}, {"error": f"{refusal} {request.body.decode()}"})
+
+    return answer
+
+
 @dataclass
 class Outputs:
     """All that a person or a program can get out of the hub."""
@@ -146,10 +160,19 @@ class Scene:
     out: Outputs
     stream: io.StringIO
 
-    async def ask(self, method: str, path: str, **more: Any) -> None:
+    async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"authorization": f"Bearer {CANARIES['api_token']}", **more.pop("headers", {})}
         answer = await self.hub.client.request(method, path, headers=headers, **more)
         self.out.note(f"{method} {path.partition('?')[0]}", f"{answer.status_code} {dict(answer.headers)} {answer.text}")
+        return answer
+
+    async def log_in_by_the_provider(self) -> None:
+        """It never lets anybody in, and repeats the secret in its words; also where they are cut."""
+        for refusal in (CANARIES["oidc_secret"], "x" * 45 + CANARIES["oidc_secret"], ""):
+            self.provider.answer = sign_on(self.provider.url, refusal)
+            sent = await self.ask("GET", "/login/oidc")
+            state = dict(parse_qsl(urlsplit(sent.headers["location"]).query))["state"]
+            await self.ask("GET", f"/login/oidc/callback?code=a-code&state={state}")
 
     async def deliver(self, rounds: int = 3) -> None:
         for _ in range(rounds):
@@ -157,7 +180,8 @@ class Scene:
 
     async def look_everywhere(self) -> None:
         for path in ("/", "/?status=all", "/api/v1/incidents", "/api/v1/deliveries?limit=200", "/api/v1/quarantine",
-                     "/api/v1/actions/runs", "/metrics", "/health", "/readyz", "/healthz", "/runbooks/watchdog", "/nowhere"):
+                     "/api/v1/actions/runs", "/api/v1/configuration", "/configuration", "/login", "/account",
+                     "/people", "/metrics", "/health", "/readyz", "/healthz", "/runbooks/watchdog", "/nowhere"):
             await self.ask("GET", path)
         for number in range(1, 9):
             await self.ask("GET", f"/api/v1/incidents/{number}")
@@ -203,6 +227,7 @@ async def a_day(scene: Scene) -> None:
         if number == 3:
             scene.post.refuses_login = f"535 {CANARIES['smtp_password']} is wrong"
         await scene.deliver()
+    await scene.log_in_by_the_provider()
     for headers in ({"authorization": f"Bearer {CANARIES['am_token_previous']}x"}, {"authorization": CANARIES["am_token"]},
                     {"authorization": "Basic " + b64encode(f"hub:{CANARIES['login_password']}".encode()).decode()}):
         for source in ("alertmanager", "grafana", "login", "nobody"):
@@ -231,7 +256,7 @@ async def bad_reloads(scene: Scene) -> None:
         ('telegram_bot_token: "123', 'telegram_bot_token: "x'), ('hmac_secret: "', 'hmac_secret: "\x01'),
         (f'"{api_token}"', f'{{a: "{api_token}"}}'), ('smtp_auth_password: "', 'smtp_auth_password: ["'),
         (f', password: "{password}"', ""), ("${CANARY_TOKEN}", "${CANARY_TOKEN_THAT_IS_NOT_SET}"), ("\nroute:", "\nroute: ["),
-        ("api_token: ", f"{api_token}: "),
+        ("api_token: ", f"{api_token}: "), ("client_secret:", "client_sercet:"), ('client_secret: "', 'client_secret: ["'),
     ):
         spoiled = good.replace(right, wrong)
         assert spoiled != good
@@ -271,7 +296,8 @@ async def test_no_secret_is_in_any_output(
         await bad_reloads(day)
         equipment = day.hub.hub.equipment
         for name, value in {"config": equipment.config, "model": equipment.config.model, "channels": equipment.plant.channels,
-                            "actions": equipment.plant.actions, "sources": equipment.sources, "rules": equipment.plant.rules,
+                            "actions": equipment.plant.actions, "sources": equipment.sources, "provider": equipment.provider,
+                            "rules": equipment.plant.rules,
                             "hub": day.hub.hub}.items():
             day.out.note(f"repr of {name}", printed(value) if name != "hub" else repr(value))
         day.out.note("database", tables_of(day.hub.store))
@@ -289,8 +315,11 @@ async def test_no_secret_is_in_any_output(
 def assert_the_day_was_full(day: Scene, sent: str) -> None:
     """The secrets were really used, and the failures really happened: else nothing has been shown."""
     assert leaks(sent) >= {"slack_bot_token", "slack_hook", "telegram_token", "pagerduty_key", "webhook_path", "target_token",
-                           "agent_token", "header", "reconcile_password"}
+                           "agent_token", "header", "reconcile_password", "oidc_secret"}
     assert log.MASK in day.out.found["log"]
+    refused = [line for line in day.out.found["log"].splitlines() if "oidc.refused" in line]
+    assert len(refused) == 3
+    assert not any("canary" in line for line in refused), "nor a part of it, where the words are cut"
     assert log.MASK in day.out.found["database"], "what counterparts repeated is in the record, redacted"
     told = json.loads(day.out.found["GET /api/v1/deliveries"].partition("} ")[2])
     kept = [line for line in day.out.found["database"].splitlines() if line.startswith('INSERT INTO "deliveries"')]

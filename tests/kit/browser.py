@@ -16,12 +16,16 @@ DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 SECONDS = 10.0          # that anything may take to appear on a busy machine
 
 
+def launch() -> dict[str, Any]:
+    """How it is started. `--no-sandbox`: in a container, as root, there is none to be had."""
+    return {"executable_path": program("chromium", "chromium-browser"), "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """One for many tests: a start takes a second. `--no-sandbox`: in a container, as root, there is none to be had."""
+    """One for many tests: a start takes a second."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program("chromium", "chromium-browser"),
-                                         args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = driver.chromium.launch(**launch())
         try:
             yield browser
         finally:

@@ -33,7 +33,7 @@ targets:
 actions:
   - {{name: retrain, type: http, target: drl, approve: {{role: approver, count: 2, within: 15m}}}}
   - {{name: scale, type: http, target: drl, mode: shadow}}
-  - {{name: safe-mode, type: safe_mode, direction: tighten, target_label: agent}}
+  - {{name: safe-mode, type: safe_mode, direction: tighten, target_label: agent, deadline: 2s}}
 heartbeats: [{{name: nightly, interval: 1d, receiver: console}}]
 route:
   receiver: console

@@ -32,6 +32,8 @@ class RealMlflow(Program):
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTHON"))},
             "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
+            # Evaluations in the background: eight processes more that each import it all, and end slowly.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         self.client = httpx.Client(base_url=f"{self.url}/api/2.0/mlflow", timeout=30, **LOCAL)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from alerthub.clock import SystemClock
 from alerthub.store.database import Store
 from tests.kit.clock import FakeClock
 from tests.kit.stores import clock, database, store
 
-__all__ = ["clock", "postgres", "sqlite", "store"]
+__all__ = ["clock", "postgres", "replicas", "sqlite", "store"]
 
 
 @pytest.fixture
@@ -27,3 +28,12 @@ def postgres(tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated database of this test. Mark the test with `postgres`."""
     with database("postgres", tmp_path) as url:
         yield url
+
+
+@pytest.fixture
+def replicas(postgres: str) -> Iterator[list[Store]]:
+    """Three on one PostgreSQL."""
+    opened = [Store(postgres, SystemClock().new_id) for _ in range(3)]
+    yield opened
+    for one in opened:
+        one.close()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
-from alerthub.clock import SystemClock
 from alerthub.domain.access import Kind
 from alerthub.hashing import hashed
 from alerthub.store import accounts, logins, schema, sessions
@@ -31,8 +29,8 @@ def session(store: Store, account: str = "ayse", after: timedelta = timedelta(0)
                                                      address="y"))
 
 
-def found(store: Store, secret: str, after: timedelta = timedelta(0)) -> sessions.Session | None:
-    return store.read_now(lambda tx: sessions.find(tx, secret, START + after, HOUR))
+def found(store: Store, secret: str, after: timedelta = timedelta(0), absolute: timedelta = WEEK) -> sessions.Session | None:
+    return store.read_now(lambda tx: sessions.find(tx, secret, START + after, HOUR, absolute))
 
 
 def test_a_name_is_one_account(store: Store) -> None:
@@ -42,6 +40,14 @@ def test_a_name_is_one_account(store: Store) -> None:
     assert (stored.role, stored.has_password, stored.disabled_at, stored.created_at) == ("viewer", False, None, START)
     assert [one.name for one in store.read_now(lambda tx: accounts.page(tx))] == ["Ayse", "ayse"]
     assert [one.name for one in store.read_now(lambda tx: accounts.page(tx, "Ayse", 1))] == ["ayse"]
+
+
+@pytest.mark.parametrize(("absolute", "is_there"), [(MOMENT, False), (HOUR / 2, False), (HOUR / 2 + MOMENT, True)])
+def test_a_session_lasts_no_longer_than_is_allowed_now(store: Store, absolute: timedelta, is_there: bool) -> None:
+    secret = session(store)
+    assert (found(store, secret, HOUR / 2, absolute) is not None) is is_there
+    listed = store.read_now(lambda tx: sessions.of(tx, "ayse", START + HOUR / 2, HOUR, absolute))
+    assert len(listed) == is_there
 
 
 def test_a_session_brings_the_account_as_it_is_now(store: Store) -> None:
@@ -153,14 +159,6 @@ def test_what_happened_at_the_door_is_kept_whatever_it_is_called(store: Store) -
     assert (event["kind"], event["account"], len(event["by"])) == ("login", "a b?", logins.DETAIL)
     store.write_now(lambda tx: logins.forget_events(tx, START + MOMENT, 10))
     assert store.read_now(lambda tx: logins.page(tx)) == []
-
-
-@pytest.fixture
-def replicas(postgres: str) -> Iterator[list[Store]]:
-    opened = [Store(postgres, SystemClock().new_id) for _ in range(3)]
-    yield opened
-    for store in opened:
-        store.close()
 
 
 @pytest.mark.postgres

@@ -399,6 +399,7 @@ def test_a_destination_fails_since_its_first_failure_until_a_success(store: Stor
     assert store.read_now(destinations.failing) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def test_a_jump_touches_no_row_that_waits_for_nothing(kind: str, tmp_path: Path) -> None:
     """With a million closed incidents it would hold up everything for as long as it takes to write them anew."""

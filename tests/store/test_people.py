@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-from alerthub.clock import SystemClock
 from alerthub.domain.command import Answer, Outcome
 from alerthub.store import people
 from alerthub.store.database import Store
@@ -59,14 +57,6 @@ def test_a_code_is_used_up_also_when_it_is_too_old(store: Store) -> None:
     used = [store.write_now(lambda tx, code=code, after=after: people.use_code(tx, code, START + after))
             for code, after in ((codes[0], SHORTLY - MOMENT), (codes[0], MOMENT), (codes[1], SHORTLY), (codes[1], MOMENT))]
     assert used == ["ayse", "", "", ""]
-
-
-@pytest.fixture
-def replicas(postgres: str) -> Iterator[list[Store]]:
-    opened = [Store(postgres, SystemClock().new_id) for _ in range(3)]
-    yield opened
-    for store in opened:
-        store.close()
 
 
 @pytest.mark.postgres

@@ -65,6 +65,13 @@ class TestReading:
         (tmp_path / "notes.txt").write_text("not a runbook")
         assert [runbook.name for runbook in read(tmp_path, b=GOOD, a=GOOD, c=GOOD)] == ["a", "b", "c"]
 
+    def test_what_was_changed_is_read_anew_and_what_was_not_stays_as_it_is(self, tmp_path: Path) -> None:
+        first = read(tmp_path, disk=GOOD, other=GOOD)
+        later = read(tmp_path, disk=GOOD.replace("is full", "is empty"))
+        assert (later[0].title, "is empty" in later[0].html) == ("The disk is empty", True)
+        assert later[1] is first[1]
+        assert read(tmp_path, disk=GOOD) == first
+
     def test_an_empty_folder_has_no_runbooks(self, tmp_path: Path) -> None:
         assert read_runbooks(tmp_path) == ()
 

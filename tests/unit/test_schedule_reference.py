@@ -130,6 +130,7 @@ def test_every_minute_is_as_in_the_reference(case: tuple[Schedule, list[Override
         assert (at.minute % 7) or on_call(schedule, overrides, at) == person, at
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(cases(), st.integers(0, 10**12))
 def test_shifts_tile_the_whole_time_and_say_what_on_call_says(
@@ -148,6 +149,7 @@ def test_shifts_tile_the_whole_time_and_say_what_on_call_says(
     assert gaps(schedule, overrides, start, end) == tuple(shift for shift in found if not shift.person)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(cases())
 def test_the_next_change_is_where_the_first_shift_ends(case: tuple[Schedule, list[Override], datetime, datetime]) -> None:

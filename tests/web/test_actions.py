@@ -12,37 +12,22 @@ from alerthub.domain.command import Verb
 from tests.kit.alerts import batch, firing
 from tests.kit.clock import FakeClock
 from tests.kit.hub import RunningHub, running_hub
+from tests.web.rooms import BEGIN, SHARED, TOKENS
 
 pytestmark = pytest.mark.anyio
-SHARED = "the-shared-token-of-all"
-TOKENS = {name: f"own-token-of-{name}-0001" for name in ("ayse", "mehmet", "omer", "vera", "pia", "emre")}
-CONFIG = f"""
-server: {{api_token: {SHARED}}}
-sources: [{{name: alertmanager, type: alertmanager}}]
-people:
-  - {{name: ayse, role: ml, email: ayse@example.com, api_token: {TOKENS["ayse"]}}}
-  - {{name: mehmet, role: ml, api_token: {TOKENS["mehmet"]}}}
-  - {{name: omer, role: responder, api_token: {TOKENS["omer"]}}}
-  - {{name: vera, role: viewer, api_token: {TOKENS["vera"]}}}
-  - {{name: pia, role: approver, api_token: {TOKENS["pia"]}}}
-  - {{name: emre, role: admin, api_token: {TOKENS["emre"]}}}
-receivers: [{{name: console, console_configs: [{{}}]}}]
+CONFIG = BEGIN + """
+receivers: [{name: console, console_configs: [{}]}]
 targets:
-  - {{name: drl, type: http, url: "http://127.0.0.1:9/"}}
-  - {{name: agent-btc, type: agent, url: "http://127.0.0.1:9/"}}
+  - {name: drl, type: http, url: "http://127.0.0.1:9/"}
+  - {name: agent-btc, type: agent, url: "http://127.0.0.1:9/"}
 actions:
-  - {{name: retrain, type: http, target: drl, approve: {{role: ml, count: 2, within: 15m}}}}
-  - {{name: scale, type: http, target: drl, mode: shadow}}
-  - {{name: safe-mode, type: safe_mode, direction: tighten, target_label: agent}}
-route: {{receiver: console, group_by: [alertname], actions: [retrain, scale]}}
+  - {name: retrain, type: http, target: drl, approve: {role: ml, count: 2, within: 15m}}
+  - {name: scale, type: http, target: drl, mode: shadow}
+  - {name: safe-mode, type: safe_mode, direction: tighten, target_label: agent}
+route: {receiver: console, group_by: [alertname], actions: [retrain, scale]}
 """
 AGENT = "\nroute: {receiver: console, group_by: [alertname], actions: [safe-mode]}\n"
 RUNS = "/api/v1/actions/runs"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

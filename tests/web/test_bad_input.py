@@ -200,12 +200,13 @@ def test_what_was_cut_off_is_shown_as_incomplete(door: Door) -> None:
 
 
 @pytest.mark.parametrize("source", BODIES)
-@pytest.mark.parametrize("body", JUNK, ids=lambda body: ascii(body[:24]))
-def test_junk_is_400_from_every_source(door: Door, source: str, body: bytes) -> None:
-    assert door.post(body, source).status_code == 400
+def test_junk_is_400_from_every_source(door: Door, source: str) -> None:
+    """All of it is one incident of the hub's own, and each can be read in the quarantine."""
+    assert [body[:24] for body in JUNK if door.post(body, source).status_code != 400] == []
     assert [incident["source"] for incident in door.incidents()] == ["alerthub"]
     door.drain()
     assert door.read_everything() == 1
+    assert len(list(door.pages("/api/v1/quarantine"))) == len(JUNK)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "\x00", "a\x01b\x1f", "\ud800", "\r\n", "\ufeff", "\U000e0001"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -165,3 +166,22 @@ async def test_who_administers_does_not_take_the_voice_of_who_approves(clock: Fa
         for path, fields in (("accounts", {"name": "deniz"}), ("people/deniz/link-code", None)):
             assert (await call(hub, "POST", path, token, fields)).status_code == 403
         assert (await chief.post("/people", {"name": "deniz", "role": ""})).status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/setup/{}", "/invited/{}", "/invited/{}/", "/respond/{}"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_code_that_works_is_in_no_log_when_its_room_fails(
+        hub: RunningHub, caplog: pytest.LogCaptureFixture, address: str, method: str) -> None:
+    code = await code_for(hub, "ayse")
+    await hub.client.get(f"/invited/{code}")        # the key of the forms is made
+    caplog.clear()
+    hub.store.error = ValueError("an error that nobody expects")
+    with caplog.at_level(logging.DEBUG):
+        answer = await hub.client.request(method, address.format(code), data={"x": "y"} if method == "POST" else None)
+    hub.store.mend()
+    assert answer.status_code in (403, 500)
+    if answer.status_code == 500:
+        (failed,) = [one for one in caplog.records if getattr(one, "event", "") == "request.failed"]
+        assert failed.path in (address.format("{code}"), address.format("{token}"))        # type: ignore[attr-defined]
+    assert code not in "".join(f"{vars(one)} {one.getMessage()} {one.exc_text}" for one in caplog.records
+                               if not one.name.startswith(("httpx", "httpcore")))

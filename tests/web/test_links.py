@@ -69,10 +69,12 @@ class Page(HTMLParser):
             self.forms.append({name: value for name, value in attrs if name != "class"})
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.tags[-1:] != ["style"]:
+            self.text += data
 
 
-KNOWN = {"html", "head", "meta", "title", "link", "body", "header", "nav", "main", "a", "h1", "p", "span", "b", "form", "button"}
+KNOWN = {"html", "head", "meta", "title", "link", "style", "body", "header", "nav", "main", "a", "h1", "p", "span", "b", "form",
+         "button"}
 
 
 @pytest.fixture

@@ -7,15 +7,19 @@ import json
 from typing import Any
 
 import pytest
+from starlette.datastructures import Headers
 
 from alerthub.engine import live
 from alerthub.engine.live import Listener, Live
 from alerthub.errors import Busy
+from alerthub.flow import access
 from alerthub.web.pages.live import told
 from tests.kit.alerts import batch, firing
 from tests.kit.clock import FakeClock
-from tests.kit.hub import RunningHub, asgi, running_hub
+from tests.kit.hub import PLAIN, RunningHub, asgi, running_hub
+from tests.kit.visitors import ADMIN, cheap, member
 from tests.web.test_api import problem_of
+from tests.web.test_login import PEOPLE
 
 pytestmark = pytest.mark.anyio
 SOON = 5.0
@@ -174,6 +178,55 @@ async def test_a_stream_ends_when_the_hub_stops(hub: RunningHub) -> None:
     await anext(stream)
     hub.hub.live.close()
     assert [event async for event in stream] == []
+
+
+async def test_a_stream_ends_with_the_right_to_look_on_and_is_asked_between_events_too() -> None:
+    watched, _ = watch()
+    answers = iter([True, True, False])
+
+    async def may_look() -> bool:
+        watched.each(lambda listener: listener.tell(frozenset({"i-1"})))
+        return next(answers)
+
+    async with asyncio.timeout(SOON):
+        assert [event.event async for event in told(watched, may_look=may_look, every=0.0)] == ["hello", "changed", "changed"]
+    assert not watched.listeners
+
+
+@pytest.mark.parametrize("end", ["log out", "log out everywhere", "disable", "leave the configuration"])
+async def test_whoever_may_not_look_any_more_is_not_still_there(clock: FakeClock, end: str) -> None:
+    async with running_hub(PLAIN + PEOPLE, clock=clock) as hub:
+        cheap(hub)
+        browser, gate = await member(hub, "ayse"), hub.client._transport.app.routed.state.gate     # type: ignore[attr-defined]
+        headers = Headers({"cookie": "; ".join(f"{name}={value}" for name, value in browser.client.cookies.items())})
+        visitor = await gate.visitor(headers, is_marked=False)
+        assert await gate.is_still(visitor, headers)
+        hub.store.error = Busy("the database is away")
+        assert await gate.is_still(visitor, headers)
+        hub.store.mend()
+        now = clock.now()
+        if end == "disable":
+            await hub.store.write(lambda tx: access.disable(tx, hub.hub.rules, ADMIN, "ayse", now))
+        elif end == "leave the configuration":
+            hub.path.write_text(hub.path.read_text().replace("name: ayse,", "name: another,"))
+            assert hub.hub.reload() == []
+        else:
+            everywhere = end.endswith("everywhere")
+            await hub.store.write(lambda tx: access.leave(tx, "ayse", visitor.session, now, everywhere=everywhere))
+        assert not await gate.is_still(visitor, headers)
+
+
+async def test_of_who_is_on_this_machine_the_database_is_not_asked(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = hub.client._transport.app.routed.state.gate      # type: ignore[attr-defined]
+    visitor = await gate.local()
+
+    async def read(unit: object) -> None:
+        raise AssertionError("the database was asked")
+
+    monkeypatch.setattr(hub.hub.store, "read", read)
+    assert await gate.is_still(visitor, Headers({}))
+    hub.open_door(api_token="0123456789abcdef")
+    assert not await gate.is_still(visitor, Headers({}))
 
 
 async def test_a_reader_that_goes_away_is_forgotten(hub: RunningHub) -> None:

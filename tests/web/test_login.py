@@ -341,6 +341,24 @@ async def test_refusals_are_logged_once_a_minute_and_kept(hub: RunningHub, caplo
         assert (answer.status_code, browser.session) == (403, "")
 
 
+async def test_a_shorter_life_of_sessions_counts_for_those_that_are_there(hub: RunningHub, clock: FakeClock) -> None:
+    browser = await member(hub)
+    for _ in range(3):
+        clock.advance(minutes=50)
+        assert await browser.is_in()
+    later = await member(hub, "root")
+    hub.path.write_text(hub.path.read_text().replace("absolute: 1d", "absolute: 2h"))
+    assert hub.hub.reload() == []
+    assert not await browser.is_in()
+    assert await later.is_in()
+    hub.path.write_text(hub.path.read_text().replace("absolute: 2h", "absolute: 9d"))
+    assert hub.hub.reload() == []
+    for _ in range(32):
+        clock.advance(minutes=50)
+        await later.get("/")
+    assert not await later.is_in(), "a longer one lengthens none that was begun for a day"
+
+
 async def test_over_the_api_a_cookie_needs_a_proof_that_a_page_of_ours_asked(hub: RunningHub) -> None:
     browser = await member(hub)
     mark = re.findall(r'name="csrf" value="([0-9a-f]+)"', (await browser.get("/account")).text)[0]

@@ -42,11 +42,6 @@ SAY = "/actions/say"
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def agent() -> Iterator[RunningAgent]:
     with running_agent() as running:
         yield running

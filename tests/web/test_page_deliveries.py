@@ -31,11 +31,6 @@ REPLAY = "/deliveries/replay"
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 async def hub(clock: FakeClock) -> AsyncIterator[RunningHub]:
     async with running_hub(CONFIG, clock=clock) as running:
         yield running

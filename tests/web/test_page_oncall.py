@@ -32,11 +32,6 @@ ADD = "/oncall/overrides"
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 async def hub(clock: FakeClock) -> AsyncIterator[RunningHub]:
     async with running_hub(CONFIG, clock=clock) as running:
         yield running

@@ -26,11 +26,6 @@ GIVEN = {"matchers": 'alertname="DiskFull"', "ends": "4h", "comment": "moving th
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 async def hub(clock: FakeClock) -> AsyncIterator[RunningHub]:
     """Two incidents: all of the first are on one host, of the second one is elsewhere."""
     async with running_hub(CONFIG, clock=clock) as running:

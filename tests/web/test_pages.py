@@ -139,7 +139,8 @@ async def test_the_policy_believes_the_styles_of_the_page_and_no_other(hub: Runn
         believed = re.search("style-src ([^;]+);", answer.headers["content-security-policy"])[1].split()    # type: ignore[index]
         assert len(sheets) == count, path
         assert {f"'sha256-{b64encode(sha256(sheet.encode()).digest()).decode()}'" for sheet in sheets} <= set(believed)
-        assert all(one.startswith("'sha256-") for one in believed)
+        assert believed[0] == "'self'"
+        assert all(one.startswith("'sha256-") for one in believed[1:])
 
 
 async def test_a_page_that_a_script_loads_again_comes_without_its_styles(hub: RunningHub) -> None:

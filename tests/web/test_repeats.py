@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from alerthub.errors import Busy
+from alerthub.store import people
 from tests.kit.clock import FakeClock
 from tests.kit.hub import RunningHub, running_hub
 from tests.kit.lived_api import TOKENS, lived_hub
@@ -22,6 +23,13 @@ SILENCE = {"matchers": ['host="db-1"'], "duration": "4h"}
 OVERRIDE = {"person": "ayse", "starts_at": "2026-11-24T10:00", "ends_at": "2026-11-24T18:00"}
 OVERRIDES = "/api/v1/schedules/primary/overrides"
 OTHER = "was used before, for something else"
+
+
+@pytest.fixture(scope="module")
+async def still() -> AsyncIterator[RunningHub]:
+    """Which refuses everything."""
+    async with lived_hub(FakeClock()) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -88,10 +96,11 @@ async def test_what_was_refused_may_be_asked_again_with_the_same_key(lived: Runn
 @pytest.mark.parametrize(("path", "body"), [
     ("/api/v1/silences", SILENCE), (OVERRIDES, OVERRIDE), ("/api/v1/incidents/2/acknowledge", {}),
     ("/api/v1/freezes", {"why": "x"}), ("/api/v1/deliveries/replay", None), ("/api/v1/audit/verify", None),
+    ("/api/v1/reload", None), ("/api/v1/people/ayse/link-code", None),
     ("/api/v1/tokens", {"service": "bot"}), ("/api/v1/accounts", {"name": "pia", "role": "viewer"}),
 ])
-async def test_a_key_that_is_none_is_refused(lived: RunningHub, path: str, body: Any, key: str) -> None:
-    assert "1 to 200 characters" in problem_of(await post(lived, path, key, body), 400)
+async def test_a_key_that_is_none_is_refused(still: RunningHub, path: str, body: Any, key: str) -> None:
+    assert "1 to 200 characters" in problem_of(await post(still, path, key, body, "emre"), 400)
 
 
 async def test_what_was_not_stored_is_not_kept(lived: RunningHub) -> None:
@@ -120,6 +129,35 @@ async def test_a_secret_is_told_once_and_made_once(lived: RunningHub, path: str,
     assert OTHER in problem_of(await post(lived, path, "k", {**body, "name": "another"}, "emre"), 422)
     if secret == "link":        # a repeat has not made another, which would end the first
         assert (await lived.get(first.json()["link"])).status_code == 200
+
+
+async def test_a_link_code_is_told_once_and_the_first_one_counts(lived: RunningHub) -> None:
+    path = "/api/v1/people/ayse/link-code"
+    first, again = await post(lived, path, "k", None, "ayse"), await post(lived, path, "k", None, "ayse")
+    code = first.json()["code"]
+    assert (first.status_code, again.status_code, again.json()) == (200, 200, {**first.json(), "code": None})
+    kept = await lived.hub.store.read(lambda tx: tx.conn.exec_driver_sql("SELECT * FROM heard").all())
+    assert code not in repr(kept)
+    assert await lived.hub.store.write(lambda tx: people.use_code(tx, code, lived.hub.clock.now())) == "ayse"
+    assert (await post(lived, path, "another", None, "ayse")).json()["code"] not in (None, code)
+    assert (await post(lived, path, "k", None, "emre")).json()["code"], "a key is of one caller"
+
+
+async def test_a_reload_is_done_once_under_one_key(lived: RunningHub) -> None:
+    first = await post(lived, "/api/v1/reload", "k", None, "emre")
+    at = lived.hub.loaded_at
+    lived.path.write_text("nonsense: true")
+    again = await post(lived, "/api/v1/reload", "k", None, "emre")
+    assert (again.status_code, again.json(), lived.hub.loaded_at) == (200, first.json(), at)
+    assert problem_of(await post(lived, "/api/v1/reload", "another", None, "emre"), 422)
+
+
+async def test_a_reload_that_was_refused_may_be_asked_again_with_its_key(lived: RunningHub) -> None:
+    right = lived.path.read_text()
+    lived.path.write_text("nonsense: true")
+    assert problem_of(await post(lived, "/api/v1/reload", "k", None, "emre"), 422)
+    lived.path.write_text(right)
+    assert (await post(lived, "/api/v1/reload", "k", None, "emre")).json()["status"] == "reloaded"
 
 
 async def test_of_a_token_that_is_lost_the_number_is_known_and_it_is_revoked_once(lived: RunningHub) -> None:

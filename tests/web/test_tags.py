@@ -11,12 +11,19 @@ import pytest
 from tests.kit.alerts import batch, firing
 from tests.kit.clock import FakeClock
 from tests.kit.hub import RunningHub, running_hub
-from tests.kit.lived_api import TOKENS, lived_hub
+from tests.kit.lived_api import CONFIG, TOKENS, lived_hub
 from tests.kit.stores import database
 from tests.web.test_api import problem_of
 
 pytestmark = pytest.mark.anyio
 ACKNOWLEDGE = "/api/v1/incidents/2/acknowledge"
+
+
+@pytest.fixture(scope="module")
+async def still() -> AsyncIterator[RunningHub]:
+    """Of this one the tests ask, and change nothing."""
+    async with lived_hub(FakeClock()) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -43,14 +50,14 @@ async def ask(hub: RunningHub, path: str, match: str, who: str = "", **more: Any
 
 
 @pytest.mark.parametrize("path", ["/api/v1/incidents/2", "/api/v1/silences/1", "/api/v1/latches/agent-btc", "run"])
-async def test_what_has_not_changed_is_not_sent_again(lived: RunningHub, path: str) -> None:
-    path = await run_path(lived) if path == "run" else path
-    known = await tag(lived, path)
+async def test_what_has_not_changed_is_not_sent_again(still: RunningHub, path: str) -> None:
+    path = await run_path(still) if path == "run" else path
+    known = await tag(still, path)
     for wanted in (known, f'"x", {known}', f"W/{known}", "*"):
-        answer = await lived.get(path, headers={"if-none-match": wanted})
+        answer = await still.get(path, headers={"if-none-match": wanted})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", known)
-    assert (await lived.get(path, headers={"if-none-match": '"x"'})).status_code == 200
-    assert await tag(lived, path) == known
+    assert (await still.get(path, headers={"if-none-match": '"x"'})).status_code == 200
+    assert await tag(still, path) == known
 
 
 async def test_a_change_changes_the_tag(lived: RunningHub) -> None:
@@ -67,7 +74,9 @@ async def test_who_has_not_seen_the_last_change_is_told_so(lived: RunningHub, ve
     before = await lived.json("/api/v1/incidents/2")
     body = {"comment": "x"} if verb == "comment" else {}
     answer = await ask(lived, f"/api/v1/incidents/2/{verb}", seen, json=body)
-    assert problem_of(answer, 412) == "#2 has changed since you looked at it. Look again, and decide anew."
+    assert problem_of(answer, 412) == ("#2 has changed since you looked at it. Look again, and decide anew. Its state now: "
+                                       f"{before['status']}.")
+    assert answer.headers["etag"] == await tag(lived, "/api/v1/incidents/2")
     assert (await lived.json("/api/v1/incidents/2"))["events"] == before["events"]
 
 
@@ -79,8 +88,9 @@ async def test_who_has_seen_it_as_it_is_is_heard(lived: RunningHub) -> None:
 
 
 @pytest.mark.parametrize("match", ["", "x", '""', '"x"', 'W/"1.x"', '"0.0"', "5"])
-async def test_a_tag_that_never_was_matches_nothing(lived: RunningHub, match: str) -> None:
-    assert problem_of(await ask(lived, ACKNOWLEDGE, match), 412)
+async def test_a_tag_that_never_was_matches_nothing(still: RunningHub, match: str) -> None:
+    assert problem_of(await ask(still, ACKNOWLEDGE, match), 412)
+    assert (await still.json("/api/v1/incidents/2"))["status"] == "triggered"
 
 
 async def test_a_message_that_was_sent_meanwhile_keeps_nobody_from_answering(hub: RunningHub, clock: FakeClock) -> None:
@@ -95,13 +105,17 @@ async def test_a_run_that_was_decided_meanwhile_is_not_approved(lived: RunningHu
     path = await run_path(lived)
     seen = await tag(lived, path)
     assert (await ask(lived, f"{path}/deny", seen, "ayse")).status_code == 200
-    assert problem_of(await ask(lived, f"{path}/approve", seen, "emre"), 412)
+    answer = await ask(lived, f"{path}/approve", seen, "emre")
+    assert f"Its state now: {(await lived.json(path))['state']}." in problem_of(answer, 412)
+    assert answer.headers["etag"] == await tag(lived, path) != seen
 
 
 async def test_a_latch_is_released_by_who_has_seen_how_it_is(lived: RunningHub) -> None:
     path = "/api/v1/latches/agent-btc"
     seen = await tag(lived, path)
-    assert problem_of(await ask(lived, f"{path}/override", '"0.x"', "emre", json={"why": "it is a test"}), 412)
+    answer = await ask(lived, f"{path}/override", '"0.x"', "emre", json={"why": "it is a test"})
+    assert "Its state now: safe." in problem_of(answer, 412)
+    assert answer.headers["etag"] == seen
     assert (await lived.json(path))["is_safe"]
     assert (await ask(lived, f"{path}/override", seen, "emre", json={"why": "it is a test"})).status_code == 200
 
@@ -109,7 +123,9 @@ async def test_a_latch_is_released_by_who_has_seen_how_it_is(lived: RunningHub) 
 async def test_a_silence_is_ended_by_who_has_seen_how_it_is(lived: RunningHub) -> None:
     path = "/api/v1/silences/1"
     seen = await tag(lived, path)
-    assert problem_of(await lived.client.delete(path, headers={"if-match": '"x"'}), 412)
+    answer = await lived.client.delete(path, headers={"if-match": '"x"'})
+    assert "Its state now: active, until " in problem_of(answer, 412)
+    assert answer.headers["etag"] == seen
     assert (await lived.json(path))["state"] == "active"
     assert (await lived.client.delete(path, headers={"if-match": seen})).json()["state"] == "expired"
     assert problem_of(await lived.client.delete(path, headers={"if-match": seen}), 412)
@@ -135,9 +151,39 @@ async def test_an_account_is_disabled_only_as_it_was_seen(kind: str, tmp_path: A
             await hub.client.post("/api/v1/accounts", json={"name": "selin", "role": "responder"})
             seen = await tag(hub, path)
             assert (await ask(hub, f"{path}/disable", seen)).status_code == 200
-            assert "selin has changed since" in problem_of(await ask(hub, f"{path}/disable", seen), 412)
+            answer = await ask(hub, f"{path}/disable", seen)
+            assert "Its state now: disabled." in problem_of(answer, 412)
+            assert answer.headers["etag"] == await tag(hub, path)
             assert (await ask(hub, f"{path}/enable", '"nothing.0"')).status_code == 412
             assert (await hub.json(path))["is_disabled"]
             assert (await ask(hub, f"{path}/enable", await tag(hub, path))).status_code == 200
             assert (await hub.get(path, headers={"if-none-match": seen})).status_code == 304
             assert (await ask(hub, f"{path}x/disable", seen)).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_an_override_is_taken_back_only_as_it_was_seen(kind: str, tmp_path: Any, clock: FakeClock) -> None:
+    with database(kind, tmp_path) as url:
+        async with running_hub(CONFIG, database=url, clock=clock) as hub:
+            fields = {"person": "emre", "starts_at": "2026-11-23T09:00", "ends_at": "2027-11-23T18:00"}
+            made = (await hub.client.post("/api/v1/schedules/primary/overrides", json=fields)).json()
+            path = f"/api/v1/overrides/{made['id']}"
+            assert await hub.json(path) == made
+            seen = await tag(hub, path)
+            assert (await hub.get(path, headers={"if-none-match": seen})).status_code == 304
+            answer = await hub.client.delete(path, headers={"if-match": '"x.y"'})
+            assert "now it is emre on primary from 2026-11-23T" in problem_of(answer, 412)
+            assert answer.headers["etag"] == seen
+            assert (await hub.client.delete(path, headers={"if-match": seen})).json() == {"removed": made["id"]}
+            assert problem_of(await hub.client.delete(path, headers={"if-match": seen}), 404)
+            assert problem_of(await hub.get(path), 404)
+
+
+async def test_a_number_that_another_override_has_got_since_is_not_the_same(lived: RunningHub) -> None:
+    path, listed = "/api/v1/overrides/1", "/api/v1/schedules/primary/overrides"
+    seen = await tag(lived, path)
+    assert (await lived.client.delete(path)).is_success
+    fields = {"person": "ayse", "starts_at": "2026-11-23T09:00", "ends_at": "2027-11-23T18:00"}
+    assert (await lived.client.post(listed, json=fields)).json()["id"] == 1
+    assert problem_of(await lived.client.delete(path, headers={"if-match": seen}), 412)
+    assert [one["person"] for one in (await lived.json(listed))["items"]] == ["ayse"]

@@ -406,6 +406,28 @@ async def test_where_nobody_has_to_log_in_no_link_is_made(
         assert await offered(hub, caplog) == ""
 
 
+async def test_a_door_that_was_closed_does_not_open_when_the_last_one_leaves(
+        clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    async with running_hub(PLAIN + PEOPLE, clock=clock) as hub:
+        cheap(hub)
+        assert (await hub.get("/")).status_code == 200
+        await member(hub, "root")
+        assert (await hub.get("/api/v1/incidents")).status_code == 401
+        hub.path.write_text(hub.path.read_text().replace("name: root,", "name: another,"))
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "alerthub"):
+            assert hub.hub.reload() == []
+            await asyncio.wait(list(hub.hub.changes))
+        clock.advance(minutes=1)
+        assert (await hub.get("/api/v1/incidents")).status_code == 401
+        said = [record.getMessage() for record in caplog.records if record.__dict__.get("event") == "access.setup"]
+        (path,) = re.findall(r"(/setup/[\w-]+)", said[0])
+        fields = {"name": "another", "password": PASSWORD, "again": PASSWORD}
+        browser = Browser(hub)
+        assert (await browser.post(path, fields)).status_code == 303
+        assert await browser.is_in()
+
+
 async def test_on_an_open_hub_this_machine_makes_the_first_admin_and_no_second(clock: FakeClock) -> None:
     async with running_hub(PLAIN, clock=clock) as hub:
         cheap(hub)

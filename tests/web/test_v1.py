@@ -19,8 +19,16 @@ from tests.web.test_api import ODD_REFERENCES, problem_of
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(scope="module")
+async def lived() -> AsyncIterator[RunningHub]:
+    """Of this one the tests ask, and change nothing."""
+    async with lived_hub(FakeClock()) as hub:
+        yield hub
+
+
 @pytest.fixture
-async def lived(clock: FakeClock) -> AsyncIterator[RunningHub]:
+async def changed(clock: FakeClock) -> AsyncIterator[RunningHub]:
+    """For one test alone."""
     async with lived_hub(clock) as hub:
         yield hub
 
@@ -171,18 +179,18 @@ async def test_the_configuration_is_shown_without_its_secrets(lived: RunningHub)
 
 # -- the record
 
-async def test_the_record_is_searched_by_kind_and_by_who(lived: RunningHub) -> None:
-    assert {one["kind"] for one in (await lived.json("/api/v1/audit?kind=opened"))["items"]} == {"opened"}
-    await lived.client.post("/api/v1/incidents/2/comment", json={"comment": "I look", "by": "ayse"})
-    (said,) = (await lived.json("/api/v1/audit?kind=comment&actor=ayse+(API)"))["items"]
+async def test_the_record_is_searched_by_kind_and_by_who(changed: RunningHub) -> None:
+    assert {one["kind"] for one in (await changed.json("/api/v1/audit?kind=opened"))["items"]} == {"opened"}
+    await changed.client.post("/api/v1/incidents/2/comment", json={"comment": "I look", "by": "ayse"})
+    (said,) = (await changed.json("/api/v1/audit?kind=comment&actor=ayse+(API)"))["items"]
     assert (said["incident"], said["actor_name"], len(said["hash"])) == (2, "ayse (API)", 64)
 
 
-async def test_a_history_that_somebody_edited_is_found(lived: RunningHub) -> None:
-    assert (await lived.json("/api/v1/incidents/2/verify"))["is_intact"]
+async def test_a_history_that_somebody_edited_is_found(changed: RunningHub) -> None:
+    assert (await changed.json("/api/v1/incidents/2/verify"))["is_intact"]
     forged = events.update().where(events.c.seq == 1).values(text="nothing happened")
-    await lived.hub.store.write(lambda tx: tx.conn.execute(forged))
-    found = await lived.json("/api/v1/incidents/2/verify")
+    await changed.hub.store.write(lambda tx: tx.conn.execute(forged))
+    found = await changed.json("/api/v1/incidents/2/verify")
     assert (found["is_intact"], len(found["findings"])) == (False, 1)
 
 

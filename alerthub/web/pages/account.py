@@ -15,6 +15,7 @@ from alerthub.settings import parse_duration
 from alerthub.store import accounts, logins, sessions
 from alerthub.store.tx import Tx
 from alerthub.web.base import hub_of, problem
+from alerthub.web.denials import unproved
 from alerthub.web.entering import Wrong, guess, refused
 from alerthub.web.forms import BadForm, back, read_form
 from alerthub.web.gate import address_of, asker_of
@@ -29,12 +30,12 @@ NUMBER_DIGITS = 15
 async def show(request: Request, status: int = 200, made: str = "", error: str = "") -> Response:
     """What is somebody's own. `made` is a new token, shown this once."""
     hub, visitor = hub_of(request), known(request)
-    now, idle = hub.clock.now(), hub.door.limits.idle
+    now, limits = hub.clock.now(), hub.door.limits
     name = own_name(visitor)
 
     def read(tx: Tx) -> dict[str, Any]:
-        return {"stored": accounts.find(tx, name) if name else None, "sessions": sessions.of(tx, name, now, idle) if name else [],
-                "tokens": sessions.tokens_of(tx, name) if name else []}
+        return {"stored": accounts.find(tx, name) if name else None, "tokens": sessions.tokens_of(tx, name) if name else [],
+                "sessions": sessions.of(tx, name, now, limits.idle, limits.absolute) if name else []}
 
     return page(request, "account.html", status, **await hub.store.read(read), made=made, error=error, rights=list(Right),
                 may_make=visitor.person is not None and visitor.person.scope is None, now=now)
@@ -55,6 +56,7 @@ async def change_password(request: Request) -> Response:
     except BadForm as error:
         return await show(request, error.status, error=str(error))
     except Wrong as wrong:
+        unproved(request.scope)
         return await show(request, wrong.status, error=str(wrong))
     name, address = visitor.account.id, address_of(request)
 
@@ -65,6 +67,7 @@ async def change_password(request: Request) -> Response:
         return is_still
 
     if not await hub.store.write(unit):
+        unproved(request.scope)
         return await show(request, 403, error="This session is over. Nothing was changed; log in again.")
     return back(request, PLACE, "The password is set. All other sessions of yours are over.")
 

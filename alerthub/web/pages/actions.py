@@ -23,6 +23,7 @@ from alerthub.store import freezes, latches, usage, votes
 from alerthub.store.tx import Tx
 from alerthub.web.actions import WHY_LIMIT
 from alerthub.web.base import hub_of
+from alerthub.web.denials import heard
 from alerthub.web.forms import back
 from alerthub.web.pages.arsenal import facts
 from alerthub.web.pages.pressing import key_of, pressed, refused, who_of
@@ -132,6 +133,7 @@ async def say(request: Request, fields: Mapping[str, str], visitor: Visitor) -> 
                            400)
     key = key_of(fields, visitor, hub, f"{verb.value} {about} {why}")
     told = await hub.hear(Command(verb, "", visitor.account, key, via="web", text=why, subject=about))
+    heard(request.scope, told)
     if told.outcome in (Outcome.refused, Outcome.busy) and verb in TWICE:
         return await asking(request, verb, about, why, told.text, 503 if told.outcome is Outcome.busy else 409)
     return back(request, HERE, told)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from alerthub.domain.answer import Who
 from alerthub.domain.command import Answer, Outcome
@@ -15,12 +16,14 @@ from alerthub.domain.person import Right
 from alerthub.errors import Busy
 from alerthub.store import people
 from alerthub.store.tx import Tx
-from alerthub.web.base import HubView, hub_of
+from alerthub.web.base import HubView, hub_of, problem
 from alerthub.web.forms import BadForm, read_form
 from alerthub.web.pages.render import page
 from alerthub.web.routing import Endpoint
 from alerthub.web.visitor import Visitor, known
 
+ONLY_FORMS = ("/people",)         # for admins: whoever may press nothing there does not see it either
+LONGEST = 200                   # characters of an address that are looked at
 KEY = 64        # characters of a form's key that count
 NOT_STORED = "The hub cannot reach its database now ({}). Nothing was changed; go back and press once more in a minute."
 Pressed = Callable[[Request, Mapping[str, str], Visitor], Awaitable[Response]]
@@ -55,6 +58,27 @@ def unread(request: Request, error: BadForm, back_to: str) -> Response:
 
 def refused(request: Request, status: int, text: str, back_to: str) -> Response:
     return page(request, "not_done.html", status, text=text[:1].upper() + text[1:], back_to=back_to)
+
+
+def may_not(request: Request, status: int, reason: str) -> Response:
+    """Where no room has said it: a page for whoever looks at pages, since their right may be gone since it was opened; for
+    programs a problem."""
+    if f"{request.url.path}/".startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+        return problem(status, reason)
+    return refused(request, status, f"Nothing was done: {reason}.", way_back(request))
+
+
+def way_back(request: Request) -> str:
+    """The page that such a form stands on: the nearest address above that can be looked at."""
+    path = request.url.path[:LONGEST].rstrip("/")
+    while path and not is_page(request, path):
+        path = path.rpartition("/")[0]
+    return path or "/"
+
+
+def is_page(request: Request, path: str) -> bool:
+    scope = {**request.scope, "method": "GET", "path": path}
+    return path not in ONLY_FORMS and any(one.matches(scope)[0] is Match.FULL for one in request.app.routes)
 
 
 def key_of(fields: Mapping[str, str], visitor: Visitor, hub: HubView, what: str) -> str:

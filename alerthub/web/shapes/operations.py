@@ -100,7 +100,10 @@ RULES = [
               (LIMIT, AFTER), refusals=(404,)),
     Operation("POST", f"{V1}/schedules/{{name}}/overrides", "on call", "Make one", {200: rules.OverrideShape},
               body=rules.OverrideBody, needs_body=True, refusals=(404, 422), is_keyed=True),
-    Operation("DELETE", f"{V1}/overrides/{{id}}", "on call", "Take it back", {200: rules.Removed}, refusals=(404,)),
+    Operation("GET", f"{V1}/overrides/{{id}}", "on call", "One of them", {200: rules.OverrideShape}, refusals=(404,),
+              is_tagged=True),
+    Operation("DELETE", f"{V1}/overrides/{{id}}", "on call", "Take it back", {200: rules.Removed}, refusals=(404,),
+              is_matched=True),
     Operation("PUT", f"{V1}/schedules/{{name}}/imported", "on call", "Make the events of a calendar overrides",
               {200: rules.Imported}, body=rules.ImportBody, needs_body=True, refusals=(404, 422)),
     Operation("GET", f"{V1}/schedules/{{name}}/calendar.ics", "on call", "As iCalendar", {200: "text/calendar"},
@@ -114,9 +117,10 @@ RULES = [
     Operation("GET", f"{V1}/routes/test", "configuration", "Who would hear of an alert, and why", {200: rules.RoutesTold},
               (Query("label", PAIR, "NAME=VALUE", many=True, is_required=True), Query("at", TIME, "as of then"))),
     Operation("GET", f"{V1}/configuration", "configuration", "What the hub goes by", {200: settings.Configuration}),
-    Operation("POST", f"{V1}/reload", "configuration", "Read the configuration again", {200: rules.Reloaded}, refusals=(422,)),
+    Operation("POST", f"{V1}/reload", "configuration", "Read the configuration again", {200: rules.Reloaded}, refusals=(422,),
+              is_keyed=True),
     Operation("POST", f"{V1}/people/{{person}}/link-code", "people", "A one-time code by which a chat account becomes a person's",
-              {200: rules.LinkCode}, refusals=(404,)),
+              {200: rules.LinkCode}, refusals=(404,), is_keyed=True),
 ]
 
 DOCUMENT = Operation("GET", "/api/openapi.json", "configuration", "This document", {200: "application/json"})

@@ -207,8 +207,10 @@ class RoutesTold(Shape):
 
 
 class LinkCode(Shape):
+    """The code is told this once: with the same key again it is null."""
+
     person: str
-    code: str
+    code: str | None
     expires_at: Moment
 
 
