@@ -39,7 +39,7 @@ from alerthub.sources.alertmanager import AlertmanagerSettings
 from alerthub.sources.alertmanager_api import AlertmanagerAsker
 from alerthub.sources.alertmanager_silences import AlertmanagerSilences
 from alerthub.sources.base import Source
-from alerthub.store.database import password_of
+from alerthub.store.address import password_of
 from alerthub.web.base import Door, Limits, Provider
 
 OIDC = "alerthub.oidc:Oidc"

@@ -20,7 +20,7 @@ from alerthub.config.tokens import check_tokens
 from alerthub.config.words import suggestion
 from alerthub.domain.incident import OWN_SOURCE
 from alerthub.errors import Problem
-from alerthub.store.database import password_of
+from alerthub.store.address import password_of
 
 # Sections whose entries have names, and what one entry is called.
 NAMED = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from alerthub.domain.approval import SHOWN, Asked, reference
-from alerthub.domain.command import Token, Verb
+from alerthub.domain.command import Token, Verb, mark_of
 from alerthub.domain.delivery import Lane
 from alerthub.domain.incident import Incident
 from alerthub.domain.latch import Latch, LatchState
@@ -27,7 +27,8 @@ def buttons_for(incident: Incident, lane: Lane, destination: Destination, rules:
     is_link, may_all = destination.answers in ("links", "link"), destination.answers != "link"
 
     def button(verb: Verb, label: str, detail: str = "", confirm: str = "") -> Button:
-        token = Token(verb, lane.id, incident.episode, detail, now + LINK_LIVES if is_link else None).signed(key)
+        until = now + LINK_LIVES if is_link else None
+        token = Token(verb, lane.id, incident.episode, detail, until, mark_of(incident.id)).signed(key)
         return Button(verb.value, label, token, f"{rules.public_url}/respond/{token}" if is_link else "", confirm)
 
     waits = [button(verb, label, detail, confirm) for verb, label, detail, confirm in about_what_waits(asked, latched)]

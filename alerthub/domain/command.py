@@ -136,11 +136,13 @@ class Token:
     # to release; of a release: the reference of its target. See approval.py.
     detail: str = ""
     expires: datetime | None = None
+    mark: str = ""      # of the incident: after a failover its lane's number may be another's. Empty in what an older hub made
 
     def signed(self, key: bytes) -> str:
         code = next(code for code, verb in CODES.items() if verb is self.verb)
         until = str(int(self.expires.timestamp())) if self.expires else ""
-        body = f"{code}{self.detail}.{self.lane}.{self.episode}.{until}"
+        mark = f".{self.mark}" if self.mark else ""
+        body = f"{code}{self.detail}.{self.lane}.{self.episode}.{until}{mark}"
         return f"{body}.{mac(key, body)}"
 
 
@@ -148,14 +150,18 @@ def mac(key: bytes, body: str) -> str:
     return urlsafe_b64encode(hmac.digest(key, f"button/{body}".encode(), hashlib.sha256)[:MAC_BYTES]).decode()
 
 
+def mark_of(incident_id: str) -> str:
+    return urlsafe_b64encode(hashlib.sha256(incident_id.encode("utf-8", "replace")).digest()[:3]).decode()
+
+
 def read_token(text: str, key: bytes) -> Token:
     """Raises BadToken for what this key did not sign. Whether it has expired is the caller's question."""
     body, _, given = text.rpartition(".")
     if not text.isascii() or not hmac.compare_digest(mac(key, body), given):
         raise BadToken
-    what, lane, episode, until = body.split(".")
+    what, lane, episode, until, *mark = body.split(".")
     return Token(CODES[what[0]], int(lane), int(episode), what[1:],
-                 datetime.fromtimestamp(int(until), UTC) if until else None)
+                 datetime.fromtimestamp(int(until), UTC) if until else None, "".join(mark))
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ def compose(telling: Telling, lane: Lane, destination: Destination, rules: Rules
     common = {name: common[name] for name in sorted(common)}
     why = why_of(telling.events, first=lane.is_first)
     return Message(
-        delivery_id=lane.delivery_id(incident.seq, repeat=why is Why.repeat), incident_id=incident.id, number=incident.number,
+        delivery_id=lane.delivery_id(incident.seq, incident.updated_at, repeat=why is Why.repeat), incident_id=incident.id,
+        number=incident.number,
         episode=incident.episode, why=why, status=incident.status, severity=incident.severity, title=incident.title, at=now,
         opened_at=incident.opened_at, resolved_at=incident.resolved_at, acknowledged_by=incident.acknowledged_by,
         alerts=lines, firing=incident.firing, resolved=incident.alerts - incident.firing, common_labels=common,
@@ -238,5 +239,5 @@ def digest_title(telling: Telling, asked: Collection[str] = ()) -> str:
 
 def digest_id(lanes: Sequence[Lane], incidents: Sequence[Incident]) -> str:
     """Another name for every other set of incidents: a receiver that drops doubles must not drop one that is new in it."""
-    parts = "/".join(lane.delivery_id(incident.seq) for lane, incident in zip(lanes, incidents, strict=True))
+    parts = "/".join(lane.delivery_id(incident.seq, incident.updated_at) for lane, incident in zip(lanes, incidents, strict=True))
     return hashlib.sha256(parts.encode()).hexdigest()[:32]

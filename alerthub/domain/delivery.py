@@ -61,9 +61,10 @@ class Lane:
     def is_first(self) -> bool:
         return self.told_seq == 0
 
-    def delivery_id(self, up_to: int, *, repeat: bool = False) -> str:
-        """The same over all attempts to tell the same thing, another one for every repeat: what receivers deduplicate by."""
-        told = f"{self.incident_id}/{self.destination}/{up_to}/{self.repeats + repeat}"
+    def delivery_id(self, up_to: int, at: datetime, *, repeat: bool = False) -> str:
+        """The same over all attempts to tell the same thing, another one for every repeat: what receivers deduplicate by. `at`:
+        when `up_to` happened; after a failover something else may happen by that number, and must not be dropped."""
+        told = f"{self.incident_id}/{self.destination}/{up_to}/{at.isoformat()}/{self.repeats + repeat}"
         return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 

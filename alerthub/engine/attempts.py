@@ -21,6 +21,8 @@ from alerthub.store.database import Store
 from alerthub.telemetry import Tracer
 
 logger = logging.getLogger("alerthub.engine")
+BUG = "an unexpected error; see the log"
+FORGOTTEN = "it was begun before a failover of the database, which has forgotten that; what came of it is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,16 @@ class Attempts:
             "event": "action.ended", "action": acted.action, "target": acted.target, "state": acted.state.value,
             "incident": started.call.number, "run": started.run.id, "seconds": round(acted.seconds, 3)})
 
-    async def lose(self, plant: Plant, started: Started) -> None:
+    async def doubt(self, plant: Plant, started: Started) -> None:
+        """The database has forgotten that this process has begun it."""
+        self.metrics.actions.labels(started.run.action, RunState.unknown.value).inc()
+        logger.error("an action that was begun already is due again: the database has gone back. It is not done twice", extra={
+            "event": "action.forgotten", "action": started.run.action, "target": started.run.target, "run": started.run.id})
+        await self.lose(plant, started, FORGOTTEN)
+
+    async def lose(self, plant: Plant, started: Started, why: str = BUG) -> None:
         try:
-            await act.lose(self.store, plant.rules, started, self.clock)
+            await act.lose(self.store, plant.rules, started, self.clock, why)
         except Busy as error:
             logger.error("an action may have run, and that is not stored: %s", error, extra={
                 "event": "action.unsettled", "action": started.run.action, "target": started.run.target})

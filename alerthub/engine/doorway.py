@@ -35,6 +35,7 @@ LARGE_KEPT = 60.0           # seconds for which the sender's next try is answere
 ALONE = 50                  # milliseconds; the group has waited for the lock already
 AT_ONCE = 2                 # of those that are tried alone: the other connections are for others
 NAMED = 50                  # incidents that the trace of one commit names
+Large = tuple[str, str, int]    # source, body, and which history of the database
 CHUNK_ALERTS = 5000         # a larger webhook takes several transactions; it is answered after the last
 
 
@@ -58,7 +59,7 @@ class Doorway:
         self.came, self.gone = 0, 0     # alerts that were put into the queue, and taken out of it
         self.under_way: set[asyncio.Task[None]] = set()
         self.is_next = False        # one of them has not begun yet: it takes what comes until then
-        self.large: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self.large: dict[Large, asyncio.Task[None]] = {}
 
     async def take(self, batch: Batch) -> None:
         if len(batch.alerts) <= CHUNK_ALERTS:
@@ -69,7 +70,9 @@ class Doorway:
     async def take_parts_of(self, batch: Batch) -> None:
         """A webhook too large for one transaction goes on being stored when its sender was answered 503 meanwhile; when the
         sender repeats it, it is answered by what became of it."""
-        which = (batch.source, batch.body_sha256)
+        if (done := self.large.get(self.named(batch))) is not None and done.done():
+            await self.store.read(nothing)      # or nobody may have noticed yet that the database is another one
+        which = self.named(batch)
         going = self.large.get(which)
         if going is None:
             if len(self.large) >= LARGE_AT_ONCE:
@@ -78,7 +81,11 @@ class Doorway:
             going.add_done_callback(lambda done: self.large_ended(which, done))
         await asyncio.shield(going)
 
-    def large_ended(self, which: tuple[str, str], task: asyncio.Task[None]) -> None:
+    def named(self, batch: Batch) -> Large:
+        """What is stored in one history of the database may be lost in the next."""
+        return batch.source, batch.body_sha256, self.store.lineage.changes
+
+    def large_ended(self, which: Large, task: asyncio.Task[None]) -> None:
         """What failed is tried anew by the sender's next try; what is stored is answered 200 at once."""
         if task.cancelled() or task.exception() is not None:
             self.large.pop(which, None)
@@ -86,8 +93,11 @@ class Doorway:
             asyncio.get_running_loop().call_later(LARGE_KEPT, self.large.pop, which, None)
 
     async def take_each(self, batch: Batch) -> None:
+        named = self.named(batch)
         for part in parts(batch):
             await self.take_part(part)
+        if self.named(batch) != named:
+            raise Busy("the database is another one since: the first parts may be lost")
 
     async def take_part(self, batch: Batch) -> None:
         if self.waiting_alerts > self.limit:
@@ -213,6 +223,10 @@ def note_events(metrics: Metrics, events: Iterable[Event]) -> None:
             metrics.refused.labels(event.data["action"], event.data["reason"]).inc()
         logger.info("incident %s: %s", event.kind.value, event.text, extra={
             "event": f"incident.{event.kind.value}", "incident_id": event.incident_id, "seq": event.seq})
+
+
+def nothing(tx: Tx) -> None:
+    """Over a connection that works."""
 
 
 def weight(batch: Batch) -> int:

@@ -33,6 +33,7 @@ from alerthub.telemetry import OFF, Tracer
 logger = logging.getLogger("alerthub.engine")
 CHANNEL_SLOTS = 64          # attempts under way per channel: a hanging provider fills its own slots only
 ACTION_SLOTS = 16
+REMEMBERED = 1000           # action runs of this process
 IDLE_SECONDS = 5.0          # the longest sleep without a nudge: another replica's work, a lease that ended
 SHORT_PAUSE = 0.05          # for what is due but another replica has just locked
 BUG_PAUSE = 1.0             # after a claim that failed unexpectedly
@@ -53,6 +54,7 @@ class Worker(Attempts):
     tracer: Tracer = OFF
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
     busy: Counter[str] = field(default_factory=Counter)
+    begun: dict[str, int] = field(default_factory=dict)     # run → attempt: the database may forget it in a failover
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     called: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
@@ -172,11 +174,16 @@ class Worker(Attempts):
         return tightening + claimed.runs
 
     def start_runs(self, plant: Plant, claimed: act.Claimed, since: float) -> None:
+        while len(self.begun) > REMEMBERED:
+            del self.begun[next(iter(self.begun))]
         for action, reason in claimed.refused:
             self.metrics.refused.labels(action, reason.value).inc()
         for started in claimed.started:
             is_tighten = started.run.direction == Direction.tighten.value
-            work = partial(self.act, plant, started, since)
+            # What makes safe may be done twice, and must not be left undone.
+            is_forgotten = self.begun.get(started.run.id) == started.attempt and not is_tighten
+            self.begun[started.run.id] = started.attempt
+            work = partial(self.doubt, plant, started) if is_forgotten else partial(self.act, plant, started, since)
             self.start(acting(self.tracer, started, work), "tighten" if is_tighten else "actions")
 
     async def claim_lanes(self, plant: Plant, now: datetime) -> int:

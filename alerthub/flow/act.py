@@ -247,9 +247,9 @@ async def rehearsed(action: Action, rule: ActionRule, call: Call, mode: RunMode)
                                   "approve it first")
 
 
-async def lose(store: Store, rules: Rules, started: Started, clock: Clock) -> None:
-    """The action raised: whether it had an effect is not known, so a person is paged."""
-    await settle_later(store, rules, started, Report(Outcome.unknown, "an unexpected error; see the log"), clock)
+async def lose(store: Store, rules: Rules, started: Started, clock: Clock, why: str) -> None:
+    """Whether it had an effect is not known, so a person is paged."""
+    await settle_later(store, rules, started, Report(Outcome.unknown, why), clock)
 
 
 async def settle_later(store: Store, rules: Rules, started: Started, report: Report, clock: Clock) -> None:

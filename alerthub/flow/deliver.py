@@ -131,7 +131,7 @@ def hurried(tx: Tx, rules: Rules, destination: Destination, lane: Lane, telling:
         lanes.settle(tx, lane.id, lane.attempt + 1, due_at=lane.due_at)
         return []
     message = replace(compose(telling, lane, destination, rules, key, now), only_edit=True)
-    share = Share(lane, lane.attempt + 1, lane.told_seq, lane.told_episode, None, pages=False)
+    share = Share(lane, lane.attempt + 1, lane.told_seq, lane.told_episode, None, now, pages=False)
     return [Sending(destination, message, lane.receipt, (share,), now + SEND_WITHIN)]
 
 
@@ -198,7 +198,7 @@ def render(tx: Tx, rules: Rules, taken: Sequence[Chosen], now: datetime) -> list
             seen_as[due.lane.id] = as_told(rules, destination, routes, telling)
             turn = turn_of(tx, rules, seen_as[due.lane.id], routes, due.lane, telling, now)
             if turn is not Turn.nothing:
-                shares.append(share_of(rules, routes, due.lane, telling.incident))
+                shares.append(share_of(rules, routes, due.lane, telling.incident, now))
             if turn is Turn.edit:
                 quiet.add(due.lane.id)
         moved_to = chosen[0].moved_to
@@ -223,9 +223,9 @@ def handle_of(receipt: Receipt | None, moved_to: str) -> Receipt | None:
     return receipt or (Receipt({"moved_to": moved_to}) if moved_to else None)
 
 
-def share_of(rules: Rules, routes: Sequence[Route], lane: Lane, incident: Incident) -> Share:
+def share_of(rules: Rules, routes: Sequence[Route], lane: Lane, incident: Incident, now: datetime) -> Share:
     is_page = incident.is_open and lane.told_episode < incident.episode
-    return Share(lane, lane.attempt + 1, incident.seq, incident.episode, repeat_after(rules, routes, incident), is_page)
+    return Share(lane, lane.attempt + 1, incident.seq, incident.episode, repeat_after(rules, routes, incident), now, is_page)
 
 
 @dataclass(frozen=True, slots=True)

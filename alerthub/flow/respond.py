@@ -23,6 +23,7 @@ from alerthub.domain.command import (
     Token,
     Typed,
     Verb,
+    mark_of,
     read_token,
 )
 from alerthub.domain.incident import OWN_SOURCE, Incident
@@ -148,6 +149,8 @@ def mailed_to(tx: Tx, rules: Rules, place: Place) -> Who:
 def misplaced(press: Press, token: Token, place: Place, now: datetime) -> Decision | None:
     """Why it must not act from where it is pressed, or any more: a mail's token is a link, a chat's is a button of that chat."""
     is_link = press.by.kind == "link"
+    if token.mark and token.mark != mark_of(place.incident_id):
+        return refused(Why.no_incident, "That incident is not kept any more.")
     if is_link and (token.expires is None or not is_mailed(place)):
         return refused(Why.other_place, "That is a button of a chat, not a link.")
     if is_mailed(place) and not is_link:
@@ -260,8 +263,8 @@ def respond_as(tx: Tx, rules: Rules, command: Command, who: Who, now: datetime, 
         change.kept_open(tx, incident, command, who, decision.text, now)
     if decision.outcome is Outcome.held and key:
         lane = lanes.find_lane(tx, incident.id, command.via)
-        force = Token(Verb.resolve, lane, incident.episode, "f", now + FORCED_WITHIN).signed(key) if lane else ""
-        return told(decision, who, command.verb.value, incident.number, force)
+        force = Token(Verb.resolve, lane, incident.episode, "f", now + FORCED_WITHIN, mark_of(incident.id))
+        return told(decision, who, command.verb.value, incident.number, force.signed(key) if lane else "")
     if not decision.is_done:
         return told(decision, who, command.verb.value, incident.number)
     try:

@@ -16,6 +16,11 @@ from alerthub.store.tx import Tx
 CHANGED = "{} has changed since you looked at it. Look again, and decide anew."
 
 
+def mark_of_incident(seq: int, updated_at: str) -> str:
+    """How far its history goes, and since when: after a failover something else may have happened by the same number."""
+    return f"{seq}-{updated_at}"
+
+
 def mark_of_run(run: Run) -> str:
     return f"{run.state.value}-{run.attempt}"
 
@@ -26,7 +31,7 @@ def mark_of_latch(latch: Latch) -> str:
 
 def changed_incident(command: Command, incident: Incident) -> Decision | None:
     """Of an incident that is locked. None where it is as expected, or nothing was expected."""
-    if not command.expected or str(incident.seq) in command.expected:
+    if not command.expected or mark_of_incident(incident.seq, incident.updated_at.isoformat()) in command.expected:
         return None
     return refused(Why.changed_since, CHANGED.format(f"#{incident.number}"))
 

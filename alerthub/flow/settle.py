@@ -20,14 +20,20 @@ from alerthub.store.tx import Tx
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One lane's part in a sending: what it will know when it has succeeded, and when it is told again without news."""
+    """One lane's part in a sending: what it will know when it has succeeded, and when it is told again without news.
+    `began` as its delivery has it."""
 
     lane: Lane
     attempt: int
     up_to: int
     episode: int
     repeat_after: timedelta | None
+    began: datetime
     pages: bool      # the first telling of an open incident: worth trying for longer than an update
+
+    def is_in(self, held: Mapping[int, lanes.Mark]) -> bool:
+        """Whether it is still this attempt that counts, by what `lanes.hold` has found."""
+        return held.get(self.lane.id) == (self.attempt, self.began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +66,21 @@ def settle_together(tx: Tx, ended: Sequence[Ended], now: datetime, *, waits: boo
     """Write how they ended, for every lane that took part and is still ours: for each whether it became a dead letter. None for
     one of whose lanes another transaction holds: nothing of it is written, unless this one `waits`. To wait for it while lanes
     of others are held here could be to wait for whoever waits for these."""
-    attempts = lanes.hold(tx, [lane_id for one in ended for lane_id in one.lane_ids], waits=waits)
-    can = [one for one in ended if waits or attempts.keys() >= set(one.lane_ids)]
+    held = lanes.hold(tx, [lane_id for one in ended for lane_id in one.lane_ids], waits=waits)
+    can = [one for one in ended if waits or held.keys() >= set(one.lane_ids)]
     told = [one for one in can if one.error is None]
-    settle_told(tx, told, attempts, now)
-    dead = {id(one): settle_failures(tx, one, one.error, now) for one in can if one.error is not None}
+    settle_told(tx, told, held, now)
+    dead = {id(one): settle_failures(tx, one, one.error, held, now) for one in can if one.error is not None}
     return [dead.get(id(one), False) if one in can else None for one in ended]
 
 
-def settle_told(tx: Tx, told: Sequence[Ended], attempts: Mapping[int, int], now: datetime) -> None:
-    shares = [(one.sending, share, one.receipt or Receipt(), attempts.get(share.lane.id) == share.attempt)
+def settle_told(tx: Tx, told: Sequence[Ended], held: Mapping[int, lanes.Mark], now: datetime) -> None:
+    shares = [(one.sending, share, one.receipt or Receipt(), share.is_in(held))
               for one in told for share in one.sending.shares]
     lanes.settle_told(tx, [told_row(tx, sending, share, receipt, now) for sending, share, receipt, is_ours in shares if is_ours])
     deliveries.finish(tx, [
-        {"lane": share.lane.id, "ours": share.attempt, "finished_at": now, "failure": "", "is_dead_letter": False,
-         "state": (DeliveryState.sent if is_ours else DeliveryState.unknown).value,
+        {"lane": share.lane.id, "ours": share.attempt, "began": share.began, "finished_at": now, "failure": "",
+         "is_dead_letter": False, "state": (DeliveryState.sent if is_ours else DeliveryState.unknown).value,
          "detail": told_detail(sending, share, receipt)} for sending, share, receipt, is_ours in shares])
     places = {one.sending.destination.key: one for one in told}
     for key in destinations.work(tx, places, now):
@@ -100,9 +106,9 @@ def told_detail(sending: Sending, share: Share, receipt: Receipt) -> str:
     return "; ".join(filter(None, (EDITED if only_edits(sending.message, share) else "", receipt.handle.get("refused", ""))))
 
 
-def settle_failures(tx: Tx, ended: Ended, error: SendFailed, now: datetime) -> bool:
+def settle_failures(tx: Tx, ended: Ended, error: SendFailed, held: Mapping[int, lanes.Mark], now: datetime) -> bool:
     rules, sending = ended.rules, ended.sending
-    verdicts = [settle_failed(tx, rules, sending, share, error, now, ended.dice) for share in sending.shares]
+    verdicts = [settle_failed(tx, rules, sending, share, error, now, ended.dice) for share in sending.shares if share.is_in(held)]
     pause = max((verdict.pause_destination_until for verdict in verdicts if verdict and verdict.pause_destination_until),
                 default=None)
     is_ours = any(verdict is not None for verdict in verdicts)      # whoever was overtaken knows nothing new of the destination
@@ -141,8 +147,8 @@ def settle_failed(tx: Tx, rules: Rules, sending: Sending, share: Share, error: S
         return None
     state = DeliveryState.unknown if error.is_ambiguous else DeliveryState.failed
     deliveries.finish(tx, [{
-        "lane": lane.id, "ours": share.attempt, "state": state.value, "finished_at": now, "failure": error.reason.value,
-        "detail": error.detail, "is_dead_letter": verdict.next is Next.dead}])
+        "lane": lane.id, "ours": share.attempt, "began": share.began, "state": state.value, "finished_at": now,
+        "failure": error.reason.value, "detail": error.detail, "is_dead_letter": verdict.next is Next.dead}])
     return verdict
 
 

@@ -14,7 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alerthub.domain.record import Anchor, Head, Row
 from alerthub.errors import AlerthubError
-from alerthub.store.database import BEGIN, READING, busy_or, normal_url, postgres_engine
+from alerthub.store.address import normal_url
+from alerthub.store.commits import BEGIN
+from alerthub.store.database import READING, busy_or, postgres_engine
 from alerthub.store.schema import EPOCH, MICROSECOND, anchors, events, incidents, pruned
 from alerthub.store.tx import AnyRow, AnySelect, Tx
 

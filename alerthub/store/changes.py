@@ -42,6 +42,7 @@ def look(tx: Tx, before: Seen | None) -> tuple[Seen, frozenset[str] | None]:
         return seen, frozenset()
     if len(recent) == MOST or len(sent) == MOST:
         return seen, None
-    changed = {incident_id for position, incident_id in seen.events.items() if position not in before.events}
+    # After a failover the newest may be gone, and their numbers given to others.
+    changed = {incident_id for position, incident_id in seen.events.items() if before.events.get(position) != incident_id}
     changed |= {what[0] for number, what in seen.deliveries.items() if before.deliveries.get(number) != what}
     return seen, frozenset(changed)

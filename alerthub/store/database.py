@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from alerthub.clock import SystemClock
 from alerthub.errors import Busy, Conflict
+from alerthub.store.address import Hosts, normal_url
 from alerthub.store.calls import Caller, Line
+from alerthub.store.commits import BEGIN, Commits, begun
 from alerthub.store.file import Presence, lock_file
+from alerthub.store.lineage import Lineage, doubt
 from alerthub.store.tx import LOCKED, Brief, InTurn, Locked, Tx, Urgent, is_away, patience_of
 from alerthub.store.writer import Writer
 
@@ -34,10 +36,11 @@ logger = logging.getLogger("alerthub.store")
 
 TRIES = 12                              # of one unit after conflicts and deadlocks
 AGAIN = frozenset({"40001", "40P01"})   # serialization_failure, deadlock_detected: retry the whole transaction
+READ_ONLY = "25006"                     # read_only_sql_transaction
 BUSY_MILLISECONDS = 5000
 POOL = 4
 STATEMENT_SECONDS = 30
-BEGIN = "alerthub_begin"                # an option of a connection: the words by which its transaction begins on PostgreSQL
+CONNECT_SECONDS = 3     # for each host that the address names
 READING = "BEGIN ISOLATION LEVEL REPEATABLE READ"       # by default every statement would see its own moment
 # A connection whose other end is gone without a word is given up after about 15 s.
 KEEP_ALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
@@ -65,6 +68,8 @@ class Store:
         self.trouble: Trouble | None = None
         self.is_sqlite = self.url.startswith("sqlite")
         self.lock: IO[str] | None = None
+        self.lineage, self.hosts = Lineage(), Hosts()
+        self.commits: Commits | None = None
         if self.is_sqlite:
             self.lock = lock_file(self.path)
             self.engine = sqlite_engine(self.url, Presence(self.path))
@@ -72,8 +77,8 @@ class Store:
             self.pool = ThreadPoolExecutor(2, "alerthub-read")
             self.first = self.turns = self.pool
         else:
-            self.engine = postgres_engine(self.url)
-            self.writer = None
+            self.engine = postgres_engine(self.url, self.hosts, self.lineage)
+            self.writer, self.commits = None, Commits()
             self.pool = ThreadPoolExecutor(POOL, "alerthub-db")
             self.first, self.turns = ThreadPoolExecutor(1, "alerthub-first"), ThreadPoolExecutor(1, "alerthub-turn")
 
@@ -86,7 +91,7 @@ class Store:
     @property
     def public_url(self) -> str:
         """The address without its password, for logs."""
-        return make_url(self.url).render_as_string(hide_password=True)
+        return make_url(self.url).render_as_string(hide_password=True).replace("%2C", ",")
 
     def _begin(self) -> tuple[Connection, Tx]:
         conn = self.engine.connect()
@@ -123,8 +128,11 @@ class Store:
         begin = "BEGIN" if patience is None or self.is_sqlite else f"BEGIN; SET LOCAL lock_timeout = {patience:d}"
         for left in reversed(range(TRIES)):
             try:
-                with begun(self.engine, begin) as conn:
-                    return self._run(unit, Tx(conn, self.new_id))
+                with begun(self.engine, begin, self.commits) as conn:
+                    changes = self.lineage.changes
+                    result = self._run(unit, Tx(conn, self.new_id))
+                self.lineage.doubted = max(changes, self.lineage.doubted)
+                return result
             except Conflict:
                 if not left:
                     raise Busy("other replicas keep changing the same rows") from None
@@ -135,6 +143,8 @@ class Store:
 
     def _run(self, unit: Unit[T], tx: Tx) -> T:
         """The unit; and, as a part of the transaction, the call to the other replicas when it has made work due."""
+        if self.lineage.changes > self.lineage.doubted:
+            doubt(tx)
         result = unit(tx)
         if tx.has_work and tx.is_postgres:
             self.caller.call(tx)
@@ -151,7 +161,7 @@ class Store:
 
     def line(self) -> Line:
         """A connection of its own to hear other replicas on; PostgreSQL only. Blocks. Raises Busy."""
-        return Line(postgres_engine(self.url, poolclass=NullPool))
+        return Line(postgres_engine(self.url, self.hosts, poolclass=NullPool))
 
     def close(self) -> None:
         """Finish what is queued, then let go of the file."""
@@ -161,6 +171,8 @@ class Store:
         self.first.shutdown(wait=True)
         self.turns.shutdown(wait=True)
         self.engine.dispose()
+        if self.commits is not None:
+            self.commits.close()
         if self.lock is not None:
             self.lock.close()
 
@@ -177,22 +189,6 @@ def noticing(unit: Unit[T]) -> Unit[tuple[T, bool]]:
 
 def changes(tx: Tx) -> int:
     return 0 if tx.is_postgres else int(getattr(tx.conn.connection.driver_connection, "total_changes", 0))
-
-
-def password_of(url: str) -> str:
-    """The password in a database address; empty without one. ValueError, which never repeats it, for what is no address."""
-    try:
-        return str(make_url(normal_url(url)).password or "")
-    except (ArgumentError, ValueError):
-        raise ValueError("not a database address") from None
-
-
-def normal_url(url: str) -> str:
-    """`postgresql://…` means psycopg 3; `sqlite:///relative.db` stays as it is."""
-    for prefix in ("postgresql://", "postgres://"):
-        if url.startswith(prefix):
-            return "postgresql+psycopg://" + url.removeprefix(prefix)
-    return url
 
 
 def is_retryable(error: SQLAlchemyError) -> bool:
@@ -244,16 +240,33 @@ def sqlite_engine(url: str, presence: Presence) -> Engine:
     return engine
 
 
-def postgres_engine(url: str, **options: Any) -> Engine:
+def postgres_engine(url: str, hosts: Hosts | None = None, lineage: Lineage | None = None, **options: Any) -> Engine:
     """Timeouts on every connection, so that no statement holds a room for ever (R-62). The driver itself begins no transaction:
     it would take one more round trip than to say it all at once."""
+    places = hosts or Hosts()
     seconds = STATEMENT_SECONDS * 1000
     limits = f"-c statement_timeout={seconds} -c lock_timeout={seconds // 3} -c idle_in_transaction_session_timeout={seconds}"
     pooled = options or {"pool_size": POOL, "max_overflow": 2, "pool_timeout": 5, "pool_recycle": 1800}
     engine = create_engine(
         url, **pooled, isolation_level="AUTOCOMMIT",
-        connect_args={"options": limits, "connect_timeout": 5, "application_name": "alerthub", **KEEP_ALIVE},
+        connect_args={"options": limits, "connect_timeout": CONNECT_SECONDS, "application_name": "alerthub", **KEEP_ALIVE},
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connected(dialect: Any, _record: Any, args: Sequence[Any], parameters: dict[str, Any]) -> Any:
+        return dialect.connect(*args, **places.arranged(parameters))
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        places.found(connection.info.host, connection.info.port)
+        if lineage is not None:
+            lineage.look(connection, engine.dialect.loaded_dbapi.Error)
+
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: Any) -> None:
+        # One that was made a standby while the connection stayed: whoever takes writes now is found by the next one.
+        if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+            context.is_disconnect = True
 
     @event.listens_for(engine, "begin")
     def on_begin(conn: Connection) -> None:
@@ -262,20 +275,3 @@ def postgres_engine(url: str, **options: Any) -> Engine:
         conn.exec_driver_sql(words, execution_options={"no_parameters": True})
 
     return engine
-
-
-@contextmanager
-def begun(engine: Engine, words: str) -> Iterator[Connection]:
-    """A connection in a transaction that begins with these words. One of the pool whose other end has gone meanwhile shows it
-    then, before anything was done, and another one is taken."""
-    for is_last in (False, True):
-        with engine.connect().execution_options(**{BEGIN: words}) as conn:
-            try:
-                held = conn.begin()
-            except DBAPIError as error:
-                if is_last or not error.connection_invalidated:
-                    raise
-                continue
-            with held:
-                yield conn
-            return

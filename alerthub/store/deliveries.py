@@ -37,11 +37,12 @@ def insert(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
     tx.batch(NEW_DELIVERY, rows)
 
 
-FINISH = update(deliveries).where(deliveries.c.lane_id == bindparam("lane"), deliveries.c.attempt == bindparam("ours"))
+FINISH = update(deliveries).where(deliveries.c.lane_id == bindparam("lane"), deliveries.c.attempt == bindparam("ours"),
+                                  deliveries.c.started_at == bindparam("began", type_=Instant()))
 
 
 def finish(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
-    """Given as lane, ours (the attempt), state, finished_at, failure, detail, is_dead_letter."""
+    """Given as lane, ours (the attempt), began, state, finished_at, failure, detail, is_dead_letter."""
     tx.batch(FINISH, rows)
 
 

@@ -205,15 +205,19 @@ def lane_of(row: AnyRow) -> Lane:
     )
 
 
-HOLD = {(is_postgres, waits): select(lanes.c.id, lanes.c.attempt).where(among(lanes.c.id, "ids", is_postgres))
-        .order_by(lanes.c.id).with_for_update(skip_locked=not waits, key_share=True)
+THIS_ATTEMPT = (deliveries.c.lane_id == lanes.c.id) & (deliveries.c.attempt == lanes.c.attempt)
+HOLD = {(is_postgres, waits): select(lanes.c.id, lanes.c.attempt, deliveries.c.started_at)
+        .select_from(lanes.outerjoin(deliveries, THIS_ATTEMPT)).where(among(lanes.c.id, "ids", is_postgres))
+        .order_by(lanes.c.id).with_for_update(skip_locked=not waits, key_share=True, of=lanes)
         for is_postgres in (False, True) for waits in (False, True)}
 
+Mark = tuple[int, datetime | None]      # attempt, and when it began
 
-def hold(tx: Tx, ids: Sequence[int], *, waits: bool = False) -> dict[int, int]:
+
+def hold(tx: Tx, ids: Sequence[int], *, waits: bool = False) -> dict[int, Mark]:
     """The present attempts of these lanes, locked until the end of the transaction. Those that another one holds are waited for,
-    or absent."""
-    return {row.id: row.attempt for chunk in chunks(sorted(ids))
+    or absent. When it began tells one from another of that number: after a failover numbers are given again, of lanes too."""
+    return {row.id: (row.attempt, row.started_at) for chunk in chunks(sorted(ids))
             for row in tx.conn.execute(HOLD[tx.is_postgres, waits], {"ids": several(chunk, tx.is_postgres)})}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from alerthub.flow import seen
 from alerthub.hashing import hashed
 from alerthub.web.base import Refused, answer
 
@@ -65,8 +66,8 @@ def expected(request: Request) -> tuple[str, ...]:
 
 
 def mark_of_incident(found: Mapping[str, Any]) -> str:
-    """How far its history goes."""
-    return str(found["events"][-1]["seq"]) if found["events"] else "0"
+    """As whoever decides about it compares it."""
+    return seen.mark_of_incident(found["events"][-1]["seq"] if found["events"] else 0, found["updated_at"])
 
 
 def mark_of_silence(view: Mapping[str, Any]) -> str:

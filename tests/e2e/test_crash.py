@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import create_engine, select
 
-from alerthub.store.database import normal_url
+from alerthub.store.address import normal_url
 from alerthub.store.schema import lanes
 from alerthub.toy_agent import ToyAgent
 from tests.kit.agent import running_agent

@@ -3,7 +3,7 @@ elsewhere is not played again: README's table names that test."""
 
 from __future__ import annotations
 
-from tests.faults import changes, clocks, crashes, databases, doors, providers, replicas
+from tests.faults import changes, clocks, crashes, databases, doors, failover, providers, replicas
 from tests.kit.faults.table import Scenario
 
 POSTGRES = ("postgres",)
@@ -16,6 +16,8 @@ SCENARIOS = (
     Scenario("F2", replicas.rolling_restart, short=1, long=5, databases=POSTGRES, in_short=POSTGRES),
     Scenario("F3", databases.lost_commits, short=3, long=60, databases=POSTGRES, in_short=POSTGRES),
     *(Scenario("F3", play, short=1, long=30, databases=POSTGRES) for play in databases.ways().values()),
+    Scenario("F4", failover.lagging, short=1, long=4, databases=POSTGRES, in_short=POSTGRES),
+    Scenario("F4", failover.waiting, short=1, long=2, databases=POSTGRES),
     Scenario("F5", databases.full_disk, short=1, long=5, in_short=LITE),
     Scenario("F6", providers.rate_limited, short=1, long=3, databases=BOTH),
     Scenario("F7", providers.down, short=2, long=60, databases=BOTH),

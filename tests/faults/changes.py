@@ -14,7 +14,8 @@ from alembic import command
 from sqlalchemy import MetaData, create_engine, event, select, text
 
 from alerthub.clock import SystemClock
-from alerthub.store.database import Store, normal_url
+from alerthub.store.address import normal_url
+from alerthub.store.database import Store
 from alerthub.store.migrate import migrate, script_config
 from tests.faults.providers import endless, first
 from tests.kit.binaries import wait_until

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, select
 
-from alerthub.store.database import normal_url
+from alerthub.store.address import normal_url
 from alerthub.store.schema import deliveries, destinations
 from tests.kit.binaries import wait_until
 from tests.kit.faults.checker import Allowed

@@ -29,7 +29,8 @@ from alerthub.domain.record import Row, link
 from alerthub.domain.route import Route
 from alerthub.domain.rules import ActionRule, Direction, EscalationPolicy, PolicyStep
 from alerthub.flow import audit
-from alerthub.store.database import Store, normal_url
+from alerthub.store.address import normal_url
+from alerthub.store.database import Store
 from alerthub.store.schema import EPOCH, MICROSECOND, Instant, action_runs, alerts, deliveries, events, incidents, lanes, timers
 from tests.kit.alerts import firing, resolved
 from tests.kit.clock import START, FakeClock

@@ -37,7 +37,8 @@ from alerthub.equipment import Equipment, equip
 from alerthub.flow.intake import take_in
 from alerthub.flow.respond import hear
 from alerthub.metrics import Metrics
-from alerthub.store.database import Store, normal_url
+from alerthub.store.address import normal_url
+from alerthub.store.database import Store
 from alerthub.store.schema import action_runs, alerts, incidents, latches
 from alerthub.toy_agent import ToyAgent
 from tests.kit.crashing_hub import DeadlyAction, DeadlyStore, Step

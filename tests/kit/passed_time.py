@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Table, create_engine, update
 
-from alerthub.store.database import normal_url
+from alerthub.store.address import normal_url
 from alerthub.store.schema import EPOCH, action_runs, destinations, lanes
 
 LEASED: Sequence[Table] = (lanes, action_runs)

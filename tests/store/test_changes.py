@@ -11,7 +11,8 @@ import pytest
 from alerthub.domain.route import Route
 from alerthub.store import changes
 from alerthub.store.database import Store
-from alerthub.store.schema import deliveries, events
+from alerthub.store.schema import deliveries, events, incidents
+from alerthub.store.tx import Tx
 from tests.kit.alerts import firing, resolved
 from tests.kit.clock import FakeClock
 from tests.kit.stores import EACH_DATABASE, database
@@ -126,3 +127,21 @@ async def test_what_was_pruned_is_no_change(world: World) -> None:
 
     world.store.write_now(prune)
     assert watcher.look() == frozenset()
+
+
+async def test_a_number_that_was_given_again_is_a_change(world: World) -> None:
+    """After a failover the newest events may be lost, and others have their positions."""
+    await world.receive(firing("Lost"))
+    watcher = Watcher(world)
+    watcher.look()
+
+    def lose(tx: Tx) -> None:
+        tx.conn.execute(incidents.delete())
+
+    def give_again(tx: Tx) -> None:
+        tx.conn.execute(events.update().values(position=1))
+
+    world.store.write_now(lose)
+    await world.receive(firing("Other"))
+    world.store.write_now(give_again)
+    assert len(watcher.look() or ()) == 1

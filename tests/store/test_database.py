@@ -21,7 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from alerthub.clock import SystemClock
 from alerthub.errors import AlerthubError, Busy, Conflict
-from alerthub.store.database import TRIES, Store, Trouble, busy_or, normal_url
+from alerthub.store.address import normal_url
+from alerthub.store.database import TRIES, Store, Trouble, busy_or
 from alerthub.store.file import NETWORK_FILE_SYSTEMS, DatabaseInUse, Gone, file_system_of, refuse_network_file_system
 from alerthub.store.schema import destinations, quarantine
 from alerthub.store.tx import Tx
@@ -40,6 +41,11 @@ def value(sql: str) -> Callable[[Tx], Any]:
 @pytest.mark.parametrize(("url", "normal"), [
     ("postgresql://u:p@h:5432/d?sslmode=require", "postgresql+psycopg://u:p@h:5432/d?sslmode=require"),
     ("postgres://h/d", "postgresql+psycopg://h/d"), ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
+    ("postgresql://u:p%2C@a:1,b:2/d", "postgresql+psycopg://u:p%2C@/d?host=a,b&port=1,2&target_session_attrs=read-write"),
+    ("postgres://a,[::1]:7/d?x=1", "postgresql+psycopg:///d?host=a,::1&port=5432,7&x=1&target_session_attrs=read-write"),
+    ("postgresql://u@a,b", "postgresql+psycopg://u@/?host=a,b&port=5432,5432&target_session_attrs=read-write"),
+    ("postgresql://a,b/d?target_session_attrs=primary",
+     "postgresql+psycopg:///d?host=a,b&port=5432,5432&target_session_attrs=primary"),
     ("sqlite:///hub.db", "sqlite:///hub.db"), ("sqlite:////var/lib/hub.db", "sqlite:////var/lib/hub.db"),
 ])
 def test_an_address_is_written_as_people_write_it(url: str, normal: str) -> None:

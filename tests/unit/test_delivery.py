@@ -170,12 +170,14 @@ def test_whether_a_destination_is_told_of_an_end(is_open: bool, send_resolved: b
 
 def test_a_delivery_has_one_name_over_its_attempts_and_another_after_news_or_a_repeat() -> None:
     first = lane()
-    name = first.delivery_id(3)
+    name = first.delivery_id(3, NOW)
     later = replace(first, attempt=7, failures=7, is_degraded=True, was_leased=True, receipt=Receipt({"ts": "1"}))
-    assert later.delivery_id(3) == name
-    others = {first.delivery_id(4), replace(first, repeats=1).delivery_id(3), replace(first, incident_id="other").delivery_id(3),
-              replace(first, destination="slack:#other").delivery_id(3)}
-    assert len(others | {name}) == 5
+    assert later.delivery_id(3, NOW) == name
+    others = {first.delivery_id(4, NOW), replace(first, repeats=1).delivery_id(3, NOW),
+              replace(first, incident_id="other").delivery_id(3, NOW),
+              first.delivery_id(3, NOW + timedelta(seconds=1)),
+              replace(first, destination="slack:#other").delivery_id(3, NOW)}
+    assert len(others | {name}) == 6
     assert len(name) == 32
 
 

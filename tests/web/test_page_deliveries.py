@@ -45,8 +45,8 @@ def give_up(tx: Tx, count: int, place: Destination = MAIL, detail: str = "550 no
     deliveries.insert(tx, [{"lane_id": row.id, "incident_id": row.incident_id, "destination": place.key, "attempt": 1,
                             "state": "sending", "why": "new", "up_to_seq": 1, "possible_duplicate": False, "started_at": START,
                             "failure": "", "detail": "", "is_dead_letter": False} for row in mine])
-    deliveries.finish(tx, [{"lane": row.id, "ours": 1, "state": "failed", "finished_at": START, "failure": "configuration",
-                            "detail": detail, "is_dead_letter": dead} for row in mine])
+    deliveries.finish(tx, [{"lane": row.id, "ours": 1, "began": START, "state": "failed", "finished_at": START,
+                            "failure": "configuration", "detail": detail, "is_dead_letter": dead} for row in mine])
     fate = {"attempt": 1, "failures": 1, "failing_since": START, "is_dead": dead,
             "due_at": None if dead else START + timedelta(minutes=2)}
     tx.conn.execute(lane_table.update().where(lane_table.c.incident_id.in_(ids)).values(fate))

@@ -13,8 +13,8 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, select
 
 from alerthub.flow.audit import verify
+from alerthub.store.address import normal_url
 from alerthub.store.audit import opened_for_reading
-from alerthub.store.database import normal_url
 from alerthub.store.schema import deliveries, incidents, lanes
 from tests.kit.faults.record import Entry, Fault, Life, Noticed, Seen, Sent
 
@@ -38,12 +38,14 @@ class Ended:
 class Allowed:
     """What this fault may cost. `extra`: messages too many in all (one for each that was in flight at a crash). `given_up`:
     destinations that are not told, or not yet; `waits`: what they shall be told still waits in the database. `unsolicited`:
-    there are incidents of what the record does not have."""
+    there are incidents of what the record does not have. `forgotten`: alerts that the database lost after they were told, so that
+    they are told again as if they were new."""
 
     extra: int = 0
     given_up: frozenset[str] = frozenset()
     waits: bool = False
     unsolicited: bool = False
+    forgotten: frozenset[str] = frozenset()
     mebibytes: float = MEBIBYTES
 
 
@@ -77,8 +79,9 @@ def judged(history: Sequence[Entry], ended: Sequence[Ended], destinations: Itera
         verdict.say("P3", wrong_end(kept, told, to))
     verdict.say("P1", (f"{one.title} is not in what was posted" for one in ended
                         if not (one.is_own or allowed.unsolicited or one.title in wanted)))
-    verdict.doubled = sum(doubles(seen, kept).values())
-    verdict.say("P2", too_many(seen, kept, allowed))
+    remembered = kept.keys() - allowed.forgotten
+    verdict.doubled = sum(doubles(seen, remembered).values())
+    verdict.say("P2", too_many(seen, remembered, allowed))
     verdict.say("P3", out_of_order(seen))
     verdict.say("P4", unseen([one for one in history if isinstance(one, Fault | Noticed)]))
     verdict.say("P5", leaks(outputs or {}, secrets))
