@@ -4,7 +4,8 @@ MAKEFLAGS += --no-print-directory
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# One more than the processors of a small machine: many tests wait for other programs.
+WORKERS ?= 3
 # The tests start hundreds of hubs, and each would be compiled anew.
 unexport PYTHONDONTWRITEBYTECODE
 FAST_PLACES := tests/unit tests/sources tests/channels tests/store tests/guard
