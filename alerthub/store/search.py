@@ -120,7 +120,7 @@ def stretch(tx: Tx, wanted: Wanted, after: Place | None, most: int) -> tuple[Seq
     if wanted.is_gravest_first:
         if not (lists := ranked(wanted, after)):
             return [], None
-        query = gravest(wanted, tuple(lists), most + 1)
+        query = gravest(wanted, lists, most + 1)
     elif wanted.status in OPEN:
         query = select(*COLUMNS).where(table.c.status != "resolved", *asked(wanted)).order_by(table.c.number.desc())
         query = query.where(table.c.number < after[1]) if after else query
@@ -134,12 +134,12 @@ def stretch(tx: Tx, wanted: Wanted, after: Place | None, most: int) -> tuple[Seq
     return (rows[:most], place_of(wanted, rows[most - 1])) if len(rows) > most else (rows, end)
 
 
-def ranked(wanted: Wanted, after: Place | None) -> list[tuple[str, str, int | None]]:
+def ranked(wanted: Wanted, after: Place | None) -> tuple[tuple[str, str, int | None], ...]:
     """The lists, one of each severity and state, that have what follows that place: and the number below which it does."""
     rank, number = after or (len(RANKS), None)
     states = (wanted.status,) if wanted.status in STATES else STATES
-    return [(severity, state, number if RANKS[severity] == rank else None)
-            for severity in wanted.severities or RANKS for state in states if RANKS[severity] <= rank]
+    return tuple((severity, state, number if RANKS[severity] == rank else None)
+                 for severity in wanted.severities or RANKS for state in states if RANKS[severity] <= rank)
 
 
 @lru_cache(64)      # to put it together takes longer than to ask it

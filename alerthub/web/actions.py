@@ -26,11 +26,11 @@ from alerthub.store import alerts as alert_store
 from alerthub.store import freezes, latches, reading, rehearsals, usage, votes
 from alerthub.store.tx import Tx
 from alerthub.web.access import caller
-from alerthub.web.answers import NAME_LIMIT, body_of, key_of, not_done
+from alerthub.web.answers import NAME_LIMIT, body_of, changed, key_of, not_done
 from alerthub.web.api import LIMIT, MOST, REFERENCE, BadQuery, choice, number, run_view
 from alerthub.web.base import answer, hub_of
 from alerthub.web.repeats import must_be_same
-from alerthub.web.tags import as_it_is, expected
+from alerthub.web.tags import expected
 
 RUN_STATES = frozenset({"", *(state.value for state in RunState)})
 REASONS = frozenset({"", *(reason.value for reason in Reason)})
@@ -97,11 +97,11 @@ async def asked(request: Request, verb: Verb, subject: str, *known: str) -> Resp
     by = caller(request.scope, typed_line(fields.get("by", ""), NAME_LIMIT))
     command = Command(verb, "", by, key_of(request, hub, by, verb, about), via="api",
                       text=typed_line(fields.get("why", ""), WHY_LIMIT), subject=about, expected=expected(request))
-    answered = said(await hub.hear(command))
-    if answered.status_code != 412:
-        return answered
+    told = await hub.hear(command)
+    if told.why != Why.changed_since.value:
+        return said(told)
     mark, view = await hub.store.read(lambda tx: present(tx, hub.rules, about, hub.clock.now()))
-    return as_it_is(answered, view["state"], mark, view) if mark else answered
+    return changed(told, view["state"], mark, view) if mark else said(told)
 
 
 def present(tx: Tx, rules: Rules, about: str, now: datetime) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,7 @@ from alerthub.web.api import REFERENCE, find_incident
 from alerthub.web.base import HubView, Refused, answer, hub_of, problem
 from alerthub.web.bodies import read_body
 from alerthub.web.repeats import must_be_same, once
-from alerthub.web.tags import as_it_is, expected, mark_of_incident
+from alerthub.web.tags import expected, mark_of_incident, tag_now
 from alerthub.web.visitor import visitor_of
 
 BODY_LIMIT = 64 * 1024
@@ -49,9 +49,9 @@ def commanded(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
         fields = await body_of(request)
         command = command_of(verb, reference, fields, request, hub)
         await must_be_same(request, json.dumps(fields, sort_keys=True))
-        answered = said(await hub.hear(command))
-        found = await find_incident(request) if answered.status_code == 412 else None
-        return as_it_is(answered, found["status"], mark_of_incident(found), found) if found is not None else answered
+        told = await hub.hear(command)
+        found = await find_incident(request) if told.why == Why.changed_since.value else None
+        return changed(told, found["status"], mark_of_incident(found), found) if found is not None else said(told)
 
     return ask
 
@@ -111,9 +111,12 @@ def said(told: Answer) -> Response:
 
 def not_done(status: int, told: Answer) -> Response:
     """A problem like any other that also names the outcome: what is held can be forced, what is refused cannot."""
-    made = problem(status, told.text)
-    body = {**json.loads(bytes(made.body)), "outcome": told.outcome.value}
-    return Response(json.dumps(body, ensure_ascii=False), status, {"cache-control": "no-store"}, made.media_type)
+    return problem(status, told.text, outcome=told.outcome.value)
+
+
+def changed(told: Answer, now: str, mark: str, body: Mapping[str, Any]) -> Response:
+    """A 412 that says what it is now, with the tag that it has: whoever decides anew need not ask for it first."""
+    return problem(412, f"{told.text} Its state now: {now}.", tag_now(mark, body), outcome=told.outcome.value)
 
 
 def not_theirs(rules: Rules, name: str, asker: Person | None) -> str:

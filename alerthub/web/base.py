@@ -150,14 +150,15 @@ INSTANCE: ContextVar[str] = ContextVar("instance", default="")
 LONGEST_INSTANCE = 100
 
 
-def problem(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
-    """RFC 9457. `detail` says what happened and what to do, without secrets; `reason` is the same, as senders' logs show it."""
+def problem(status: int, reason: str, headers: Mapping[str, str] | None = None, **more: str) -> Response:
+    """RFC 9457. `detail` says what happened and what to do, without secrets; `reason` is the same, as senders' logs show it.
+    `more`: further members."""
     reason = redact(reason)
     body: dict[str, Any] = {"type": "about:blank", "title": TITLES.get(status, "error"), "status": status, "detail": reason,
                             "reason": reason}
     if instance := INSTANCE.get():
         body["instance"] = instance
-    return Response(json.dumps(body, ensure_ascii=False), status, {**(headers or {}), "cache-control": "no-store"},
+    return Response(json.dumps({**body, **more}, ensure_ascii=False), status, {**(headers or {}), "cache-control": "no-store"},
                     "application/problem+json")
 
 

@@ -18,6 +18,7 @@ from alerthub.domain.silence import MOST_MATCHERS, Silence, check_matchers, chec
 from alerthub.domain.wording import typed_line
 from alerthub.errors import BadPayload
 from alerthub.flow import silencing
+from alerthub.flow.seen import CHANGED
 from alerthub.sources.body import read_object, read_time
 from alerthub.store import silences
 from alerthub.store.repeats import Said
@@ -80,8 +81,8 @@ async def expire_silence(request: Request) -> Response:
         before = silences.find(tx, which)       # locked
         if before is not None and wanted and before.ends_at.isoformat() not in wanted:
             view = silences.view_of(tx, which, now) or {}
-            raise Changed(f"silence {which} has changed since you looked at it. Look again, and decide anew. Its state now: "
-                          f"{view['state']}, until {view['ends_at']}.", mark_of_silence(view), view)
+            raise Changed(f"{CHANGED.format(f'silence {which}')} Its state now: {view['state']}, until {view['ends_at']}.",
+                          mark_of_silence(view), view)
         silencing.expire(tx, hub.rules, which, by, now)
         return silences.view_of(tx, which, now)
 

@@ -5,7 +5,6 @@ would keep somebody from acknowledging."""
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -36,24 +35,19 @@ def tag_of(mark: str, made: Response) -> str:
     return f'"{mark}.{hashlib.sha256(bytes(made.body)).hexdigest()[:20]}"'
 
 
+def tag_now(mark: str, body: Mapping[str, Any]) -> dict[str, str]:
+    """The header with the tag that it has now."""
+    return {"etag": tag_of(mark, answer(200, body))}
+
+
 class Changed(Refused):
     """It is not any more what the caller has seen. The text says what it is now; the tag it has now goes with it."""
 
     status = 412
 
     def __init__(self, text: str, mark: str, body: Mapping[str, Any]) -> None:
-        self.headers = {"etag": tag_of(mark, answer(200, body))}
+        self.headers = tag_now(mark, body)
         super().__init__(text)
-
-
-def as_it_is(refused: Response, now: str, mark: str, body: Mapping[str, Any]) -> Response:
-    """A 412 that says what it is now, with the tag that it has: whoever decides anew need not ask for it first."""
-    said = json.loads(bytes(refused.body))
-    words = f"{said['detail']} Its state now: {now}."
-    made = Response(json.dumps({**said, "detail": words, "reason": words}, ensure_ascii=False), refused.status_code,
-                    {"cache-control": "no-store"}, refused.media_type)
-    made.headers["etag"] = tag_of(mark, answer(200, body))
-    return made
 
 
 def expected(request: Request) -> tuple[str, ...]:
